@@ -1,0 +1,283 @@
+"""Uncompressed, 64-byte-aligned ``.npz`` files that are written and read window by window.
+
+A file written here is an ordinary ``.npz`` (``numpy.load`` reads it): a ZIP archive of stored
+``.npy`` members. Each member's data begins at a multiple of 64 bytes, so that an array can be
+memory-mapped and a stage touches only the window it works on. Dates are fixed: equal arrays make
+equal files.
+
+Sources: NPY format, version 1.0 (NEP 1); APPNOTE.TXT 6.3.9 (ZIP, ZIP64).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cellmill.arrays.files import stage_file
+from cellmill.errors import BadInput
+
+ALIGNMENT = 64
+_CRC_CHUNK = 1 << 24
+_DOS_DATE = 0x21  # 1980-01-01, the earliest date that ZIP can say
+_ZIP64_LIMIT = 0xFFFFFFFF
+_PADDING_ID = 0xD935  # the extra-field id that Android's zipalign pads with
+
+
+@dataclass(frozen=True)
+class _Member:
+    """Where one array lies in the file being written."""
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    header: bytes
+    offset: int
+    data_offset: int
+
+    @property
+    def filename(self) -> bytes:
+        return f"{self.key}.npy".encode()
+
+    @property
+    def array_offset(self) -> int:
+        return self.data_offset + len(self.header)
+
+    @property
+    def array_bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def size(self) -> int:
+        return len(self.header) + self.array_bytes
+
+
+def _npy_header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer,
+        {"shape": shape, "fortran_order": False, "descr": np.lib.format.dtype_to_descr(dtype)},
+    )
+    return buffer.getvalue()
+
+
+def _layout(arrays: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> list[_Member]:
+    members = []
+    position = 0
+    for key, (shape, dtype) in arrays.items():
+        filename_length = len(f"{key}.npy".encode())
+        # Fixed header, file name, ZIP64 field (20 bytes), padding field (4 bytes and its body).
+        unpadded = position + 30 + filename_length + 20 + 4
+        data_offset = -(-unpadded // ALIGNMENT) * ALIGNMENT
+        members.append(_Member(key, shape, dtype, _npy_header(shape, dtype), position, data_offset))
+        position = data_offset + members[-1].size
+    return members
+
+
+def _local_header(member: _Member, crc: int) -> bytes:
+    name = member.filename
+    zip64 = struct.pack("<HHQQ", 0x0001, 16, member.size, member.size)
+    padding = member.data_offset - member.offset - 30 - len(name) - len(zip64) - 4
+    extra = zip64 + struct.pack("<HH", _PADDING_ID, padding) + bytes(padding)
+    fixed = struct.pack(
+        "<4s5H3L2H",
+        b"PK\x03\x04",
+        45,
+        0,
+        0,
+        0,
+        _DOS_DATE,
+        crc,
+        _ZIP64_LIMIT,
+        _ZIP64_LIMIT,
+        len(name),
+        len(extra),
+    )
+    return fixed + name + extra
+
+
+def _central_directory(members: list[_Member], crcs: list[int], start: int) -> bytes:
+    entries = b""
+    for member, crc in zip(members, crcs, strict=True):
+        extra = struct.pack("<HHQQQ", 0x0001, 24, member.size, member.size, member.offset)
+        entries += (
+            struct.pack(
+                "<4s6H3L5H2L",
+                b"PK\x01\x02",
+                45,
+                45,
+                0,
+                0,
+                0,
+                _DOS_DATE,
+                crc,
+                _ZIP64_LIMIT,
+                _ZIP64_LIMIT,
+                len(member.filename),
+                len(extra),
+                0,
+                0,
+                0,
+                0,
+                _ZIP64_LIMIT,
+            )
+            + member.filename
+            + extra
+        )
+    count = len(members)
+    zip64_end = struct.pack(
+        "<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, len(entries), start
+    )
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, start + len(entries), 1)
+    end = struct.pack(
+        "<4s4H2LH",
+        b"PK\x05\x06",
+        0,
+        0,
+        min(count, 0xFFFF),
+        min(count, 0xFFFF),
+        min(len(entries), _ZIP64_LIMIT),
+        min(start, _ZIP64_LIMIT),
+        0,
+    )
+    return entries + zip64_end + locator + end
+
+
+def _crc(chunks: Iterator[bytes | memoryview]) -> int:
+    value = 0
+    for chunk in chunks:
+        value = zlib.crc32(chunk, value)
+    return value
+
+
+def _chunks(header: bytes, array: np.ndarray) -> Iterator[bytes | memoryview]:
+    yield header
+    flat = array.reshape(-1).view(np.uint8)
+    for start in range(0, flat.size, _CRC_CHUNK):
+        yield flat[start : start + _CRC_CHUNK].data
+
+
+@contextlib.contextmanager
+def create_npz(
+    path: Path, arrays: Mapping[str, tuple[tuple[int, ...], np.dtype | type | str]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Create an ``.npz`` and give its arrays as writable memory maps, zero-filled.
+
+    The file gets its name when the block ends without an error; before that it does not exist.
+
+    Args:
+        path: the file to make.
+        arrays: shape and dtype of each array by key.
+
+    Yields:
+        The arrays by key, C-contiguous, to be written window by window.
+    """
+    members = _layout({key: (tuple(shape), np.dtype(d)) for key, (shape, d) in arrays.items()})
+    start = members[-1].data_offset + members[-1].size if members else 0
+    with stage_file(path) as temporary:
+        with temporary.open("wb") as file:
+            file.truncate(start)
+        maps: dict[str, np.ndarray] = {
+            m.key: np.memmap(temporary, m.dtype, "r+", m.array_offset, m.shape)
+            if m.array_bytes
+            else np.zeros(m.shape, m.dtype)
+            for m in members
+        }
+        yield maps
+        crcs = [_crc(_chunks(m.header, maps[m.key])) for m in members]
+        for array in maps.values():
+            if isinstance(array, np.memmap):
+                array.flush()
+        maps.clear()
+        with temporary.open("r+b") as file:
+            for member, crc in zip(members, crcs, strict=True):
+                file.seek(member.offset)
+                file.write(_local_header(member, crc))
+                file.seek(member.data_offset)
+                file.write(member.header)
+            file.seek(start)
+            file.write(_central_directory(members, crcs, start))
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write whole arrays as an aligned, uncompressed ``.npz``.
+
+    Args:
+        path: the file to make.
+        arrays: arrays by key; any shape, no object dtype.
+    """
+    with create_npz(path, {key: (a.shape, a.dtype) for key, a in arrays.items()}) as out:
+        for key, array in arrays.items():
+            out[key][...] = array
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Open an ``.npz``: read-only memory maps where members are stored, copies where compressed.
+
+    Args:
+        path: the file, of this module's making or of ``numpy.savez``/``savez_compressed``.
+
+    Returns:
+        The arrays by key.
+
+    Raises:
+        BadInput: the file is missing, no ZIP archive, damaged, or holds pickled objects.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            return {
+                info.filename.removesuffix(".npy"): _read_member(archive, file, path, info)
+                for info in archive.infolist()
+                if info.filename.endswith(".npy")
+            }
+    except FileNotFoundError:
+        raise BadInput(f"array file '{path}'", expected="a file", found="nothing there") from None
+    except (zipfile.BadZipFile, ValueError, EOFError, struct.error, zlib.error, OSError) as error:
+        raise BadInput(
+            f"array file '{path}'", expected="an .npz of plain arrays", found=f"{error}"
+        ) from error
+
+
+def checksums(path: Path) -> dict[str, int]:
+    """Return each array's CRC-32 by key, as the archive's directory holds it."""
+    with zipfile.ZipFile(path) as archive:
+        return {i.filename.removesuffix(".npy"): i.CRC for i in archive.infolist()}
+
+
+def _read_member(
+    archive: zipfile.ZipFile, file: io.BufferedReader, path: Path, info: zipfile.ZipInfo
+) -> np.ndarray:
+    if info.compress_type != zipfile.ZIP_STORED:
+        with archive.open(info) as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+    file.seek(info.header_offset)
+    fixed = file.read(30)
+    if fixed[:4] != b"PK\x03\x04":
+        raise zipfile.BadZipFile(f"no member at byte {info.header_offset}")
+    name_length, extra_length = struct.unpack("<2H", fixed[26:30])
+    begin = info.header_offset + 30 + name_length + extra_length
+    file.seek(begin)
+    version = np.lib.format.read_magic(file)
+    read_header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, fortran_order, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError(f"pickled objects under '{info.filename}'")
+    count = int(np.prod(shape, dtype=np.int64))
+    if file.tell() - begin + count * dtype.itemsize != info.file_size:
+        raise ValueError(f"'{info.filename}' shorter than its shape {shape} says")
+    if count == 0:
+        return np.zeros(shape, dtype)
+    if file.tell() + count * dtype.itemsize > path.stat().st_size:
+        raise ValueError(f"the file ends inside '{info.filename}'")
+    return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran_order else "C")
