@@ -1,0 +1,93 @@
+# cellmill: microscopy images in, cells out. `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+DEV := .venv-dev
+UV_VERSION := 0.13.8
+
+# Settings of a run; make hands those given on its command line on through the environment.
+export IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T MODEL COMPARTMENT ON_BAD_IMAGE
+export BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET
+
+# An environment is complete when its stamp, named after its lock, is there.
+stamp = $(1)/.complete-$(shell cat $(2) setup.cfg | sha256sum | cut -c1-16)
+VENV_STAMP := $(call stamp,$(VENV),requirements.lock)
+DEV_STAMP := $(call stamp,$(DEV),requirements-dev.lock)
+
+define make_environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "cellmill: Python: expected 3.10 or later, found $$($(PYTHON) --version 2>&1)" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "cellmill: Python: expected with its venv module (Debian: apt-get install python3-venv), found without" >&2; exit 2; }
+	@echo "setting up $(1) (once) …" >&2
+	@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	@$(1)/bin/python -m pip install -qqq --disable-pip-version-check uv==$(UV_VERSION)
+	@$(1)/bin/uv pip sync --quiet --require-hashes --python $(1)/bin/python $(2)
+	@$(1)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable . --python $(1)/bin/python
+	@rm -f $(1)/.complete-*
+	@touch $@
+endef
+
+$(VENV_STAMP): requirements.lock setup.cfg
+	$(call make_environment,$(VENV),requirements.lock)
+
+$(DEV_STAMP): requirements-dev.lock setup.cfg
+	$(call make_environment,$(DEV),requirements-dev.lock)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(VENV_STAMP) ## make .venv: cellmill, its command, and kfp
+
+.PHONY: run
+run: setup ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… MODEL=… COMPARTMENT=… OUTPUT=…]
+	@$(VENV)/bin/python -m launch.run deepcell_segmentation --make
+
+.PHONY: doctor
+doctor: setup ## say what this machine has and lacks for each place to run
+	@$(VENV)/bin/python -m launch.doctor
+
+.PHONY: compile
+compile: $(DEV_STAMP) ## write components/*/component.yaml, their READMEs, pipelines/*/pipeline.yaml
+	@$(DEV)/bin/python -m launch.compile
+
+.PHONY: test
+test: $(DEV_STAMP) ## run the tests
+	@$(DEV)/bin/python -m pytest $(PYTEST)
+
+.PHONY: check
+check: $(DEV_STAMP) ## lint, format, types, drift of generated files
+	@$(DEV)/bin/ruff check .
+	@$(DEV)/bin/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
+	@$(DEV)/bin/mypy
+	@$(DEV)/bin/python -m launch.compile --check
+
+.PHONY: format
+format: $(DEV_STAMP) ## format the code
+	@$(DEV)/bin/ruff check --fix --quiet . ; $(DEV)/bin/ruff format .
+
+.PHONY: new-component
+new-component: $(DEV_STAMP) ## write the skeleton of a component: NAME=… [ENVIRONMENT=imaging]
+	@$(DEV)/bin/python -m launch.new_component "$(NAME)" --image "$(or $(ENVIRONMENT),imaging)"
+
+.PHONY: lock
+lock: $(DEV_STAMP) ## resolve all environments anew
+	@set -e; lock="$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --upgrade"; \
+	$$lock requirements-dev.in -o requirements-dev.lock; \
+	$$lock -c requirements-dev.lock requirements.in -o requirements.lock; \
+	for name in imaging tensorflow; do \
+	  $$lock -c requirements-dev.lock images/$$name/requirements.in -o images/$$name/requirements.lock; \
+	done; \
+	$(DEV)/bin/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-header --upgrade \
+	  images/deepcell/requirements.in -o images/deepcell/requirements.lock
+
+.PHONY: clean
+clean: ## remove what can be made again, not the outputs of runs
+	@rm -rf $(VENV) $(DEV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Components: the interfaces of stages, as KFP sees them."""

@@ -1,0 +1,76 @@
+"""Says what this machine has and lacks, one line for each place where pipelines can run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+from cellmill.errors import CellmillError
+from launch.environments import find_python, image_names, wanted_python
+from launch.paths import cache_folder
+from launch.task_handler import check_seam
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print one line per place; return 0 when pipelines can run locally, else 1."""
+    local = list(_local())
+    _line("local", local)
+    _line("conformance", list(_deepcell()))
+    _line("docker", list(_docker()))
+    _line("kubeflow", ["running there is not part of this version yet"])
+    _line("vertex", ["running there is not part of this version yet"])
+    return int(bool(local))
+
+
+def _line(place: str, lacks: Sequence[str]) -> None:
+    print(f"{'✗' if lacks else '✓'} {place:<12} {'; '.join(lacks) if lacks else 'ready'}")
+
+
+def _local() -> Iterator[str]:
+    for package in ("kfp", "uv", "tifffile"):
+        if importlib.util.find_spec(package) is None:
+            yield f"{package} is not installed (make setup)"
+    try:
+        check_seam()
+    except RuntimeError as error:
+        yield str(error)
+    for name in image_names():
+        if name != "deepcell":
+            try:
+                find_python(wanted_python(name))
+            except CellmillError as error:
+                yield f"{name}: {error}"
+    folder = cache_folder()
+    if not os.access(folder if folder.exists() else folder.parent.parent, os.W_OK):
+        yield f"the cache {folder} cannot be written"
+
+
+def _deepcell() -> Iterator[str]:
+    try:
+        find_python(wanted_python("deepcell"))
+    except CellmillError as error:
+        yield str(error)
+
+
+def _docker() -> Iterator[str]:
+    if shutil.which("docker") is None:
+        yield "no docker command"
+        return
+    done = subprocess.run(
+        ["docker", "version", "--format", "{{.Server.Version}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    if done.returncode:
+        yield "docker is there, but no engine answers"
+    yield "running there is not part of this version yet"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

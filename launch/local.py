@@ -1,0 +1,103 @@
+"""Runs a compiled pipeline on this machine, without containers."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+from kfp import components, local
+
+from cellmill.errors import CellmillError
+from launch.environments import environment, image_name
+from launch.task_handler import LocalRun, installed
+
+
+class RunFailed(CellmillError):
+    """A stage of a run failed.
+
+    Attributes:
+        exit_code: the stage's.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def run_pipeline(
+    spec: Path, arguments: Mapping[str, Any], root: Path, logs: Path
+) -> dict[str, Any]:
+    """Run a compiled pipeline to its end.
+
+    Args:
+        spec: the compiled YAML.
+        arguments: the pipeline's arguments.
+        root: the folder for what the tasks make.
+        logs: the folder for their logs.
+
+    Returns:
+        The pipeline's outputs by name.
+
+    Raises:
+        RunFailed: a stage failed; the text is its one line and the path of its log.
+        KeyboardInterrupt: the user stopped it; no task runs any more.
+    """
+    for image in sorted(images_of(spec)):
+        environment(image_name(image))
+    run = LocalRun(logs)
+    pipeline = components.load_component_from_file(str(spec))
+    interrupted, printing = signal.getsignal(signal.SIGINT), builtins.print
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        run.stop()
+
+    signal.signal(signal.SIGINT, interrupt)
+    terminate = signal.signal(signal.SIGTERM, interrupt)
+    # kfp.local logs every task's whole command line; ours says what a user wants to know.
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), installed(run):
+            warnings.simplefilter("ignore")
+            local.init(
+                runner=local.SubprocessRunner(use_venv=False),
+                pipeline_root=str(root),
+                raise_on_error=True,
+            )
+            return dict(pipeline(**arguments).outputs)
+    except Exception as error:
+        if run.interrupted.is_set():
+            raise KeyboardInterrupt from None
+        if run.failure is None:
+            raise
+        failure = run.failure
+        raise RunFailed(
+            f"stage '{failure.stage}' failed: {_own_words(failure.message)} "
+            f"(log: {os.path.relpath(failure.log)})",
+            failure.exit_code,
+        ) from error
+    finally:
+        logging.disable(logging.NOTSET)
+        # kfp.local swaps print in each of its threads, and may leave the last one's in place.
+        builtins.print = printing
+        signal.signal(signal.SIGINT, interrupted)
+        signal.signal(signal.SIGTERM, terminate)
+
+
+def images_of(spec: Path) -> set[str]:
+    """Return the container images that a compiled pipeline names."""
+    document = yaml.safe_load(spec.read_text())
+    executors = document["deploymentSpec"]["executors"].values()
+    return {e["container"]["image"] for e in executors if "container" in e}
+
+
+def _own_words(message: str) -> str:
+    """A stage's line without the program's name, which the run says itself."""
+    return message.split(": ", 1)[1] if message.startswith("cellmill ") else message

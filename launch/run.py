@@ -1,0 +1,252 @@
+"""Runs a pipeline on a user's files: ``python -m launch.run PIPELINE --image … [--channels …] …``.
+
+Beside the launcher's own settings every parameter of the pipeline is a flag. With ``--make`` they
+are taken from the environment instead (``IMAGE``, ``CHANNELS``, …), where make puts the variables
+of its command line whole, whatever quotes or spaces they hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from cellmill.arrays.files import write_text
+from cellmill.errors import BadInput, CellmillError
+from cellmill.uris import digest, local_path
+from cellmill.version import __version__
+from launch import samples
+from launch.collect import collect, link_latest
+from launch.compile import pipeline_names
+from launch.inputs import Item, cut, find_items
+from launch.local import RunFailed, run_pipeline
+from launch.paths import ROOT
+from launch.tables import outputs_of
+
+#: kfp.local works on two tasks at a time; more batches of few images only load the model again.
+LOCAL_WORKERS = 2
+IMAGES_PER_WORKER = 4
+#: Parameters that the launcher fills, not the user.
+_FILLED = ("batches", "items")
+_CASTS = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for, beside the pipeline's parameters.
+
+    Attributes:
+        image: file, folder, glob or URI; empty for the sample image.
+        truth: the same for label images; empty for none.
+        output: the run's folder; empty for a new one under ``outputs/``.
+    """
+
+    image: str
+    truth: str
+    output: str
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CellmillError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a pipeline; return 0, or the exit code of what failed, with one line on stderr."""
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except RunFailed as error:
+        print(f"cellmill: {error}", file=sys.stderr)
+        return error.exit_code if error.exit_code > 0 else 1
+    except CellmillError as error:
+        print(f"cellmill: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("cellmill: interrupted; nothing of this run goes on", file=sys.stderr)
+        return 130
+
+
+def _main(argv: Sequence[str]) -> int:
+    name = argv[0] if argv else ""
+    if name not in pipeline_names():
+        raise BadInput("pipeline", expected=f"one of {', '.join(pipeline_names())}", found=name)
+    spec = ROOT / "pipelines" / name / "pipeline.yaml"
+    parameters = _parameters(spec)
+    given = _settings(name, parameters, argv[1:])
+    request = Request(given.pop("image"), given.pop("truth"), given.pop("output"))
+    _check_target(given)
+    items = _items(request)
+    arguments = _arguments(parameters, given, items)
+    folder = _run_folder(request, items)
+    run(name, spec, arguments, folder, items)
+    return 0
+
+
+def run(
+    name: str, spec: Path, arguments: Mapping[str, Any], folder: Path, items: Sequence[Item]
+) -> None:
+    """Run a pipeline locally and fill the run's folder.
+
+    Raises:
+        RunFailed: a stage failed. ``run.json`` says so; what there is stays for a look.
+        BadInput: the folder cannot be written.
+    """
+    try:
+        (folder / "logs").mkdir(parents=True)
+    except OSError as error:
+        raise BadInput(
+            f"OUTPUT '{folder}'", expected="a place that can be written", found=str(error)
+        ) from error
+    begun = time.monotonic()
+    about: dict[str, Any] = {
+        "format": "cellmill-run/1",
+        "pipeline": name,
+        "version": __version__,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "images": list(items),
+        "arguments": {k: v for k, v in arguments.items() if k not in _FILLED},
+    }
+
+    def note(status: str) -> None:
+        about.update(status=status, seconds=round(time.monotonic() - begun, 1))
+        write_text(folder / "run.json", json.dumps(about, indent=1) + "\n")
+
+    note("running")
+    try:
+        outputs = run_pipeline(spec, arguments, folder / "artifacts", folder / "logs")
+        images = collect(outputs, outputs_of(name), folder)
+    except BaseException as error:
+        note("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    note("succeeded")
+    link_latest(folder, ROOT / "outputs")
+    _tell(folder, images, time.monotonic() - begun)
+
+
+def _parameters(spec: Path) -> dict[str, dict[str, Any]]:
+    document = yaml.safe_load(spec.read_text())
+    return document["root"].get("inputDefinitions", {}).get("parameters", {})
+
+
+def _settings(
+    name: str, parameters: Mapping[str, Mapping[str, Any]], argv: Sequence[str]
+) -> dict[str, str]:
+    parser = _Parser(prog=f"launch.run {name}", allow_abbrev=False)
+    parser.add_argument("--make", action="store_true", help="take settings from the environment")
+    own = {
+        "image": "file, folder, glob or URI; the sample image by default",
+        "truth": "label images, matched by name",
+        "output": "the run's folder; a new one under outputs/ by default",
+        "runner": "local (docker is not available yet)",
+        "target": "local (kubeflow and vertex are not available yet)",
+    }
+    for key, text in own.items():
+        parser.add_argument(f"--{key}", default="", help=text)
+    for key, declared in parameters.items():
+        if key not in _FILLED and not key.endswith("_digest"):
+            text = declared.get("description", "").replace("%", "%%")
+            default = json.dumps(declared.get("defaultValue", "")).replace("%", "%%")
+            parser.add_argument(
+                f"--{key.replace('_', '-')}", dest=key, default="", help=f"{text} [{default}]"
+            )
+    given = vars(parser.parse_args(argv))
+    if given.pop("make"):
+        given = {key: value or os.environ.get(key.upper(), "") for key, value in given.items()}
+    return given
+
+
+def _check_target(given: dict[str, str]) -> None:
+    for key in ("runner", "target"):
+        if (value := given.pop(key)) not in ("", "local"):
+            raise BadInput(key.upper(), expected="local (others are not there yet)", found=value)
+
+
+def _items(request: Request) -> list[Item]:
+    if request.image:
+        return find_items(request.image, request.truth)
+    if request.truth:
+        raise BadInput("TRUTH", expected="IMAGE beside it", found="TRUTH alone")
+    image, truth = samples.sample_image()
+    return find_items(str(image), str(truth))
+
+
+def _arguments(
+    parameters: Mapping[str, Mapping[str, Any]], given: Mapping[str, str], items: list[Item]
+) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for key, declared in parameters.items():
+        kind = declared["parameterType"]
+        if key == "batches":
+            workers = min(LOCAL_WORKERS, max(1, len(items) // IMAGES_PER_WORKER))
+            arguments[key] = cut(items, workers)
+        elif key == "items":
+            (arguments[key],) = cut(items, 1)
+        elif key.endswith("_digest"):
+            arguments[key] = _digest_of(given[key.removesuffix("_digest")])
+        elif given[key]:
+            arguments[key] = _cast(key, given[key], kind)
+    return arguments
+
+
+def _digest_of(uri: str) -> str:
+    path = local_path(uri) if uri else None
+    return digest(uri) if path is not None and path.is_file() else ""
+
+
+def _cast(key: str, text: str, kind: str) -> Any:
+    if kind == "BOOLEAN":
+        if text.lower() in ("1", "true", "yes", "0", "false", "no"):
+            return text.lower() in ("1", "true", "yes")
+        raise BadInput(key.upper(), expected="0 or 1", found=repr(text))
+    try:
+        return _CASTS.get(kind, str)(text)
+    except ValueError:
+        expected = "a whole number" if kind == "NUMBER_INTEGER" else "a number"
+        raise BadInput(key.upper(), expected=expected, found=repr(text)) from None
+
+
+def _run_folder(request: Request, items: Sequence[Item]) -> Path:
+    if request.output:
+        folder = Path(request.output).absolute()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise BadInput(
+                f"OUTPUT '{request.output}'",
+                expected="a new or an empty folder",
+                found="a file" if folder.is_file() else "a folder with files in it",
+            )
+        return folder
+    what = items[0]["name"] if len(items) == 1 else f"{len(items)}-images"
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = ROOT / "outputs" / f"{stamp}-{what}"
+    count = 1
+    while folder.exists():
+        count += 1
+        folder = ROOT / "outputs" / f"{stamp}-{what}-{count}"
+    return folder
+
+
+def _tell(folder: Path, images: Sequence[str], seconds: float) -> None:
+    shown = os.path.relpath(folder)
+    summary = folder / "summary.json"
+    if summary.exists():
+        for line in json.loads(summary.read_text()).get("lines", []):
+            print(line)
+    print(f"done in {seconds:.0f} s: {shown}/ (outputs/latest)")
+    for file in sorted(p.name for p in folder.iterdir() if p.is_file()):
+        if file != "run.json":
+            print(f"  {shown}/{file}")
+    if len(images) > 1:
+        print(f"  {shown}/<image>/ for each of {len(images)} images")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

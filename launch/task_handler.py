@@ -1,0 +1,197 @@
+"""The seam with kfp.local: runs a container task's command in the environment of its image.
+
+kfp.local's own subprocess runner refuses container components. Its dispatcher looks the handler up
+by name in ``kfp.local.subprocess_task_handler`` at each task; ``installed`` puts ours there. All
+that this library asks of that seam is in this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import kfp
+from kfp.local import status, subprocess_task_handler
+
+from launch.environments import environment, image_name
+from launch.paths import ROOT
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The first task that failed: its stage, exit code, one line and log."""
+
+    stage: str
+    exit_code: int
+    message: str
+    log: Path
+
+
+@dataclass
+class LocalRun:
+    """What the tasks of one run share.
+
+    Attributes:
+        logs: the folder of the tasks' logs.
+        failure: the first task that failed, if any.
+        interrupted: set when the user wants to stop.
+    """
+
+    logs: Path
+    failure: Failure | None = None
+    interrupted: threading.Event = field(default_factory=threading.Event)
+    _processes: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def stop(self) -> None:
+        """End the tasks that run; those that would follow do not start."""
+        self.interrupted.set()
+        with self._lock:
+            for process in self._processes.values():
+                process.terminate()
+
+    def run(self, image: str, command: list[str], environ: Mapping[str, str]) -> bool:
+        """Run one task to its end; keep its log, show its progress.
+
+        Returns:
+            Whether it succeeded and left every output it declares.
+        """
+        stage, executor = _task(command)
+        label = _label(stage, executor)
+        log = self.logs / (re.sub(r"[^\w.]+", "-", label).strip("-") + ".log")
+        if self.interrupted.is_set() or self.failure:
+            return False
+        name = image_name(image)
+        python = environment(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(executor["outputs"]["outputFile"]).parent
+        work.mkdir(parents=True, exist_ok=True)
+        _say(f"▸ {label}")
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                [str(python), *command[1:]],
+                cwd=work,
+                env={**_isolated(), "CELLMILL_IMAGE": name, **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            with self._lock:
+                self._processes[process.pid] = process
+            last = ""
+            assert process.stdout is not None
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                if line.strip():
+                    last = line.strip()
+                if line.startswith(("skipped ", "warning: ")) or " left" in line:
+                    _say(f"  {label}: {line.rstrip()}")
+            code = process.wait()
+            with self._lock:
+                del self._processes[process.pid]
+        missing = [] if code else _missing(executor)
+        if missing:
+            code, last = 1, f"declared output '{missing[0]}' was not written"
+        if code and not self.interrupted.is_set():
+            with self._lock:
+                self.failure = self.failure or Failure(stage, code, last, log)
+        return code == 0
+
+
+@contextlib.contextmanager
+def installed(run: LocalRun) -> Iterator[None]:
+    """Make kfp.local hand container tasks to ``run`` within the block.
+
+    Raises:
+        RuntimeError: this kfp has no such seam.
+    """
+
+    class Handler:
+        """What kfp.local's dispatcher calls at each task."""
+
+        def __init__(
+            self,
+            image: str,
+            full_command: list[str],
+            pipeline_root: str,
+            runner: Any,
+            env_vars: dict[str, str] | None = None,
+        ) -> None:
+            self.image = image
+            self.full_command = full_command
+            self.env_vars = env_vars or {}
+
+        def run(self) -> status.Status:
+            done = run.run(self.image, self.full_command, self.env_vars)
+            return status.Status.SUCCESS if done else status.Status.FAILURE
+
+    check_seam()
+    original = subprocess_task_handler.SubprocessTaskHandler
+    subprocess_task_handler.SubprocessTaskHandler = Handler
+    try:
+        yield
+    finally:
+        subprocess_task_handler.SubprocessTaskHandler = original
+
+
+def check_seam() -> None:
+    """Check that kfp.local still looks its handler up where ``installed`` puts ours.
+
+    Raises:
+        RuntimeError: it does not; the message says what to look at.
+    """
+    from kfp.local import task_dispatcher
+
+    handler = getattr(subprocess_task_handler, "SubprocessTaskHandler", None)
+    module = getattr(task_dispatcher, "subprocess_task_handler", None)
+    if handler is None or module is not subprocess_task_handler or not hasattr(handler, "run"):
+        raise RuntimeError(
+            f"kfp {kfp.__version__} has moved kfp.local.task_dispatcher's handler look-up; "
+            "launch/task_handler.py must follow it (known to work: kfp 2.17.0)"
+        )
+
+
+def _task(command: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return stage and executor input of ``python -m cellmill STAGE --executor-input JSON``."""
+    return command[3], json.loads(command[command.index("--executor-input") + 1])
+
+
+def _label(stage: str, executor: Mapping[str, Any]) -> str:
+    iterations = re.findall(r"iteration-(\d+)", executor["outputs"]["outputFile"])
+    return f"{stage} [{'.'.join(str(int(i) + 1) for i in iterations)}]" if iterations else stage
+
+
+def _isolated() -> dict[str, str]:
+    """The environment of a task: this process's, less what would reach into another's packages."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    return {
+        **kept,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _missing(executor: Mapping[str, Any]) -> list[str]:
+    artifacts = executor["outputs"].get("artifacts", {})
+    return [n for n, a in artifacts.items() if not Path(a["artifacts"][0]["uri"]).exists()]
+
+
+def _say(text: str) -> None:
+    # Not print: kfp.local replaces it to indent what tasks say.
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""Pipelines: which components, in which order, on which hardware."""
