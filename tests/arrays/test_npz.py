@@ -17,6 +17,7 @@ ARRAYS = st.dictionaries(
         st.sampled_from(["u1", "u2", "i4", "i8", "f4", "f8", "?"]),
         hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6),
     ),
+    min_size=1,
     max_size=4,
 )
 

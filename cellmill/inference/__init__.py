@@ -1,0 +1,1 @@
+"""Running a network over an image of any size, tile by tile."""

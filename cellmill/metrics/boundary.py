@@ -1,0 +1,136 @@
+"""Boundary F: how much of the outlines lies where outlines should be.
+
+After Martin et al. 2004 (IEEE PAMI 26, 530) and Csurka et al. 2013 (BMVC), with objects instead of
+classes: a pixel of an object is a boundary pixel when one of its four neighbours has another label
+(background included; the image's own edge is no neighbour, so an object cut off there has no
+boundary along the cut). A boundary pixel is matched when a boundary pixel of the other image lies
+within `tolerance_px` (Euclidean, between pixel centres). Precision is the matched share of the
+predicted boundary, recall that of the true one, F their harmonic mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from cellmill.errors import BadInput
+from cellmill.metrics.counts import count, f_score, ratio, setting
+from cellmill.metrics.pairs import BAND_PIXELS, check_labels
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Boundary pixels of both images, and those near the other's."""
+
+    tolerance_px: float = setting("pixels of this distance and closer match")
+    truth_pixels: int = count("boundary pixels of the true objects")
+    truth_matched: int = count("of these, near a predicted boundary")
+    predicted_pixels: int = count("boundary pixels of the predicted objects")
+    predicted_matched: int = count("of these, near a true boundary")
+
+    @property
+    def both_empty(self) -> bool:
+        """Neither image has a boundary."""
+        return self.truth_pixels + self.predicted_pixels == 0
+
+    @property
+    def precision(self) -> float:
+        """The share of the predicted boundary that is matched."""
+        return ratio(self.predicted_matched, self.predicted_pixels, both_empty=self.both_empty)
+
+    @property
+    def recall(self) -> float:
+        """The share of the true boundary that is matched."""
+        return ratio(self.truth_matched, self.truth_pixels, both_empty=self.both_empty)
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall."""
+        return f_score(self.precision, self.recall)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give counts and scores, ready for JSON."""
+        return {
+            **asdict(self),
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+        }
+
+
+def boundary(truth: npt.NDArray, predicted: npt.NDArray, *, tolerance_px: float = 2.0) -> Boundary:
+    """Count boundary pixels, reading both label images in bands of rows with a halo.
+
+    Args:
+        truth: true labels `(Y, X)`.
+        predicted: predicted labels of the same shape.
+        tolerance_px: how far apart two boundaries may lie, in pixels, 0 to 100.
+
+    Raises:
+        BadInput: the tolerance is out of range, or the arrays are no two label images of a shape.
+
+    Example:
+        >>> truth = np.zeros((9, 9), int)
+        >>> truth[2:7, 2:7] = 1
+        >>> boundary(truth, np.roll(truth, 1, axis=1), tolerance_px=1).f1
+        1.0
+    """
+    check_labels(truth, "the true labels")
+    check_labels(predicted, "the predicted labels")
+    if truth.shape != predicted.shape:
+        raise BadInput(
+            "the true labels",
+            expected=f"the shape of the predicted labels, {predicted.shape}",
+            found=f"{truth.shape}",
+        )
+    if not 0 <= tolerance_px <= 100:
+        raise BadInput("the boundary tolerance", expected="0 to 100 px", found=f"{tolerance_px}")
+    disk = _disk(tolerance_px)
+    halo = disk.shape[0] // 2 + 1
+    height, width = truth.shape
+    rows = max(halo, BAND_PIXELS // max(1, width))
+    counts = np.zeros(4, np.int64)
+    for y in range(0, height, rows):
+        top, bottom = max(0, y - halo), min(height, y + rows + halo)
+        inner = slice(y - top, y - top + min(rows, height - y))
+        true_line = boundary_mask(np.asarray(truth[top:bottom]))
+        predicted_line = boundary_mask(np.asarray(predicted[top:bottom]))
+        counts += [
+            np.count_nonzero(part[inner])
+            for line, other in ((true_line, predicted_line), (predicted_line, true_line))
+            for part in (line, line & _dilate(other, disk))
+        ]
+    return Boundary(float(tolerance_px), *(int(value) for value in counts))
+
+
+def boundary_mask(labels: npt.NDArray) -> npt.NDArray[np.bool_]:
+    """Mark the pixels of objects that have a 4-neighbour with another label, `(Y, X)`.
+
+    Example:
+        >>> boundary_mask(np.array([[1, 1, 2, 0, 0]])).astype(int).tolist()
+        [[0, 1, 1, 0, 0]]
+    """
+    mask = np.zeros(labels.shape, bool)
+    down = labels[1:] != labels[:-1]
+    mask[1:] |= down
+    mask[:-1] |= down
+    across = labels[:, 1:] != labels[:, :-1]
+    mask[:, 1:] |= across
+    mask[:, :-1] |= across
+    return mask & (labels > 0)
+
+
+def _dilate(mask: npt.NDArray[np.bool_], disk: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    if not mask.size:
+        return mask
+    return cv2.dilate(mask.astype(np.uint8), disk).astype(bool)
+
+
+def _disk(radius: float) -> npt.NDArray[np.uint8]:
+    reach = int(radius)
+    steps = np.arange(-reach, reach + 1)
+    return (steps[:, None] ** 2 + steps[None] ** 2 <= radius**2).astype(np.uint8)

@@ -1,0 +1,39 @@
+"""Refusing NaN and infinity before anything is computed from them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cellmill.errors import BadInput
+
+_ROWS = 1024
+
+
+def require_finite(image: np.ndarray, what: str = "image") -> None:
+    """Count the values that are NaN or infinite and refuse the image if there are any.
+
+    The image is read in bands of rows, so a memory map is never held whole.
+
+    Args:
+        image: `(Y, X, C)` or `(Y, X)`, any dtype; integers always pass.
+        what: the image's name in the error message.
+
+    Raises:
+        BadInput: at least one value is not finite; the message has the counts.
+    """
+    if image.dtype.kind not in "fc":
+        return
+    nan = infinite = 0
+    for y in range(0, image.shape[0], _ROWS):
+        band = image[y : y + _ROWS]
+        finite = np.isfinite(band)
+        if not finite.all():
+            band_nan = int(np.isnan(band).sum())
+            nan += band_nan
+            infinite += int(finite.size - finite.sum()) - band_nan
+    if nan or infinite:
+        raise BadInput(
+            what,
+            expected="finite pixel values",
+            found=f"{nan} NaN and {infinite} infinite of {image.size} values",
+        )

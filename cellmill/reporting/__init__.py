@@ -1,0 +1,16 @@
+"""What a run shows people: overlays, one page an image, a summary of many."""
+
+from cellmill.reporting.overlay import outline, overlay, overlay_png
+from cellmill.reporting.page import Subject, render_report
+from cellmill.reporting.summary import ImageSummary, Summary, render_summary
+
+__all__ = [
+    "ImageSummary",
+    "Subject",
+    "Summary",
+    "outline",
+    "overlay",
+    "overlay_png",
+    "render_report",
+    "render_summary",
+]

@@ -1,0 +1,204 @@
+"""Small charts as SVG text: a histogram, lines over an axis, and horizontal bars.
+
+Colours and type come from the page's style sheet (``report.css``), so that charts follow its
+light and dark modes; every mark carries a title that browsers show when it is pointed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cellmill.reporting.text import number
+
+WIDTH, HEIGHT = 440, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 26, 42
+
+
+def histogram(values: ArrayLike, label: str, *, counted: str = "cells", most_bins: int = 40) -> str:
+    """Draw the distribution of values, with their median.
+
+    Bins are as wide as Freedman and Diaconis advise (1981). The axis ends at the 99.5th
+    percentile when the greatest value is far beyond it; a last bin holds what lies beyond.
+
+    Args:
+        values: ``(n,)``; what is not finite is left out.
+        label: what they are, with the unit.
+        counted: what is counted.
+        most_bins: bins at most.
+
+    Returns:
+        SVG text, or empty without values.
+    """
+    data = np.asarray(values, np.float64)
+    data = data[np.isfinite(data)]
+    if not data.size:
+        return ""
+    low, high = float(data.min()), float(data.max())
+    cut = float(np.percentile(data, 99.5))
+    beyond = 0
+    if high - low > 1.5 * (cut - low) > 0:
+        beyond, high = int(np.count_nonzero(data > cut)), cut
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    quarters = np.percentile(data, [25, 75])
+    step = 2 * (quarters[1] - quarters[0]) / data.size ** (1 / 3)
+    bins = int(np.clip(np.ceil((high - low) / step) if step > 0 else 1, 8, most_bins))
+    counts, edges = np.histogram(data[data <= high], bins=bins, range=(low, high))
+    heights = [int(c) for c in counts] + ([beyond] if beyond else [])
+    slots = len(heights)
+    plot = _Plot((0, slots), _nice_range(0, max(heights)))
+    parts = []
+    for index, count in enumerate(heights):
+        if index < bins:
+            span = f"{number(edges[index])} – {number(edges[index + 1])}"
+        else:
+            span = f"above {number(high)}"
+        left, right = plot.x(index), plot.x(index + 1)
+        top = plot.y(count)
+        kind = "bar" if index < bins else "bar beyond"
+        parts.append(
+            f'<rect class="{kind}" x="{left + 0.75:.2f}" y="{top:.2f}"'
+            f' width="{max(right - left - 1.5, 0.5):.2f}" height="{plot.y(0) - top:.2f}">'
+            f"<title>{escape(span)}: {count:,}</title></rect>"
+        )
+
+    def slot_of(value: float) -> float:
+        return (value - low) / (high - low) * bins
+
+    ticks = [(slot_of(t), number(t)) for t in _ticks(low, high, 6) if low <= t <= high]
+    if beyond:
+        ticks = [t for t in ticks if t[0] <= slots - 2] + [(slots - 0.5, f">{number(high)}")]
+    median = float(np.median(data))
+    middle = plot.x(min(slot_of(median), slots))
+    parts.append(
+        f'<line class="median" x1="{middle:.2f}" x2="{middle:.2f}" y1="{_TOP}"'
+        f' y2="{plot.y(0):.2f}"/>'
+    )
+    parts.append(
+        f'<text class="note" x="{min(max(middle, 90), WIDTH - 60):.2f}" y="{_TOP - 7}"'
+        f' text-anchor="middle">median {number(median)}</text>'
+    )
+    summary = f"Histogram of {label}: {data.size:,} values, median {number(median)}"
+    return plot.svg(parts, ticks, label, counted, summary)
+
+
+def lines(
+    x: Sequence[float], series: Mapping[str, Sequence[float]], x_label: str, y_label: str
+) -> str:
+    """Draw up to four series over an axis, y from 0 to 1.
+
+    Args:
+        x: positions, ascending.
+        series: values 0–1 by name, each as long as ``x``; NaN interrupts a line.
+        x_label: name of the x axis.
+        y_label: name of the y axis.
+
+    Returns:
+        SVG text with a legend.
+    """
+    pad = 0.02 * (x[-1] - x[0]) or 0.5
+    plot = _Plot((x[0] - pad, x[-1] + pad), (0.0, 1.0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]))
+    parts = []
+    for index, (name, values) in enumerate(series.items()):
+        path, pen = [], "M"
+        for position, value in zip(x, values, strict=True):
+            if np.isfinite(value):
+                path.append(f"{pen}{plot.x(position):.2f} {plot.y(value):.2f}")
+            pen = "L" if np.isfinite(value) else "M"
+        parts.append(f'<path class="line s{index}" d="{" ".join(path)}"/>')
+        for position, value in zip(x, values, strict=True):
+            if np.isfinite(value):
+                parts.append(
+                    f'<circle class="dot s{index}" cx="{plot.x(position):.2f}"'
+                    f' cy="{plot.y(value):.2f}" r="3.2">'
+                    f"<title>{escape(name)} at {position:.2f}: {value:.3f}</title></circle>"
+                )
+        # The legend stands low on the left, where curves that fall to the right leave room.
+        row = plot.y(0) - 10 - 16 * (len(series) - 1 - index)
+        parts.append(
+            f'<line class="line s{index}" x1="{_LEFT + 12}" x2="{_LEFT + 30}" y1="{row - 4:.1f}"'
+            f' y2="{row - 4:.1f}"/><text class="legend" x="{_LEFT + 36}" y="{row:.1f}">'
+            f"{escape(name)}</text>"
+        )
+    ticks = [(t, f"{t:.2f}".rstrip("0")) for t in x[:: max(1, (len(x) + 4) // 5)]]
+    if ticks[-1][0] != x[-1] and len(x) % 2 == 0:
+        ticks = [(t, f"{t:.2f}") for t in (*x[::2], x[-1])]
+        ticks = [t for t in ticks if t[0] == x[-1] or x[-1] - t[0] > (x[1] - x[0]) * 1.5]
+    summary = f"{', '.join(series)} against {x_label}"
+    return plot.svg(parts, ticks, x_label, y_label, summary)
+
+
+class _Plot:
+    """A frame: where data lie in the drawing, and the axes around them."""
+
+    def __init__(
+        self, x_range: tuple[float, float], y_axis: tuple[float, float, list[float]]
+    ) -> None:
+        self._x_range = x_range
+        self._y_low, self._y_high, self._y_ticks = y_axis
+
+    def x(self, value: float) -> float:
+        low, high = self._x_range
+        return _LEFT + (value - low) / (high - low) * (WIDTH - _LEFT - _RIGHT)
+
+    def y(self, value: float) -> float:
+        share = (value - self._y_low) / (self._y_high - self._y_low)
+        return HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM)
+
+    def svg(
+        self,
+        parts: Sequence[str],
+        x_ticks: Sequence[tuple[float, str]],
+        x_label: str,
+        y_label: str,
+        summary: str,
+    ) -> str:
+        floor = self.y(self._y_low)
+        axes = []
+        for tick in self._y_ticks:
+            level = self.y(tick)
+            axes.append(
+                f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{level:.2f}"'
+                f' y2="{level:.2f}"/><text class="tick" x="{_LEFT - 7}" y="{level + 3.5:.2f}"'
+                f' text-anchor="end">{number(tick)}</text>'
+            )
+        for position, text in x_ticks:
+            place = self.x(position)
+            axes.append(
+                f'<line class="axis" x1="{place:.2f}" x2="{place:.2f}" y1="{floor:.2f}"'
+                f' y2="{floor + 4:.2f}"/><text class="tick" x="{place:.2f}" y="{floor + 16:.2f}"'
+                f' text-anchor="middle">{escape(text)}</text>'
+            )
+        axes.append(
+            f'<text class="label" x="{(WIDTH + _LEFT - _RIGHT) / 2:.1f}" y="{HEIGHT - 7}"'
+            f' text-anchor="middle">{escape(x_label)}</text>'
+            f'<text class="label" x="{_LEFT - 7}" y="{_TOP - 14}" text-anchor="end">{escape(y_label)}</text>'
+        )
+        base = (
+            f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{floor:.2f}"'
+            f' y2="{floor:.2f}"/>'
+        )
+        return (
+            f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
+            f' aria-label="{escape(summary)}">{"".join(axes)}{"".join(parts)}{base}</svg>'
+        )
+
+
+def _nice_range(low: float, high: float) -> tuple[float, float, list[float]]:
+    ticks = _ticks(low, max(high, 1), 5)
+    step = ticks[1] - ticks[0]
+    top = step * np.ceil(max(high, 1) / step)
+    return low, float(top), [t for t in [*ticks, float(top)] if t == int(t)]
+
+
+def _ticks(low: float, high: float, most: int) -> list[float]:
+    raw = (high - low) / most
+    power = 10.0 ** np.floor(np.log10(raw))
+    step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= raw * (1 - 1e-9))
+    first = np.ceil(low / step - 1e-9)
+    count = int(np.floor(high / step + 1e-9) - first) + 1
+    return [float(round((first + i) * step, 12)) for i in range(max(count, 0))]

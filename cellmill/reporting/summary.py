@@ -1,0 +1,327 @@
+"""The summary of a run: every image, pooled accuracy, time; as a page, as CSV, as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from cellmill.metrics import pool
+from cellmill.reporting.accuracy import accuracy_of, at_half
+from cellmill.reporting.page import OBJECTS_PLURAL, render
+from cellmill.reporting.text import fixed, number, seconds
+from cellmill.reporting.timing import stage_rows, stage_totals
+from cellmill.version import __version__
+
+#: Bytes of thumbnails that a page may carry; images past it go without.
+THUMBNAIL_LIMIT = 16 << 20
+
+
+@dataclass(frozen=True)
+class CompartmentSummary:
+    """What is kept of one compartment of one image.
+
+    Attributes:
+        count: number of objects.
+        median_area_px: NaN is written as None.
+        median_area_um2: None where the pixel size is unknown or nothing was found.
+        median_diameter_px: of the circle of the median area.
+        per_mm2: None where the pixel size is unknown.
+        outliers: objects whose area is an outlier.
+        scores: as ``cellmill.metrics.evaluate`` gives them; empty without truth.
+    """
+
+    count: int
+    median_area_px: float | None = None
+    median_area_um2: float | None = None
+    median_diameter_px: float | None = None
+    per_mm2: float | None = None
+    outliers: int = 0
+    scores: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """What is kept of one image, small enough for a manifest.
+
+    Attributes:
+        name: the image's name.
+        error: why it was left out, else empty.
+        compartments: by compartment.
+        seconds: wall seconds of all stages on this image, None where no record says so.
+        warnings: how many warnings its report shows.
+        thumbnail: a data URI, or empty.
+    """
+
+    name: str
+    error: str = ""
+    compartments: Mapping[str, CompartmentSummary] = field(default_factory=dict)
+    seconds: float | None = None
+    warnings: int = 0
+    thumbnail: str = ""
+
+    def to_attributes(self) -> dict[str, Any]:
+        """Return JSON values that ``from_attributes`` reads."""
+        values = asdict(self)
+        return {k: v for k, v in values.items() if k not in ("name", "error")}
+
+    @classmethod
+    def from_attributes(
+        cls, name: str, attributes: Mapping[str, Any], error: str = ""
+    ) -> ImageSummary:
+        """Read what ``to_attributes`` gave."""
+        compartments = {
+            key: CompartmentSummary(**values)
+            for key, values in attributes.get("compartments", {}).items()
+        }
+        return cls(name, error, **{**attributes, "compartments": compartments})
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run: its images in order, and its stages' totals as ``stage_totals`` gives them."""
+
+    images: Sequence[ImageSummary]
+    stages: Sequence[Mapping[str, Any]]
+
+    @property
+    def compartments(self) -> list[str]:
+        """Every compartment that any image has, in order of appearance."""
+        return list(dict.fromkeys(c for image in self.images for c in image.compartments))
+
+    def pooled(self) -> dict[str, dict[str, Any]]:
+        """Return ``cellmill.metrics.pool`` by compartment; only those with truth somewhere."""
+        given = {
+            compartment: [
+                image.compartments[compartment].scores
+                for image in self.images
+                if compartment in image.compartments and image.compartments[compartment].scores
+            ]
+            for compartment in self.compartments
+        }
+        return {compartment: pool(scores) for compartment, scores in given.items() if scores}
+
+
+def summary_json(summary: Summary) -> str:
+    """Write a summary as JSON: images, pooled accuracy, stages."""
+    document = {
+        "format": "cellmill-summary/1",
+        "version": __version__,
+        "images": [_plain(image) for image in summary.images],
+        "pooled": summary.pooled(),
+        "stages": stage_totals(summary.stages),
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def summary_csv(summary: Summary) -> str:
+    """Write a summary as CSV, a row an image; fields are empty where there is nothing to say.
+
+    With one compartment its columns bear plain names, with more each begins with its own.
+    """
+    several = len(summary.compartments) > 1
+    heads = ["name", "status", "error", "seconds", "warnings"]
+    for compartment in summary.compartments:
+        heads += [f"{compartment}_{key}" if several else key for key in _CSV_FIELDS]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(heads)
+    for image in summary.images:
+        row: list[Any] = [image.name, _status(image), image.error, _rounded(image.seconds)]
+        row.append(image.warnings)
+        for compartment in summary.compartments:
+            found = image.compartments.get(compartment)
+            values = _numbers(found) if found else {}
+            row += [_rounded(values.get(key)) for key in _CSV_FIELDS]
+        writer.writerow(row)
+    return buffer.getvalue()
+
+
+def render_summary(summary: Summary, title: str = "Summary", links: bool = True) -> str:
+    """Write the page of a run or of a batch.
+
+    Args:
+        summary: what it is about.
+        title: heading of the page.
+        links: whether ``<image name>/report.html`` is to be had beside the page.
+    """
+    failed = [image for image in summary.images if image.error]
+    thumbnails = _thumbnails(summary.images)
+    rows, whole = stage_rows(stage_totals(summary.stages))
+    pools = summary.pooled()
+    page = {
+        "title": title,
+        "version": __version__,
+        "facts": _facts(summary, failed),
+        "warnings": _warnings(summary, failed),
+        "figures": _figures(summary, pools),
+        "thumbnails": any(thumbnails),
+        "columns": _columns(summary),
+        "rows": [
+            {"thumbnail": thumbnail, "cells": _cells(summary, image, links)}
+            for image, thumbnail in zip(summary.images, thumbnails, strict=True)
+        ],
+        "failed": [{"name": image.name, "error": image.error} for image in failed],
+        "accuracies": [accuracy_of(c, found["pooled"]) for c, found in pools.items()],
+        "stages": rows,
+        "stage_total": whole,
+        "stages_by_image": False,
+        "stages_title": "Time",
+        "stages_note": "Added up over batches; of peak memory the greatest. "
+        "The reports’ and the summary’s own time is in their records.",
+    }
+    return render("summary.html.jinja", page, script="sort.js")
+
+
+_AT_HALF = ("average_precision", "f1", "precision", "recall")
+_CSV_FIELDS = (
+    "count",
+    "per_mm2",
+    "median_area_um2",
+    "median_area_px",
+    "median_diameter_px",
+    "outliers",
+    *(f"{key}_50" for key in _AT_HALF),
+)
+
+
+def _numbers(found: CompartmentSummary) -> dict[str, Any]:
+    values = {k: v for k, v in asdict(found).items() if k != "scores"}
+    half = at_half(found.scores) if found.scores else {}
+    return {**values, **{f"{key}_50": half.get(key) for key in _AT_HALF}}
+
+
+def _plain(image: ImageSummary) -> dict[str, Any]:
+    return {
+        "name": image.name,
+        "status": _status(image),
+        "error": image.error,
+        "seconds": image.seconds,
+        "warnings": image.warnings,
+        "compartments": {
+            key: {**_numbers(found), "scores": dict(found.scores) or None}
+            for key, found in image.compartments.items()
+        },
+    }
+
+
+def _status(image: ImageSummary) -> str:
+    return "skipped" if image.error else "ok"
+
+
+def _rounded(value: Any) -> Any:
+    if value is None:
+        return ""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _thumbnails(images: Sequence[ImageSummary]) -> list[str]:
+    kept, spent = [], 0
+    for image in images:
+        spent += len(image.thumbnail)
+        kept.append(image.thumbnail if spent <= THUMBNAIL_LIMIT else "")
+    return kept
+
+
+def _facts(summary: Summary, failed: Sequence[ImageSummary]) -> list[str]:
+    done = len(summary.images) - len(failed)
+    facts = [f"{len(summary.images):,} image{'s' * (len(summary.images) != 1)}", f"{done:,} done"]
+    if failed:
+        facts.append(f"{len(failed):,} left out")
+    with_truth = sum(any(c.scores for c in i.compartments.values()) for i in summary.images)
+    facts.append(f"{with_truth:,} with truth" if with_truth else "no truth given")
+    return facts
+
+
+def _warnings(summary: Summary, failed: Sequence[ImageSummary]) -> list[str]:
+    lines = []
+    if failed:
+        lines.append(f"{len(failed):,} of {len(summary.images):,} images were left out; see below.")
+    done = [image for image in summary.images if not image.error and image.compartments]
+    unknown = sum(all(c.per_mm2 is None for c in i.compartments.values()) for i in done)
+    if unknown:
+        lines.append(
+            f"The pixel size of {unknown:,} image{'s' * (unknown != 1)} is unknown: segmented at "
+            "their own scale, and nothing is given in microns."
+        )
+    return lines
+
+
+def _figures(
+    summary: Summary, pools: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, str]]:
+    figures = []
+    several = len(summary.compartments) > 1
+    for compartment in summary.compartments:
+        found = [i.compartments[compartment] for i in summary.images if compartment in i.compartments]
+        name = OBJECTS_PLURAL.get(compartment, compartment)
+        figures.append(_figure(name.capitalize(), number(sum(f.count for f in found))))
+        densities = [f.per_mm2 for f in found if f.per_mm2 is not None]
+        if densities:
+            figures.append(
+                _figure("Median density", number(statistics.median(densities)), f"{name}/mm²")
+            )
+        if compartment in pools:
+            suffix = f", {name}" if several else ""
+            first = at_half(pools[compartment]["pooled"])
+            figures.append(_figure(f"Pooled F1 at IoU 0.5{suffix}", fixed(first["f1"])))
+            figures.append(
+                _figure(f"Pooled AP at IoU 0.5{suffix}", fixed(first["average_precision"]))
+            )
+    total = sum(stage["wall_s"] for stage in summary.stages)
+    if total:
+        figures.append(_figure("Time in stages", seconds(total)))
+    return figures
+
+
+def _figure(title: str, value: str, unit: str = "") -> dict[str, str]:
+    return {"title": title, "value": value, "unit": unit}
+
+
+def _columns(summary: Summary) -> list[dict[str, str]]:
+    columns = [("Image", "text"), ("Status", "text")]
+    several = len(summary.compartments) > 1
+    for compartment in summary.compartments:
+        name = OBJECTS_PLURAL.get(compartment, compartment)
+        suffix = f", {name}" if several else ""
+        columns.append((name.capitalize(), "number"))
+        columns += [(f"{title}{suffix}", "number") for title in _TITLES]
+    columns += [("Warnings", "number"), ("Time", "number")]
+    return [{"title": title, "kind": kind} for title, kind in columns]
+
+
+_TITLES = ("per mm²", "Median area, µm²", "Median diameter, px", "AP 0.5", "F1 0.5")
+_KEYS = ("per_mm2", "median_area_um2", "median_diameter_px", "average_precision_50", "f1_50")
+
+
+def _cells(summary: Summary, image: ImageSummary, links: bool) -> list[dict[str, Any]]:
+    name = _cell(image.name, image.name, words=True)
+    if links and not image.error:
+        name["link"] = f"{quote(image.name, safe='')}/report.html"
+    status = "left out" if image.error else "done"
+    cells = [name, {**_cell(status, status, words=True), "bad": bool(image.error)}]
+    for compartment in summary.compartments:
+        found = image.compartments.get(compartment)
+        values = _numbers(found) if found else {}
+        cells.append(_cell(number(values.get("count")), values.get("count")))
+        for key in _KEYS:
+            value = values.get(key)
+            cells.append(_cell(fixed(value) if key.endswith("_50") else number(value), value))
+    cells.append(_cell(number(image.warnings or None), image.warnings))
+    cells.append(_cell(seconds(image.seconds), image.seconds))
+    return cells
+
+
+def _cell(text: str, sort: Any, words: bool = False) -> dict[str, Any]:
+    return {
+        "text": text,
+        "sort": "" if sort is None else sort,
+        "words": words,
+        "bad": False,
+        "link": "",
+    }

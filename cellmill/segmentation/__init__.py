@@ -1,0 +1,44 @@
+"""From a network's maps to labelled objects: markers, watershed, clean-up, numbering."""
+
+from cellmill.segmentation.deep_watershed import (
+    MaximaAlgorithm,
+    Numbering,
+    WatershedParameters,
+    deep_watershed,
+    find_markers,
+    segment_maps,
+    smooth,
+)
+from cellmill.segmentation.flooding import watershed
+from cellmill.segmentation.holes import fill_holes
+from cellmill.segmentation.labels import (
+    canonical_labels,
+    count_objects,
+    dense_labels,
+    erode_labels,
+    remove_small_objects,
+)
+from cellmill.segmentation.maxima import ball_footprint, h_maxima, label_markers, local_peaks
+from cellmill.segmentation.compartment import segment
+
+__all__ = [
+    "MaximaAlgorithm",
+    "Numbering",
+    "WatershedParameters",
+    "ball_footprint",
+    "canonical_labels",
+    "count_objects",
+    "deep_watershed",
+    "dense_labels",
+    "erode_labels",
+    "fill_holes",
+    "find_markers",
+    "h_maxima",
+    "label_markers",
+    "local_peaks",
+    "remove_small_objects",
+    "segment",
+    "segment_maps",
+    "smooth",
+    "watershed",
+]

@@ -1,0 +1,77 @@
+"""Labels of one compartment from a network's heads, as a model's card says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cellmill.errors import BadInput
+from cellmill.models.card import PostprocessingParameters
+from cellmill.segmentation.deep_watershed import Numbering, WatershedParameters, segment_maps
+
+
+def segment(
+    heads: Mapping[str, np.ndarray],
+    parameters: PostprocessingParameters,
+    *,
+    label_erosion: int = 0,
+    exclude_border: int = 0,
+    numbering: Numbering = "canonical",
+) -> np.ndarray:
+    """Segment one compartment of one image.
+
+    Args:
+        heads: the network's outputs by name, each `(Y, X, C)` or `(Z, Y, X, C)`; arrays or memory
+            maps, of which only the two channels that count are read.
+        parameters: which heads and channels, and the watershed's parameters.
+        label_erosion: see `WatershedParameters`; no card has it.
+        exclude_border: see `WatershedParameters`; no card has it.
+        numbering: `canonical` or `reference`; see `deep_watershed`.
+
+    Returns:
+        `(Y, X)` or `(Z, Y, X)` int32 labels, 1…n.
+
+    Raises:
+        BadInput: a head or channel is missing, heads differ in shape, a map holds NaN or infinity,
+            or a parameter is out of range.
+    """
+    maxima = _channel(heads, parameters.maxima_head, parameters.maxima_channel)
+    interior = _channel(heads, parameters.interior_head, parameters.interior_channel)
+    if maxima.shape != interior.shape:
+        raise BadInput(
+            f"heads '{parameters.maxima_head}' and '{parameters.interior_head}'",
+            expected="one shape",
+            found=f"{maxima.shape} and {interior.shape}",
+        )
+    watershed_parameters = WatershedParameters(
+        radius=parameters.radius,
+        maxima_threshold=parameters.maxima_threshold,
+        interior_threshold=parameters.interior_threshold,
+        maxima_smooth=parameters.maxima_smooth,
+        interior_smooth=parameters.interior_smooth,
+        label_erosion=label_erosion,
+        small_objects_threshold=parameters.small_objects_threshold,
+        fill_holes_threshold=parameters.fill_holes_threshold,
+        pixel_expansion=parameters.pixel_expansion,
+        maxima_algorithm=parameters.maxima_algorithm,
+        exclude_border=exclude_border,
+    )
+    return segment_maps(maxima, interior, watershed_parameters, numbering)
+
+
+def _channel(heads: Mapping[str, np.ndarray], name: str, channel: int) -> np.ndarray:
+    if name not in heads:
+        raise BadInput(
+            "predictions", expected=f"a head '{name}'", found=", ".join(heads) or "no heads"
+        )
+    head = heads[name]
+    if head.ndim not in (3, 4):
+        raise BadInput(
+            f"head '{name}'", expected="(Y, X, C) or (Z, Y, X, C)", found=f"{tuple(head.shape)}"
+        )
+    if not 0 <= channel < head.shape[-1]:
+        raise BadInput(
+            f"head '{name}'", expected=f"a channel {channel}", found=f"{head.shape[-1]} channels"
+        )
+    return np.asarray(head[..., channel])

@@ -1,0 +1,256 @@
+"""The yardstick: DeepCell's own Mesmer, whole, in its own environment (`images/deepcell`)."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.contract import Dataset, Input, Model, Output, Record, for_each_image
+from cellmill.errors import BadInput, CellmillError
+from cellmill.models.card import ModelCard
+
+MODEL_MPP = 0.5
+"""Microns per pixel that Mesmer brings every image to, whatever its card says."""
+
+_HEADS = (
+    ("whole_cell", "inner_distance", 1),
+    ("whole_cell", "pixelwise", 3),
+    ("nuclear", "inner_distance", 1),
+    ("nuclear", "pixelwise", 3),
+)
+
+
+def deepcell_reference(
+    images: Input[Dataset],
+    model: Input[Model],
+    labels: Output[Dataset],
+    predictions: Output[Dataset],
+    preprocessed: Output[Dataset],
+    record: Output[Record],
+    compartment: Literal["whole_cell", "nuclear", "both"] = "whole_cell",
+    on_bad_image: Literal["fail", "skip"] = "fail",
+) -> None:
+    """Segment images with DeepCell's Mesmer, whole, as the reference to compare with.
+
+    Everything is the deepcell package's: resizing, preprocessing, tiling, the network, untiling
+    and post-processing, with Mesmer's own default parameters (they are kept in the record); the
+    card only names the heads. Only the numbering of the cells is ours. An image whose pixel size
+    is unknown is run at its own scale.
+
+    Args:
+        images: Images `(Y, X, C)` as `tiff_to_npz` gives them.
+        model: A SavedModel with Mesmer's two channels and four heads that Keras 2.8 loads.
+        labels: Label images `(Y, X)` int32 per compartment, numbered in raster order.
+        predictions: What the network said, `(Y', X', channels)` float32 per head, untiled.
+        preprocessed: What the network was shown, `(Y', X', 2)` float32, at the model's scale.
+        record: What was done, and how long it took.
+        compartment: What is segmented: whole cells, nuclei or both.
+        on_bad_image: Whether a bad image fails the stage or is skipped.
+    """
+    card = ModelCard.load(model.path)
+    _check_heads(card, model.path)
+    source = Batch.open(images.path)
+    with record.step("load model"):
+        application = _load(model.path)
+    tile = tuple(application.model_image_shape[:2])
+    seen = _watch(application)
+    attributes = {**source.attributes, "model": card.to_dict()}
+    names = ("whole_cell", "nuclear") if compartment == "both" else (compartment,)
+
+    with (
+        BatchWriter(labels.path, attributes) as label_writer,
+        BatchWriter(predictions.path, attributes) as prediction_writer,
+        BatchWriter(preprocessed.path, attributes) as preprocessed_writer,
+    ):
+
+        def work(entry: Entry) -> None:
+            image = _two_channels(source, entry)
+            mpp = _one_mpp(entry)
+            _check_sides(entry.name, image.shape[:2], mpp, tile)
+            with record.step("Mesmer.predict"):
+                found = application.predict(
+                    image[np.newaxis], image_mpp=mpp, compartment=compartment.replace("_", "-")
+                )[0]
+            shown = seen["preprocessed"][0]
+            scale = [new / old for new, old in zip(shown.shape[:2], image.shape[:2], strict=True)]
+            model_mpp = (entry.mpp[0] / scale[0], entry.mpp[1] / scale[1]) if entry.mpp else None
+            travels: dict[str, Any] = {
+                "mpp_source": entry.mpp_source,
+                "attributes": {
+                    **entry.attributes,
+                    "source_shape": list(image.shape[:2]),
+                    "source_mpp": list(entry.mpp) if entry.mpp else None,
+                    "scale": scale,
+                },
+            }
+            label_writer.write(
+                entry.name,
+                {name: _canonical(found[..., i]) for i, name in enumerate(names)},
+                axes=dict.fromkeys(names, "YX"),
+                mpp=entry.mpp,
+                **travels,
+            )
+            preprocessed_writer.write(
+                entry.name,
+                {"image": shown},
+                axes={"image": "YXC"},
+                mpp=model_mpp,
+                channels=[channel.name for channel in card.input.channels],
+                **travels,
+            )
+            heads = [head.name for head in card.heads]
+            prediction_writer.write(
+                entry.name,
+                {name: head[0] for name, head in zip(heads, seen["predictions"], strict=True)},
+                axes=dict.fromkeys(heads, "YXC"),
+                mpp=model_mpp,
+                **travels,
+            )
+
+        for_each_image(
+            source,
+            work,
+            writers=[label_writer, prediction_writer, preprocessed_writer],
+            record=record,
+            on_bad_image=on_bad_image,
+        )
+    if "postprocessing" in seen:
+        record.note(postprocessing=seen["postprocessing"])
+
+
+def _load(folder: Path) -> Any:
+    """Load the SavedModel as a Keras model into Mesmer's application."""
+    if importlib.util.find_spec("deepcell") is None:
+        raise CellmillError(
+            "deepcell_reference runs in deepcell's own environment (images/deepcell), expected "
+            "the package deepcell there, found none"
+        )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+    from deepcell.applications import Mesmer
+
+    try:
+        network = tf.keras.models.load_model(folder, compile=False)
+        shape = network.input_shape
+    except (OSError, ValueError, AttributeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise BadInput(
+            f"model '{folder}'", expected="a SavedModel that Keras 2.8 loads", found=reason
+        ) from error
+    if len(shape) != 4 or None in shape[1:] or shape[-1] != 2:
+        raise BadInput(f"model '{folder}'", expected="input (None, Y, X, 2)", found=str(shape))
+    return Mesmer(network)
+
+
+def _watch(application: Any) -> dict[str, Any]:
+    """Keep what the application's own steps give, each time it predicts.
+
+    Returns:
+        filled at each prediction: `preprocessed` `(1, Y', X', 2)`, `predictions` a list of
+        `(1, Y', X', channels)`, `postprocessing` the parameters that took effect.
+    """
+    seen: dict[str, Any] = {}
+    preprocess = application.preprocessing_fn
+    name_heads = application.format_model_output_fn
+    postprocess = application.postprocessing_fn
+
+    @wraps(preprocess)
+    def watched_preprocess(*args: Any, **kwargs: Any) -> Any:
+        seen["preprocessed"] = np.array(preprocess(*args, **kwargs), dtype=np.float32)
+        return seen["preprocessed"].copy()
+
+    @wraps(name_heads)
+    def watched_heads(outputs: list[np.ndarray]) -> Any:
+        seen["predictions"] = [np.array(head, dtype=np.float32) for head in outputs]
+        return name_heads(outputs)
+
+    @wraps(postprocess)
+    def watched_postprocess(*args: Any, **kwargs: Any) -> Any:
+        seen["postprocessing"] = {
+            "whole_cell": dict(kwargs["whole_cell_kwargs"]),
+            "nuclear": dict(kwargs["nuclear_kwargs"]),
+        }
+        return postprocess(*args, **kwargs)
+
+    application.preprocessing_fn = watched_preprocess
+    application.format_model_output_fn = watched_heads
+    application.postprocessing_fn = watched_postprocess
+    return seen
+
+
+def _check_heads(card: ModelCard, folder: Path) -> None:
+    heads = tuple((head.compartment, head.kind, head.channels) for head in card.heads)
+    if heads != _HEADS or len(card.input.channels) != 2:
+        raise BadInput(
+            f"model '{folder}'",
+            expected="Mesmer's two channels and four heads (whole-cell inner distance and "
+            "pixelwise, nuclear inner distance and pixelwise)",
+            found=f"{len(card.input.channels)} channels, heads "
+            + ", ".join(head.name for head in card.heads),
+        )
+
+
+def _two_channels(source: Batch, entry: Entry) -> np.ndarray:
+    """Give the image `(Y, X, 2)` in its own dtype, nuclear and membrane; a blank one is zero."""
+    image = source.read(entry, "image")
+    indices = entry.attributes.get("segmentation_channels", list(range(image.shape[-1])))
+    if len(indices) != 2:
+        raise BadInput(
+            f"image '{entry.name}'",
+            expected="2 channels (nuclear, membrane)",
+            found=f"{len(indices)} channels",
+        )
+    chosen = np.zeros((*image.shape[:2], 2), dtype=image.dtype)
+    for position, index in enumerate(indices):
+        if index >= image.shape[-1]:
+            raise BadInput(
+                f"image '{entry.name}'",
+                expected=f"a channel {index}",
+                found=f"{image.shape[-1]} channels",
+            )
+        if index >= 0:
+            chosen[..., position] = image[..., index]
+    return chosen
+
+
+def _one_mpp(entry: Entry) -> float | None:
+    """Give the pixel size, None where unknown; Mesmer knows square pixels only."""
+    if entry.mpp is None:
+        return None
+    y, x = entry.mpp
+    if abs(y - x) > 1e-3 * max(y, x):
+        raise BadInput(
+            f"image '{entry.name}'", expected="square pixels", found=f"{y} × {x} µm (y, x)"
+        )
+    return float(y)
+
+
+def _check_sides(
+    name: str, shape: tuple[int, ...], mpp: float | None, tile: tuple[int, ...]
+) -> None:
+    """Refuse what the package crashes on: one side shorter than a tile and the other longer."""
+    scale = 1.0 if mpp is None else mpp / MODEL_MPP
+    sides = [int(side * scale) for side in shape]
+    differences = [side - whole for side, whole in zip(sides, tile, strict=True)]
+    if min(differences) < 0 < max(differences):
+        raise BadInput(
+            f"image '{name}'",
+            expected=f"no side under {tile[0]} px at {MODEL_MPP} µm/px, or neither above it "
+            "(deepcell crashes on the rest)",
+            found=f"{sides[0]} × {sides[1]}",
+        )
+
+
+def _canonical(labels: np.ndarray) -> np.ndarray:
+    """Number labels 1…n by the raster order of each object's first pixel, as int32."""
+    ids, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.zeros(ids.size, dtype=np.int32)
+    objects = np.flatnonzero(ids > 0)
+    rank[objects[np.argsort(first[objects])]] = np.arange(1, objects.size + 1)
+    return rank[inverse].reshape(labels.shape)

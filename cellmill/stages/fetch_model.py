@@ -1,0 +1,38 @@
+"""Stage: bring a model into the pipeline."""
+
+from __future__ import annotations
+
+from cellmill.contract import Model, Output, Record
+from cellmill.models.fetch import copy_model
+from cellmill.models.fetch import fetch_model as fetch
+
+
+def fetch_model(
+    model: Output[Model],
+    record: Output[Record],
+    source: str = "",
+    digest: str = "",
+    card: str = "",
+) -> None:
+    """Get a model by name, path or URI, verified, with its card.
+
+    Args:
+        model: The model's folder, SavedModel and model.json.
+        record: What was done, with times and versions.
+        source: Empty for the model that ships with cellmill; Mesmer, NuclearSegmentation or
+            CytoplasmSegmentation (the first two with your token in DEEPCELL_ACCESS_TOKEN); or the
+            path or URI of a model's folder, .tar.gz or .zip.
+        digest: Checksum the model must have, sha256:… or md5:…; empty checks what a known model's
+            card says.
+        card: Path or URI of a model.json, for a SavedModel without one.
+    """
+    with record.step("fetch"):
+        fetched = fetch(source, digest=digest, card=card)
+    with record.step("copy"):
+        copy_model(fetched, model.path)
+    model.metadata.update(
+        name=fetched.card.name,
+        version=fetched.card.version,
+        default_compartment=fetched.card.default_compartment,
+    )
+    record.note(model=fetched.card.name, version=fetched.card.version, origin=fetched.origin)

@@ -1,0 +1,112 @@
+"""The stage that runs a model's network over preprocessed images, tile by tile."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.contract import Dataset, Input, Model, Output, Progress, Record, for_each_image
+from cellmill.errors import BadInput
+from cellmill.inference.backoff import BackingOff
+from cellmill.inference.savedmodel import gpu_peak_bytes, load, memory_errors
+from cellmill.inference.tiled import predict_tiled
+from cellmill.inference.tiles import TileGrid
+from cellmill.models.card import ModelCard
+
+#: An image of fewer tiles is done before a bar of its own would say anything.
+_TILES_WORTH_A_BAR = 64
+
+
+def predict(
+    preprocessed: Input[Dataset],
+    model: Input[Model],
+    predictions: Output[Dataset],
+    record: Output[Record],
+    on_bad_image: Literal["fail", "skip"] = "fail",
+    batch_size: int = 8,
+    device: Literal["auto", "cpu", "gpu"] = "auto",
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
+    threads: int = 0,
+) -> None:
+    """Run a model's network over preprocessed images, tile by tile.
+
+    Args:
+        preprocessed: Batch with array `image` (Y, X, C) float32, made for this model.
+        model: Model folder, a TensorFlow SavedModel with its card.
+        predictions: Batch with one array (Y, X, channels) float32 per head of the card.
+        record: What was done, with times and versions.
+        on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+        batch_size: Tiles predicted at once; halved by itself when memory runs out.
+        device: Where the network runs; auto takes a GPU if there is one.
+        precision: What convolutions are computed in; the heads are float32 in any case.
+        threads: CPU threads of one operation; 0 lets TensorFlow choose.
+    """
+    if batch_size < 1:
+        raise BadInput("batch_size", expected="at least 1", found=f"{batch_size}")
+    card = ModelCard.load(model.path)
+    source = Batch.open(preprocessed.path)
+    _check_made_for(source, card)
+    with record.step("load model"):
+        network = load(model.path, card, device=device, precision=precision, threads=threads)
+    run = BackingOff(network, batch_size, memory_errors())
+    with BatchWriter(predictions.path, attributes={"model": card.to_dict()}) as out:
+
+        def work(entry: Entry) -> None:
+            image = source.read(entry, "image")
+            _check_image(image, entry, card)
+            grid = TileGrid.over(
+                (image.shape[0], image.shape[1]),
+                card.input.tile,
+                overlap=card.tiling.overlap,
+                padding=card.tiling.padding,
+            )
+            heads = {
+                head.name: ((*grid.shape, head.channels), np.float32, "YXC") for head in card.heads
+            }
+            with (
+                out.create(
+                    entry.name,
+                    heads,
+                    mpp=entry.mpp,
+                    mpp_source=entry.mpp_source,
+                    channels=entry.channels,
+                    attributes=entry.attributes,
+                ) as arrays,
+                record.step("predict"),
+            ):
+                outputs = [arrays[name] for name in heads]
+                if len(grid) < _TILES_WORTH_A_BAR:
+                    predict_tiled(image, run, grid, outputs, batch_size)
+                else:
+                    with Progress(entry.name, len(grid), "tiles") as progress:
+                        predict_tiled(image, run, grid, outputs, batch_size, progress.advance)
+
+        for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
+    record.note(**network.effect, batch_size=run.batch_size, memory_retries=run.retries)
+    if peak := gpu_peak_bytes(network):
+        record.gpu(network.effect["gpu"], peak)
+
+
+def _check_made_for(source: Batch, card: ModelCard) -> None:
+    """Refuse images that were brought to what another model expects."""
+    if "model" not in source.attributes:
+        return
+    other = ModelCard.from_dict(source.attributes["model"], f"model of '{source.folder}'")
+    if (other.input, other.preprocessing) != (card.input, card.preprocessing):
+        raise BadInput(
+            f"batch '{source.folder}'",
+            expected=f"images preprocessed for model '{card.name}' {card.version}",
+            found=f"for '{other.name}' {other.version}, with another input or preprocessing",
+        )
+
+
+def _check_image(image: np.ndarray, entry: Entry, card: ModelCard) -> None:
+    channels = len(card.input.channels)
+    if image.ndim != 3 or image.shape[2] != channels or image.dtype != np.float32 or not image.size:
+        raise BadInput(
+            f"image '{entry.name}'",
+            expected=f"float32 (Y, X, {channels}) as `preprocess` makes it for '{card.name}'",
+            found=f"{image.dtype} {image.shape}",
+        )

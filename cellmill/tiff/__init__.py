@@ -1,0 +1,1 @@
+"""Microscopy images in TIFF files, read channel by channel; label images, written as OME-TIFF."""

@@ -1,0 +1,146 @@
+"""Making many pictures of one: geometry, microscope and stain, at random.
+
+Every function takes the random generator, so that a seed fixes the whole run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Over which range training pictures vary; the card's claims rest on it.
+
+    Args:
+        scale: least and greatest zoom, log-uniform.
+        gamma: least and greatest exponent of brightness, log-uniform.
+        gain: least and greatest factor of brightness, log-uniform.
+        offset: greatest shift of black, either way.
+        noise: greatest σ of Gaussian noise.
+        blur: greatest σ of a Gaussian blur, in pixels.
+        haze: greatest height of smooth haze (uneven background, out-of-focus light, cytoplasm).
+    """
+
+    scale: tuple[float, float] = (0.5, 2.0)
+    gamma: tuple[float, float] = (0.6, 1.7)
+    gain: tuple[float, float] = (0.4, 1.3)
+    offset: float = 0.08
+    noise: float = 0.08
+    blur: float = 1.5
+    haze: float = 0.5
+
+
+def random_crop(
+    image: np.ndarray,
+    label_images: list[np.ndarray],
+    size: int,
+    random: np.random.Generator,
+    ranges: Augmentation,
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Cut a square at a random place, angle, zoom and handedness.
+
+    Args:
+        image: `(Y, X, C)` float32; beyond its border it is mirrored.
+        label_images: `(Y, X)` int32 each, resampled by nearest neighbour.
+        size: side of the square in pixels.
+        random: source of chance.
+        ranges: `scale` is used.
+
+    Returns:
+        The image `(size, size, C)` float32 and the label images `(size, size)` int32.
+    """
+    scale = _log_uniform(random, ranges.scale)
+    angle = random.uniform(0, 2 * np.pi) if random.random() < 0.5 else 0.0
+    angle += random.integers(4) * np.pi / 2
+    flip = -1.0 if random.random() < 0.5 else 1.0
+    # The centre is drawn such that the crop lies inside where the image is large enough.
+    centre = [_centre(random, side, size / scale) for side in image.shape[:2]]
+    c, s = np.cos(angle) / scale, np.sin(angle) / scale
+    to_source = np.array([[c * flip, -s, 0.0], [s * flip, c, 0.0]])
+    to_source[:, 2] = np.array(centre[::-1]) - to_source[:, :2] @ np.full(2, (size - 1) / 2)
+
+    def warp(array: np.ndarray, interpolation: int) -> np.ndarray:
+        return cv2.warpAffine(
+            array,
+            to_source,
+            (size, size),
+            flags=interpolation | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+
+    # Zooming out by linear interpolation alone would alias.
+    source = cv2.GaussianBlur(image, (0, 0), 0.5 / scale) if scale < 0.8 else image
+    picture = warp(source, cv2.INTER_LINEAR).reshape(size, size, image.shape[2])
+    cut = [warp(_as_cv(labels), cv2.INTER_NEAREST) for labels in label_images]
+    return picture, [np.rint(array).astype(np.int32) for array in cut]
+
+
+def vary_picture(
+    picture: np.ndarray, random: np.random.Generator, ranges: Augmentation
+) -> np.ndarray:
+    """Vary brightness, contrast, haze, sharpness and noise.
+
+    Args:
+        picture: `(Y, X, C)` float32, background about 0, bright objects about 1.
+        random: source of chance.
+        ranges: how far.
+
+    Returns:
+        `(Y, X, C)` float32.
+    """
+    varied = picture.copy()
+    for channel in range(picture.shape[2]):
+        plane = varied[..., channel]
+        if random.random() < 0.7:
+            gamma = _log_uniform(random, ranges.gamma)
+            plane = np.sign(plane) * np.abs(plane) ** gamma
+        if random.random() < 0.5:
+            plane = plane * _field(random, plane.shape, 2, 1 / ranges.gain[1], ranges.gain[1])
+        plane = plane * _log_uniform(random, ranges.gain)
+        if random.random() < 0.4:
+            plane = plane + random.uniform(0, ranges.haze) * _haze(random, plane)
+        if random.random() < 0.3:
+            plane = cv2.GaussianBlur(plane, (0, 0), random.uniform(0.3, ranges.blur))
+        if random.random() < 0.5:
+            grain = random.standard_normal(plane.shape, np.float32)
+            plane = plane + random.uniform(0, ranges.noise) * grain
+        varied[..., channel] = plane + random.uniform(-ranges.offset, ranges.offset)
+    return varied.astype(np.float32)
+
+
+def _haze(random: np.random.Generator, plane: np.ndarray) -> np.ndarray:
+    """A smooth field of 0 to 1: patches of any size, or light spread around what is bright."""
+    if random.random() < 0.5:
+        return _field(random, plane.shape, int(random.integers(2, 9)), 0.0, 1.0)
+    sigma = random.uniform(4, 16)
+    glow = cv2.GaussianBlur(np.clip(plane, 0, 1), (0, 0), sigma)
+    # Cytoplasm is granular: the glow is broken up by a finer field.
+    texture = _field(random, plane.shape, int(random.integers(8, 33)), 0.3, 1.0)
+    return glow / max(float(glow.max()), 1e-6) * texture
+
+
+def _field(
+    random: np.random.Generator, shape: tuple[int, ...], nodes: int, low: float, high: float
+) -> np.ndarray:
+    """Random values on a `nodes`×`nodes` grid, drawn out to `shape` smoothly."""
+    grid = random.uniform(low, high, (nodes, nodes)).astype(np.float32)
+    field = cv2.resize(grid, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    return np.clip(field, low, high)
+
+
+def _log_uniform(random: np.random.Generator, bounds: tuple[float, float]) -> float:
+    return float(np.exp(random.uniform(np.log(bounds[0]), np.log(bounds[1]))))
+
+
+def _centre(random: np.random.Generator, side: int, wanted: float) -> float:
+    margin = min(wanted / 2, side / 2)
+    return float(random.uniform(margin, side - margin))
+
+
+def _as_cv(labels: np.ndarray) -> np.ndarray:
+    # OpenCV warps no int32; float64 holds every int32 exactly, and nearest neighbour keeps it.
+    return labels.astype(np.float64)

@@ -1,0 +1,67 @@
+"""A trained network as a SavedModel, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellmill.errors import BadInput
+from cellmill.models.card import ModelCard
+from cellmill.training.network import build_network
+
+if TYPE_CHECKING:
+    import keras
+
+
+def export_network(network: keras.Model, folder: Path) -> None:
+    """Write the network as a SavedModel with a serving signature.
+
+    The signature takes `image`, `(N, Y, X, C)` float32 with free N, Y and X, and gives one output
+    per head, by the head's name.
+
+    Args:
+        network: as `build_network` makes it.
+        folder: the model's folder.
+    """
+    import tensorflow as tf
+    from keras.export import ExportArchive
+
+    names = [layer.name for layer in network.layers[-2:]]
+
+    def serve(image: Any) -> dict[str, Any]:
+        return dict(zip(names, network(image, training=False), strict=True))
+
+    archive = ExportArchive()
+    archive.track(network)
+    channels = network.input_shape[-1]
+    signature = tf.TensorSpec((None, None, None, channels), tf.float32, name="image")
+    archive.add_endpoint("serve", serve, input_signature=[signature])
+    archive.write_out(str(folder), verbose=False)
+
+
+def load_network(folder: Path, card: ModelCard) -> keras.Model:
+    """The network of a model that `train_segmenter` made, ready to be trained further.
+
+    Raises:
+        BadInput: the model was not made by `train_segmenter`, or its weights cannot be read.
+    """
+    import tensorflow as tf
+
+    made = card.training.get("network")
+    if not isinstance(made, dict) or "widths" not in made or len(card.heads) != 2:
+        raise BadInput(
+            f"base model '{card.name}'",
+            expected="a model that train_segmenter made",
+            found="a card that does not say how its network is built",
+        )
+    names = (card.heads[0].name, card.heads[1].name)
+    network = build_network(len(card.input.channels), names, tuple(made["widths"]))
+    try:
+        stored = tf.saved_model.load(str(folder)).variables
+        network.set_weights([variable.numpy() for variable in stored])
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        text = str(error).splitlines()[0]
+        raise BadInput(
+            f"base model '{card.name}'", expected="weights of its network", found=text
+        ) from error
+    return network

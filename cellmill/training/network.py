@@ -1,0 +1,56 @@
+"""The network: a small U-Net with two heads, in Keras 3 on TensorFlow.
+
+Ronneberger et al. 2015, made cheap for CPUs: one convolution a block on the way up, most work at
+half resolution and below, and only a thin layer at full resolution.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+WIDTHS = (16, 24, 40, 64, 96)
+"""Channels at full, 1/2, 1/4, 1/8 and 1/16 resolution."""
+
+STRIDE = 2 ** (len(WIDTHS) - 1)
+"""Sides of an input must be multiples of this."""
+
+
+def build_network(
+    channels: int, head_names: tuple[str, str], widths: tuple[int, ...] = WIDTHS
+) -> keras.Model:
+    """An untrained network.
+
+    Args:
+        channels: of the input, `(N, Y, X, channels)` float32; Y and X are multiples of `STRIDE`.
+        head_names: of the inner distance, `(N, Y, X, 1)` in 0…1, and of the pixel classes,
+            `(N, Y, X, 3)` softmax; both float32.
+        widths: channels per resolution.
+
+    Returns:
+        A Keras model that gives the two heads in this order.
+    """
+    import keras
+
+    layers = keras.layers
+
+    def block(x: Any, width: int, stride: int = 1) -> Any:
+        x = layers.Conv2D(width, 3, stride, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization(momentum=0.95)(x)
+        return layers.ReLU()(x)
+
+    image = layers.Input((None, None, channels), name="image", dtype="float32")
+    x = block(image, widths[0])
+    skips = [x]
+    for width in widths[1:]:
+        x = block(block(x, width, stride=2), width)
+        skips.append(x)
+    for width, skip in zip(widths[-2::-1], skips[-2::-1], strict=True):
+        x = layers.Conv2D(width, 1, use_bias=False)(x)
+        x = layers.UpSampling2D(2, interpolation="bilinear")(x)
+        x = block(layers.Concatenate()([x, skip]), width)
+    distance = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=head_names[0])(x)
+    classes = layers.Conv2D(3, 1, activation="softmax", dtype="float32", name=head_names[1])(x)
+    return keras.Model(image, [distance, classes])

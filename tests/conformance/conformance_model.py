@@ -1,0 +1,140 @@
+"""Where the conformance model is kept, and how it gets there.
+
+`python -m tests.conformance.conformance_model` (what `make conformance-model` runs) prints its
+folder. It is made once per state of the scripts that make it and of deepcell's lock, under
+`$XDG_CACHE_HOME/cellmill/conformance/` (default `~/.cache`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from cellmill.errors import CellmillError
+from cellmill.models.card import (
+    Head,
+    InputChannel,
+    ModelCard,
+    ModelInput,
+    PostprocessingParameters,
+    Preprocessing,
+    Tiling,
+)
+from launch.environments import environment
+from launch.paths import ROOT, cache_folder
+
+HERE = Path(__file__).resolve().parent
+MADE_FROM = (
+    HERE / "make_model.py",
+    HERE / "tissue.py",
+    ROOT / "images" / "deepcell" / "requirements.lock",
+)
+PYTHON_VARIABLE = "CELLMILL_DEEPCELL_PYTHON"
+
+
+def card(training: dict[str, Any]) -> ModelCard:
+    """Give the model's card: Mesmer's inputs, heads and defaults."""
+    heads = []
+    postprocessing = {}
+    for compartment, threshold in (("whole_cell", 0.075), ("nuclear", 0.1)):
+        heads += [
+            Head(f"{compartment}_inner_distance", compartment, "inner_distance", 1),
+            Head(f"{compartment}_pixelwise", compartment, "pixelwise", 3),
+        ]
+        postprocessing[compartment] = PostprocessingParameters(
+            maxima_head=f"{compartment}_inner_distance",
+            maxima_channel=0,
+            interior_head=f"{compartment}_pixelwise",
+            interior_channel=1,
+            maxima_threshold=threshold,
+            maxima_smooth=0,
+            interior_threshold=0.2,
+            interior_smooth=2,
+            radius=2,
+            small_objects_threshold=15,
+            fill_holes_threshold=15,
+        )
+    return ModelCard(
+        name="conformance",
+        version="1",
+        description="PanopticNet made by deepcell for tests; it has seen made tissue only.",
+        input=ModelInput(
+            channels=(
+                InputChannel("nuclear", "a DNA stain"),
+                InputChannel("membrane", "a membrane or cytoplasm stain"),
+            ),
+            mpp=0.5,
+            tile=(256, 256),
+        ),
+        heads=tuple(heads),
+        preprocessing=Preprocessing(method="mesmer"),
+        tiling=Tiling(padding="constant", overlap=0.25),
+        postprocessing=postprocessing,
+        default_compartment="whole_cell",
+        training={"data": "made tissue", **training},
+    )
+
+
+def deepcell_python() -> Path:
+    """Return deepcell's interpreter: the one named by the variable, else one made from the lock.
+
+    Raises:
+        CellmillError: there is no Python 3.10, or the environment cannot be made.
+    """
+    named = os.environ.get(PYTHON_VARIABLE, "")
+    return Path(named) if named else environment("deepcell")
+
+
+def run(python: Path, *arguments: str | Path) -> None:
+    """Run a program of ours in another environment, in which cellmill is found.
+
+    Raises:
+        CellmillError: it failed; the message ends with its last lines.
+    """
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = [str(python), *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, stdout=2, stderr=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        last = "\n".join(done.stderr.splitlines()[-15:])
+        raise CellmillError(f"{' '.join(command)} ended with {done.returncode}:\n{last}")
+
+
+def conformance_model(python: Path) -> Path:
+    """Return the folder of the model, which is made (in minutes) if it is not there.
+
+    Args:
+        python: deepcell's interpreter.
+
+    Raises:
+        CellmillError: it could not be made, or does not find cells.
+    """
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in MADE_FROM)).hexdigest()
+    folder = cache_folder() / "conformance" / digest[:16]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            print("making the conformance model (once, minutes) …", file=sys.stderr, flush=True)
+            draft = folder.with_suffix(".draft")
+            shutil.rmtree(draft, ignore_errors=True)
+            run(python, HERE / "make_model.py", draft)
+            draft.rename(folder)
+        # Written anew each time: the card's format may change where the network has not.
+        card(json.loads((folder / "training.json").read_text())).save(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    try:
+        print(conformance_model(deepcell_python()))
+    except CellmillError as error:
+        sys.exit(str(error))

@@ -1,0 +1,102 @@
+"""Resampling to a model's scale and back."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.transform import resize
+
+from cellmill.errors import BadInput
+from cellmill.preprocessing import resize_image, resize_labels, scaled_shape
+
+SIDES = st.tuples(st.integers(1, 40), st.integers(1, 40))
+
+
+def noise(shape, dtype=np.uint16):
+    return (np.random.default_rng(0).random(shape) * 250).astype(dtype)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_shape_and_dtype(channels, dtype):
+    image = noise((31, 47, channels), dtype)
+    for shape in [(31, 47), (1, 1), (62, 94), (40, 20)]:
+        result = resize_image(image, shape)
+        assert (result.shape, result.dtype) == ((*shape, channels), dtype)
+
+
+def test_one_channel_is_opencv_linear_cut_off_to_whole_numbers():
+    image = noise((37, 53, 1))
+    plane = cv2.resize(image[..., 0].astype(np.float32), (80, 25), interpolation=cv2.INTER_LINEAR)
+    assert np.array_equal(resize_image(image, (25, 80))[..., 0], plane.astype(np.uint16))
+
+
+def test_two_channels_are_smoothed_before_shrinking_and_darken_at_the_border():
+    image = np.full((64, 64, 2), 200, np.uint16)
+    shrunk = resize_image(image, (20, 20))
+    assert (shrunk[5:-5, 5:-5] >= 199).all()
+    assert (shrunk[0] < 200).all()
+    checkers = np.indices((64, 64)).sum(0) % 2 * 200
+    image = np.stack([checkers, checkers], -1).astype(np.float32)
+    inside = resize_image(image, (16, 16))[2:-2, 2:-2]
+    assert np.abs(inside - 100).max() < 1
+
+
+def test_the_same_shape_is_the_same_image():
+    image = noise((9, 8, 2))
+    assert resize_image(image, (9, 8)) is image
+
+
+@given(SIDES, SIDES, st.sampled_from([np.int32, np.int64, np.uint16]))
+@settings(max_examples=60, deadline=None)
+def test_labels_are_only_moved_never_mixed(shape, target, dtype):
+    labels = np.arange(1, shape[0] * shape[1] + 1).reshape(shape).astype(dtype)
+    resized = resize_labels(labels, target)
+    assert (resized.shape, resized.dtype) == (target, dtype)
+    assert np.isin(resized, labels).all()
+    # Raster order is kept: nearest neighbour is monotonic along both axes.
+    assert (np.diff(resized, axis=0) >= 0).all()
+    assert (np.diff(resized, axis=1) >= 0).all()
+    both = resize_labels(np.stack([labels, labels], -1), target)
+    assert np.isin(both, labels).all()
+    assert (both.shape, both.dtype) == ((*target, 2), dtype)
+
+
+def test_ids_beyond_float_precision_survive():
+    ids = np.array([[2**31 + 5, 2**53 + 1], [7, 2**62 + 1]])
+    doubled = resize_labels(ids, (4, 4))
+    assert np.array_equal(doubled, ids.repeat(2, 0).repeat(2, 1))
+    small = np.array([[2**24 + 1, 2**31 - 1]], np.int32)
+    assert np.array_equal(resize_labels(small, (1, 4)), small.repeat(2, 1))
+    both = np.array([[[2**24 + 1, 2**31 - 1]]], np.int32)
+    assert np.array_equal(resize_labels(both, (2, 2)), both.repeat(2, 0).repeat(2, 1))
+
+
+def test_one_compartment_and_both_sample_as_their_references_do():
+    labels = np.random.default_rng(1).integers(0, 999, (50, 61)).astype(np.int32)
+    one = cv2.resize(labels, (43, 37), interpolation=cv2.INTER_NEAREST)
+    assert np.array_equal(resize_labels(labels, (37, 43)), one)
+    assert np.array_equal(resize_labels(labels[..., None], (37, 43))[..., 0], one)
+    two = np.stack([labels, labels[::-1]], -1)
+    expected = resize(two, (37, 43, 2), order=0, preserve_range=True, anti_aliasing=False)
+    assert np.array_equal(resize_labels(two, (37, 43)), expected)
+    assert not np.array_equal(resize_labels(two, (37, 43))[..., 0], one)
+
+
+def test_sides_are_cut_off_per_axis():
+    assert scaled_shape((512, 512), (0.65, 0.65), 0.5) == (665, 665)
+    assert scaled_shape((100, 101), (0.25, 1.0), 0.5) == (50, 202)
+    assert scaled_shape((300, 411), (0.5, 0.5), 0.5) == (300, 411)
+
+
+def test_an_unknown_scale_changes_nothing():
+    assert scaled_shape((30, 40), None, 0.5) == (30, 40)
+    assert scaled_shape((30, 40), (0.3, 0.3), 0) == (30, 40)
+
+
+def test_impossible_scales_are_refused():
+    with pytest.raises(BadInput, match="positive microns per pixel"):
+        scaled_shape((30, 40), (0.0, 0.3), 0.5)
+    with pytest.raises(BadInput, match="at least one pixel"):
+        scaled_shape((3, 40), (0.1, 0.1), 0.5)
