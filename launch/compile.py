@@ -43,9 +43,10 @@ def generated_files() -> Iterator[tuple[Path, str]]:
     """Yield the path and the text of every file that is generated from the code."""
     for name in component_names():
         folder = ROOT / "components" / name
-        text = _yaml(component(name))
+        declared = component(name)
+        text = _yaml(declared)
         yield folder / "component.yaml", text
-        yield folder / "README.md", component_readme(name, text)
+        yield folder / "README.md", component_readme(name, declared.description or "", text)
     for name in pipeline_names():
         yield ROOT / "pipelines" / name / "pipeline.yaml", _yaml(pipeline(name))
 

@@ -31,7 +31,7 @@ def find_items(images: str, truth: str = "") -> list[Item]:
             one truth for one image whatever its name. Empty for none.
 
     Returns:
-        One ``{image, truth, name, digest}`` per image, names unique, in the order of the names.
+        One ``{image, truth, name, digest, truth_digest}`` per image, names unique, in the order of the names.
 
     Raises:
         BadInput: nothing was found, or a truth belongs to no image.
@@ -45,7 +45,8 @@ def find_items(images: str, truth: str = "") -> list[Item]:
             "image": uri,
             "truth": matched.get(name, ""),
             "name": name,
-            "digest": " ".join(digest(u) for u in (uri, matched.get(name, "")) if u),
+            "digest": digest(uri),
+            "truth_digest": digest(matched[name]) if name in matched else "",
         }
         for uri, name in zip(uris, names, strict=True)
     ]

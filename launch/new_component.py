@@ -91,7 +91,8 @@ def component_source(spec: StageSpec, image: str) -> str:
     lines += ["from kfp import dsl", "", "from components.container import run_stage", "", ""]
     lines += ["@dsl.container_component", f"def {spec.name}("]
     lines += [f"    {declared}" for declared in needed + optional]
-    lines += [") -> dsl.ContainerSpec:", f'    """{spec.description}', "", "    Args:"]
+    description = spec.description.replace("\n", "\n    ").replace("\n    \n", "\n\n")
+    lines += [") -> dsl.ContainerSpec:", f'    """{description}', "", "    Args:"]
     lines += [x for i in spec.inputs for x in _item(i.name, i.description)]
     lines += [x for p in spec.parameters for x in _item(p.name, p.description)]
     lines += ["", "    Returns:"]
@@ -175,7 +176,6 @@ def new_component(root: Path, name: str, image: str, from_stage: bool = False) -
             _write(test, _TEST.format(name=name)),
         ]
     written.append(_write(component, component_source(_interface(stage), image)))
-    (component.parent / "__init__.py").touch()
     return written
 
 
@@ -186,10 +186,11 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _interface(stage: Path) -> StageSpec:
-    found = importlib.util.spec_from_file_location(stage.stem, stage)
+    found = importlib.util.spec_from_file_location(f"cellmill.stages.{stage.stem}", stage)
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
     found.loader.exec_module(module)
     return StageSpec.of(getattr(module, stage.stem))
 

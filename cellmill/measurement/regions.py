@@ -90,9 +90,7 @@ def sum_regions(
     sum_xx = length * x**2 + 2 * x * steps + steps * (2 * length - 1) // 3
     boxes = np.stack([y, x, y + 1, x + length], axis=1)
     moments = np.stack([length * y, sum_x, length * y**2, sum_xx, y * sum_x], axis=1)
-    flat = _grouped(
-        runs.labels[real], length, boxes, moments, np.zeros((len(length), 3), np.int64)
-    )
+    flat = _grouped(runs.labels[real], length, boxes, moments, np.zeros((len(length), 3), np.int64))
     return add_regions([flat, _outlines(labels, rows, flat)])
 
 

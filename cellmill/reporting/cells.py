@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellmill.metrics.pairs import pair_labels
+from cellmill.measurement import CHANNEL_COLUMNS
+from cellmill.metrics import pair_labels
 
-#: Numbers that a page may carry in tables; past it, columns are left out, the least asked for first.
+#: Numbers that a page may carry in tables; past it columns are left out, the last ones first.
 VALUE_LIMIT = 4_000_000
-_UNITS = (("_um2", "µm²"), ("_um", "µm"), ("_px", "px"))
-_NAMES = {"sd": "SD", "iou": "IoU"}
+IOU = "iou_with_truth"
+_UNITS = {"_um2": "µm²", "_um": "µm", "_px": "px"}
+_WORDS = {"sd": "SD", "iou": "IoU"}
+_ALWAYS_IN_PX = ("area_px", "centroid_y_px", "centroid_x_px")
 
 
 @dataclass(frozen=True)
@@ -41,32 +44,32 @@ def columns_of(
 ) -> list[Column]:
     """Return the columns a report shows of a table of measurements, ``label`` first.
 
-    Left out are columns of text, those without any value (µm where the pixel size is unknown),
-    and, of a table too large for a page, those of channels not shown, then the last ones.
+    Left out are text, bounding boxes, columns without any value, and lengths in px where they are
+    known in µm; of a table too large for a page, the columns of channels that are not shown, then
+    the last ones.
 
     Args:
         table: columns ``(n,)`` by name, with ``label``.
-        shown_channels: names of the channels that the report shows.
+        shown_channels: the channels that the report shows, as columns are named after them.
         limit: numbers at most.
     """
-    known = {k: v for k, v in table.items() if k == "label" or _has_numbers(v)}
+    known = {key: values for key, values in table.items() if _is_told(key, table)}
     area = "area_um2" if "area_um2" in known else "area_px"
-    brief = {area, "iou_with_truth", *(f"mean_{name}" for name in shown_channels)}
-    keys = ["label", *(k for k in known if k in brief), *known]
-    ours = [k for k in dict.fromkeys(keys) if not _of_other_channel(k, known, shown_channels)]
-    others = [k for k in dict.fromkeys(keys) if k not in ours]
-    rows = len(table["label"])
-    most = max(3, limit // max(1, rows))
+    brief = [area, *(f"mean_{name}" for name in shown_channels), IOU]
+    order = dict.fromkeys(["label", *(key for key in brief if key in known), *known])
+    elsewhere = [k for k in order if (channel_of(k, table) or None) not in (None, *shown_channels)]
+    order = {**{k: None for k in order if k not in elsewhere}, **dict.fromkeys(elsewhere)}
+    most = max(3, limit // max(1, len(table["label"])))
     return [
         Column(
             key=key,
-            title=title_of(key),
-            unit=unit_of(key),
+            title=title_of(key, channel_of(key, table)),
+            unit=unit_of(key) if not channel_of(key, table) else "",
             yes_no=known[key].dtype == np.bool_,
             brief=key in brief,
             values=known[key].astype(np.float64),
         )
-        for key in [*ours, *others][:most]
+        for key in list(order)[:most]
     ]
 
 
@@ -81,35 +84,45 @@ def with_truth(
         truth: ``(Y, X)``, true labels.
     """
     pairs = pair_labels(truth, labels)
-    best = np.zeros(len(pairs.predicted))
+    best = np.zeros(len(pairs.predicted) + 1)
     np.maximum.at(best, pairs.predicted_index, pairs.ious)
     rows = np.searchsorted(pairs.predicted.labels, table["label"])
-    return {**table, "iou_with_truth": best[rows]}
+    return {**table, IOU: best[rows]}
 
 
-def title_of(key: str) -> str:
-    """Return a column's name in words, without its unit."""
-    for suffix, _ in _UNITS:
-        key = key.removesuffix(suffix)
-    words = [_NAMES.get(word, word) for word in key.split("_") if word]
-    text = " ".join(words)
-    return text[:1].upper() + text[1:]
+def channel_of(key: str, table: Mapping[str, np.ndarray]) -> str:
+    """Return the channel that a column is about, empty for none."""
+    kind, _, channel = key.partition("_")
+    return channel if kind in CHANNEL_COLUMNS and f"mean_{channel}" in table else ""
+
+
+def title_of(key: str, channel: str = "") -> str:
+    """Return a column's name in words, without its unit; a channel keeps its own name."""
+    suffix = next((s for s in _UNITS if key.endswith(s) and not channel), "")
+    words = key.removesuffix(suffix).removesuffix(f"_{channel}" if channel else "").split("_")
+    text = " ".join(_WORDS.get(word, word) for word in words if word)
+    return f"{text[:1].upper()}{text[1:]} {channel}".strip()
 
 
 def unit_of(key: str) -> str:
     """Return a column's unit, empty where it has none."""
-    return next((unit for suffix, unit in _UNITS if key.endswith(suffix)), "")
+    return next((unit for suffix, unit in _UNITS.items() if key.endswith(suffix)), "")
 
 
-def _has_numbers(values: np.ndarray) -> bool:
+def _is_told(key: str, table: Mapping[str, np.ndarray]) -> bool:
+    if key == "label":
+        return True
+    if key.startswith("bbox_") or not _has_numbers(table[key]):
+        return False
+    if key.startswith("centroid_"):
+        return key.endswith("_px")
+    in_um = key.removesuffix("_px") + "_um"
+    return key in _ALWAYS_IN_PX or in_um == f"{key}_um" or not _has_numbers(table.get(in_um))
+
+
+def _has_numbers(values: np.ndarray | None) -> bool:
+    if values is None:
+        return False
     if values.dtype.kind == "f":
-        return not values.size or bool(np.isfinite(values).any())
+        return bool(np.isfinite(values).any())
     return values.dtype.kind in "biu"
-
-
-def _of_other_channel(key: str, known: Mapping[str, np.ndarray], shown: Sequence[str]) -> bool:
-    """Whether a column is about a channel, and not about one that is shown."""
-    prefix, _, channel = key.partition("_")
-    about_channels = {k.removeprefix("mean_") for k in known if k.startswith("mean_")}
-    candidates = {c for c in about_channels if key.endswith(f"_{c}")}
-    return bool(prefix and channel and candidates) and not candidates & set(shown)

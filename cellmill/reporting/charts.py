@@ -18,7 +18,14 @@ WIDTH, HEIGHT = 440, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 26, 42
 
 
-def histogram(values: ArrayLike, label: str, *, counted: str = "cells", most_bins: int = 40) -> str:
+def histogram(
+    values: ArrayLike,
+    label: str,
+    *,
+    counted: str = "cells",
+    quantum: float = 0.0,
+    most_bins: int = 40,
+) -> str:
     """Draw the distribution of values, with their median.
 
     Bins are as wide as Freedman and Diaconis advise (1981). The axis ends at the 99.5th
@@ -28,6 +35,8 @@ def histogram(values: ArrayLike, label: str, *, counted: str = "cells", most_bin
         values: ``(n,)``; what is not finite is left out.
         label: what they are, with the unit.
         counted: what is counted.
+        quantum: the step that values come in, 0 for none; a bin holds a whole number of steps,
+            or bars would rise and fall by how many steps each happens to hold.
         most_bins: bins at most.
 
     Returns:
@@ -39,15 +48,12 @@ def histogram(values: ArrayLike, label: str, *, counted: str = "cells", most_bin
         return ""
     low, high = float(data.min()), float(data.max())
     cut = float(np.percentile(data, 99.5))
-    beyond = 0
     if high - low > 1.5 * (cut - low) > 0:
-        beyond, high = int(np.count_nonzero(data > cut)), cut
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    quarters = np.percentile(data, [25, 75])
-    step = 2 * (quarters[1] - quarters[0]) / data.size ** (1 / 3)
-    bins = int(np.clip(np.ceil((high - low) / step) if step > 0 else 1, 8, most_bins))
-    counts, edges = np.histogram(data[data <= high], bins=bins, range=(low, high))
+        high = cut
+    low, high, bins = _bins(data, low, high, quantum, most_bins)
+    inside = data[data <= high]
+    counts, edges = np.histogram(inside, bins=bins, range=(low, high))
+    beyond = data.size - inside.size
     heights = [int(c) for c in counts] + ([beyond] if beyond else [])
     slots = len(heights)
     plot = _Plot((0, slots), _nice_range(0, max(heights)))
@@ -84,6 +90,24 @@ def histogram(values: ArrayLike, label: str, *, counted: str = "cells", most_bin
     )
     summary = f"Histogram of {label}: {data.size:,} values, median {number(median)}"
     return plot.svg(parts, ticks, label, counted, summary)
+
+
+def _bins(
+    data: np.ndarray, low: float, high: float, quantum: float, most: int
+) -> tuple[float, float, int]:
+    """Return the ends and the number of bins, as wide as Freedman and Diaconis advise."""
+    if low == high:
+        half = quantum / 2 or 0.5
+        return low - half, high + half, 1
+    quarters = np.percentile(data, [25, 75])
+    step = 2 * float(quarters[1] - quarters[0]) / data.size ** (1 / 3)
+    bins = int(np.clip(np.ceil((high - low) / step) if step > 0 else 1, 8, most))
+    if not quantum:
+        return low, high, bins
+    low -= quantum / 2
+    width = max(1, round((high - low) / bins / quantum)) * quantum
+    bins = max(1, int(np.ceil((high - low) / width)))
+    return low, low + bins * width, bins
 
 
 def lines(

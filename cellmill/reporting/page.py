@@ -25,6 +25,7 @@ from cellmill.reporting.display import (
     reduce_channels,
     reduce_labels,
     reduction,
+    shown_channels,
 )
 from cellmill.reporting.overlay import check_shapes, colour_of, encode_png, outline_png
 from cellmill.reporting.packing import pack_columns, pack_labels
@@ -127,7 +128,7 @@ def render_report(
     check_shapes(subject.image, {f"truth {k}": v for k, v in subject.truth.items()})
     assessment = assessment or assess(subject)
     factor = reduction(subject.image.shape, max_side)
-    shown = [c for c in assessment.channels][:2]
+    shown = shown_channels(subject.segmentation_channels, subject.image.shape[2])
     names = [_channel_name(subject, c) for c in shown]
     base = compose(reduce_channels(subject.image, shown, factor))
     layers = [*_layers(subject, names, factor, truth=True), *_layers(subject, names, factor)]
@@ -252,11 +253,17 @@ def _layers(
                 "runs": packed.runs,
                 "labelBytes": packed.label_bytes,
                 "lengthBytes": packed.length_bytes,
+                "diameter": _median_diameter(labels),
                 "rows": len(columns[0].values) if columns else 0,
                 "fields": [_field(c) for c in columns],
             }
         )
     return layers
+
+
+def _median_diameter(labels: np.ndarray) -> float:
+    areas = np.unique(labels[labels > 0], return_counts=True)[1]
+    return float(2 * np.sqrt(np.median(areas) / np.pi)) if areas.size else 0.0
 
 
 def _field(column: Column) -> dict[str, Any]:
@@ -276,16 +283,14 @@ def _viewer(
     factor: int,
 ) -> dict[str, Any]:
     """What the page's script is told; ``layers`` in the order they are drawn."""
-    carried = (
-        "key", "object", "truth", "colour", "runs", "labelBytes", "lengthBytes", "rows", "fields",
-    )  # fmt: skip
+    carried = ("key", "object", "truth", "colour", "diameter", "runs", "labelBytes", "lengthBytes")
     return {
         "width": shape[1],
         "height": shape[0],
         "factor": factor,
         "mpp": subject.mpp,
         "channels": list(names),
-        "layers": [{key: layer[key] for key in carried} for layer in layers],
+        "layers": [{key: layer[key] for key in (*carried, "rows", "fields")} for layer in layers],
     }
 
 
@@ -308,33 +313,28 @@ def _figures(
     subject: Subject, assessment: Assessment, accuracies: Sequence[Accuracy]
 ) -> list[dict[str, str]]:
     figures = []
-    for compartment, objects in assessment.objects.items():
-        name = _plural(compartment)
-        figures.append({"title": name.capitalize(), "value": number(objects.count), "unit": ""})
-        if objects.per_mm2 is not None:
-            figures.append(
-                {"title": "Density", "value": number(objects.per_mm2), "unit": f"{name}/mm²"}
-            )
-        if objects.count and subject.mpp is not None:
-            area = objects.median_area_px * subject.mpp[0] * subject.mpp[1]
-            figures.append({"title": "Median area", "value": number(area), "unit": "µm²"})
-        elif objects.count:
-            figures.append(
-                {"title": "Median area", "value": number(objects.median_area_px), "unit": "px"}
-            )
+    scale = 1.0 if subject.mpp is None else subject.mpp[0] * subject.mpp[1]
+    unit = "px" if subject.mpp is None else "µm²"
+    for index, (compartment, objects) in enumerate(assessment.objects.items()):
+        name, one = _plural(compartment), _singular(compartment).lower()
+        figures.append(_figure(name.capitalize(), number(objects.count)))
         if objects.count:
-            figures.append(
-                {
-                    "title": "Median diameter",
-                    "value": number(objects.median_diameter_px),
-                    "unit": "px",
-                }
-            )
+            title = f"Median {one} area"
+            figures.append(_figure(title, number(objects.median_area_px * scale), unit))
+        if objects.count and index == 0:
+            title = f"Median {one} diameter"
+            figures.append(_figure(title, number(objects.median_diameter_px), "px"))
+        if objects.per_mm2 is not None and index == 0:
+            figures.append(_figure("Density", number(objects.per_mm2), f"{name}/mm²"))
     for accuracy in accuracies:
         suffix = f", {accuracy.title.lower()}" if len(accuracies) > 1 else ""
-        figures.append({"title": f"F1 at IoU 0.5{suffix}", "value": accuracy.f1_50, "unit": ""})
-        figures.append({"title": f"AP at IoU 0.5{suffix}", "value": accuracy.ap_50, "unit": ""})
+        figures.append(_figure(f"F1 at IoU 0.5{suffix}", accuracy.f1_50))
+        figures.append(_figure(f"AP at IoU 0.5{suffix}", accuracy.ap_50))
     return figures
+
+
+def _figure(title: str, value: str, unit: str = "") -> dict[str, str]:
+    return {"title": title, "value": value, "unit": unit}
 
 
 def _warnings(subject: Subject, assessment: Assessment) -> list[str]:
@@ -381,7 +381,8 @@ def _distributions(subject: Subject, names: Sequence[str]) -> list[dict[str, Any
         for key, label in wanted:
             if key not in table:
                 continue
-            svg = histogram(table[key], label, counted=_plural(compartment))
+            quantum = {"area_px": 1.0, "area_um2": math.prod(subject.mpp or (1, 1))}.get(key, 0.0)
+            svg = histogram(table[key], label, counted=_plural(compartment), quantum=quantum)
             if svg:
                 title = f"{_singular(compartment)}: {title_of(key).lower()}"
                 if key.startswith("mean_"):

@@ -55,7 +55,7 @@
     const bytes = await inflate(`labels-${layer.key}`);
     const values = joinPlanes(bytes, 0, layer.runs, layer.labelBytes);
     const lengths = joinPlanes(bytes, layer.runs * layer.labelBytes, layer.runs, layer.lengthBytes);
-    const labels = new Int32Array(width * height);
+    const labels = new (layer.labelBytes > 2 ? Int32Array : Uint16Array)(width * height);
     let at = 0;
     for (let run = 0; run < layer.runs; run += 1) {
       labels.fill(values[run], at, at + lengths[run]);
@@ -135,7 +135,10 @@
   // thickness to the left or above: lines are equally thin at every zoom.
   function drawLayer(layer, pixels, across, down, columns) {
     const [red, green, blue] = layer.colour;
-    const solid = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+    // Outlines of cells that are specks at this zoom would hide the image: they fade.
+    const apparent = (layer.diameter * view.scale) / deviceRatio;
+    const alpha = Math.round(255 * Math.min(1, Math.max(0.25, (apparent - 2) / 8)));
+    const solid = ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
     const tint = ((44 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
     const held = ((70 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
     const find = (list) => (list.find((hit) => hit.layer === layer) || { label: -2 }).label;

@@ -16,7 +16,8 @@ def fill_holes(labels: np.ndarray, size: float) -> np.ndarray:
     joined over edges and corners). For those, every 4-connected piece of "not this object" within
     the object's bounding box that has fewer than `size` pixels becomes part of it. That is the
     reference's rule, kept because labels are compared with its: beside true holes it takes in small
-    notches at the sides and corners of the box, pixels of neighbours included, in order of ids.
+    notches at the sides and corners of the box, pixels of neighbours included, later ids over earlier
+    ones. What an object was before any filling decides.
 
     Args:
         labels: `(Y, X)`, integer, not negative.
@@ -36,12 +37,12 @@ def fill_holes(labels: np.ndarray, size: float) -> np.ndarray:
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
             continue
-        window = filled[box]
-        mask = window == label
+        mask = labels[box] == label
         # A hole needs 3 × 3 pixels; the Euler number is the dear part.
         if min(mask.shape) < 3 or mask.all() or euler_number(mask, connectivity=2) >= 1:
             continue
-        pieces, _ = ndimage.label(~mask)
+        window = filled[box]
+        pieces, _ = ndimage.label(window != label)
         areas = np.bincount(pieces.reshape(-1))
         small = areas < size
         small[0] = False

@@ -42,7 +42,7 @@ def tiff_to_npz(
     images: Output[Dataset],
     truth: Output[Dataset],
     record: Output[Record],
-    items: list,  # type: ignore[type-arg]
+    items: list,
     channels: str = "",
     measure_channels: str = "",
     mpp: float = 0.0,
@@ -204,13 +204,16 @@ def _checked_digest(uri: str, expected: str) -> str:
     """Return the digest of a file's bytes; refuse a file that changed since it was launched.
 
     A digest of another kind than can be had here (a bucket's, read through a mount) is passed on.
+    Without one, a local file's is made; others are not fetched for it.
     """
     kind = expected.split(":", 1)[0]
     is_local = uris.local_path(uri) is not None
+    if not expected and not is_local:
+        return ""
     if expected and is_local != (kind == "sha256"):
         return expected
     found = uris.digest(uri)
-    if expected and found.split(":", 1)[0] == kind and found != expected:
+    if found.split(":", 1)[0] == kind and found != expected:
         raise BadInput(f"file '{uri}'", expected=f"the bytes of {expected}", found=found)
     return found
 
@@ -223,6 +226,12 @@ def _segmentation_channels(image: TiffImage, text: str, remarks: list[str]) -> l
     if image.colour and is_grey(image):
         remarks.append("grey stored as red, green and blue: one of them is taken")
         return [0]
+    if image.unexplained:
+        raise BadInput(
+            image.label,
+            expected="channels=… to say which page to segment (or z=… or t=…, if they are planes)",
+            found=f"{len(image.channels)} pages and no word on what they are",
+        )
     what = "a colour image, " if image.colour else ""
     raise BadInput(
         image.label,

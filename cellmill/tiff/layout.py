@@ -73,6 +73,7 @@ class TiffImage:
         dtype: what its pixels are read as: uint8, uint16 or float32.
         stored_dtype: what they are stored as.
         channels: names of the channels; their indices where the file names none.
+        unexplained: whether the channels are pages of which the file does not say what they are.
         colour: whether the samples are red, green and blue of one picture.
         mpp: pixel size (y, x) of the chosen level in microns, None where unknown.
         mpp_source: where it came from.
@@ -88,6 +89,7 @@ class TiffImage:
     dtype: np.dtype
     stored_dtype: np.dtype
     channels: tuple[str, ...]
+    unexplained: bool
     colour: bool
     mpp: tuple[float, float] | None
     mpp_source: str
@@ -269,6 +271,7 @@ def _layout(
         dtype=np.dtype(PIXEL_DTYPES[stored.name]),
         stored_dtype=stored,
         channels=names,
+        unexplained=any(k[0] not in "CSZT" and n > 1 for k, n in outer.items()) and sizes["C"] > 1,
         colour=colour,
         mpp=None
         if size.mpp is None

@@ -175,19 +175,22 @@ def _blocks(image: TiffImage, plane: Plane) -> Iterator[Block]:
             return y, x, np.full((rows, columns, shape[3]), page.nodata, image.stored_dtype)
         return y, x, data[z, :rows, :columns]
 
-    chunks = page.parent.filehandle.read_segments(
-        [ifd.dataoffsets[i] for i in segments],
-        [ifd.databytecounts[i] for i in segments],
-        indices=list(segments),
-        buffersize=_BUFFER,
-        flat=False,
-    )
+    # Batches are counted in decoded bytes: a tile of zeros is a thousand times its stored size.
+    decoded = math.prod(page.chunks) * image.stored_dtype.itemsize
+    batch = max(page.maxworkers, _BUFFER // max(1, decoded))
     with (
         damage_is_bad_input(image.label, _DAMAGED),
         ThreadPoolExecutor(max(1, page.maxworkers)) as threads,
     ):
-        for chunk in chunks:
-            yield from threads.map(decode, chunk)
+        for first in range(0, len(segments), batch):
+            indices = segments[first : first + batch]
+            stored = page.parent.filehandle.read_segments(
+                [ifd.dataoffsets[i] for i in indices],
+                [ifd.databytecounts[i] for i in indices],
+                indices=indices,
+                buffersize=_BUFFER,
+            )
+            yield from threads.map(decode, stored)
 
 
 def _contiguous_blocks(image: TiffImage, start: int) -> Iterator[Block]:

@@ -57,8 +57,7 @@ def random_crop(
     angle = random.uniform(0, 2 * np.pi) if random.random() < 0.5 else 0.0
     angle += random.integers(4) * np.pi / 2
     flip = -1.0 if random.random() < 0.5 else 1.0
-    # The centre is drawn such that the crop lies inside where the image is large enough.
-    centre = [_centre(random, side, size / scale) for side in image.shape[:2]]
+    centre = _crowded_centre(label_images[0], size / scale, random)
     c, s = np.cos(angle) / scale, np.sin(angle) / scale
     to_source = np.array([[c * flip, -s, 0.0], [s * flip, c, 0.0]])
     to_source[:, 2] = np.array(centre[::-1]) - to_source[:, :2] @ np.full(2, (size - 1) / 2)
@@ -136,9 +135,25 @@ def _log_uniform(random: np.random.Generator, bounds: tuple[float, float]) -> fl
     return float(np.exp(random.uniform(np.log(bounds[0]), np.log(bounds[1]))))
 
 
-def _centre(random: np.random.Generator, side: int, wanted: float) -> float:
-    margin = min(wanted / 2, side / 2)
-    return float(random.uniform(margin, side - margin))
+def _crowded_centre(labels: np.ndarray, wanted: float, random: np.random.Generator) -> list[float]:
+    """The centre of a square of side `wanted` that, more often than not, has objects in it.
+
+    The most crowded of three random places, one time in four just the first: images are mostly
+    background, from which little is learnt.
+    """
+    # Places are drawn such that the square lies inside where the image is large enough.
+    margins = [min(wanted, side) / 2 for side in labels.shape]
+    sides = zip(margins, labels.shape, strict=True)
+    places = np.column_stack([random.uniform(m, side - m, 3) for m, side in sides])
+    half = max(int(wanted / 2), 1)
+
+    def crowd(y: int, x: int) -> int:
+        window = labels[max(y - half, 0) : y + half : 4, max(x - half, 0) : x + half : 4]
+        return int(np.count_nonzero(window))
+
+    if random.random() < 0.25:
+        return [float(v) for v in places[0]]
+    return [float(v) for v in places[int(np.argmax([crowd(int(y), int(x)) for y, x in places]))]]
 
 
 def _as_cv(labels: np.ndarray) -> np.ndarray:

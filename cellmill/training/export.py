@@ -24,19 +24,20 @@ def export_network(network: keras.Model, folder: Path) -> None:
         folder: the model's folder.
     """
     import tensorflow as tf
-    from keras.export import ExportArchive
 
     names = [layer.name for layer in network.layers[-2:]]
+    channels = network.input_shape[-1]
 
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None, channels), tf.float32, name="image")]
+    )
     def serve(image: Any) -> dict[str, Any]:
         return dict(zip(names, network(image, training=False), strict=True))
 
-    archive = ExportArchive()
-    archive.track(network)
-    channels = network.input_shape[-1]
-    signature = tf.TensorSpec((None, None, None, channels), tf.float32, name="image")
-    archive.add_endpoint("serve", serve, input_signature=[signature])
-    archive.write_out(str(folder), verbose=False)
+    # A bare module keeps the weights once, in the network's order, and nothing of the training.
+    module = tf.Module()
+    module.weights = [weight.value for weight in network.weights]
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
 
 
 def load_network(folder: Path, card: ModelCard) -> keras.Model:
@@ -57,9 +58,9 @@ def load_network(folder: Path, card: ModelCard) -> keras.Model:
     names = (card.heads[0].name, card.heads[1].name)
     network = build_network(len(card.input.channels), names, tuple(made["widths"]))
     try:
-        stored = tf.saved_model.load(str(folder)).variables
-        network.set_weights([variable.numpy() for variable in stored])
-    except (OSError, ValueError, tf.errors.OpError) as error:
+        stored = tf.saved_model.load(str(folder)).weights
+        network.set_weights([weight.numpy() for weight in stored])
+    except (OSError, ValueError, AttributeError, tf.errors.OpError) as error:
         text = str(error).splitlines()[0]
         raise BadInput(
             f"base model '{card.name}'", expected="weights of its network", found=text

@@ -1,9 +1,9 @@
 """Fitting the network to images and label images.
 
 The loss is that of Greenwald et al. 2022: squared error of the inner distance plus weighted cross
-entropy of the pixel classes. A seed fixes the result to the bit on one machine, TensorFlow build and
-number of threads (`keras.utils.set_random_seed`, op determinism, crops drawn in one sequence), as
-long as no time limit ends the fit.
+entropy of the pixel classes. A seed fixes the result to the bit on one machine, TensorFlow build
+and number of threads (`keras.utils.set_random_seed`, op determinism, crops drawn in one sequence),
+as long as no time limit ends the fit.
 """
 
 from __future__ import annotations

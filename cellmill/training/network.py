@@ -49,7 +49,7 @@ def build_network(
         skips.append(x)
     for width, skip in zip(widths[-2::-1], skips[-2::-1], strict=True):
         x = layers.Conv2D(width, 1, use_bias=False)(x)
-        x = layers.UpSampling2D(2, interpolation="bilinear")(x)
+        x = layers.UpSampling2D(2, interpolation="nearest")(x)
         x = block(layers.Concatenate()([x, skip]), width)
     distance = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=head_names[0])(x)
     classes = layers.Conv2D(3, 1, activation="softmax", dtype="float32", name=head_names[1])(x)

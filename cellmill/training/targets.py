@@ -60,10 +60,10 @@ def inner_distance(
         labels: `(Y, X)` integer, 0 is background.
         alpha: scale in 1/pixel²; `auto` is `1 / √area` of each object.
         beta: another factor.
-        centre: the centre is the mean of the object's pixels weighted by their distance to the edge:
-            of their own object, or of the foreground as a whole. The latter is what the reference
-            takes (found by running deepcell 0.12.10: equal to 3e-8); it draws the centres of
-            touching objects towards each other, so it is not our default.
+        centre: the centre is the mean of the object's pixels weighted by their distance to the
+            edge: of their own object, or of the foreground as a whole. The latter is what the
+            reference takes (found by running deepcell 0.12.10: equal to 3e-8); it draws the centres
+            of touching objects towards each other, so it is not our default.
 
     Returns:
         `(Y, X)` float32, 1 at most.

@@ -63,7 +63,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         """Segment microscopy images into cells, measure them, and score them where truth is given.
 
         Args:
-            batches: Batches of images; each image has `image`, `truth` (or empty), `name`, `digest`.
+            batches: Batches of images; each image has `image`, `truth`, `name` and digests.
             model: Model as a path, a URI or a DeepCell name; empty for the one that ships.
             model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
             channels: Channels to segment, by name or 0-based index, in the model's order.

@@ -83,7 +83,7 @@ def write_images(folder: Path, cases: tuple[Case, ...]) -> None:
     """Write the cases' images as `tiff_to_npz` would."""
     with BatchWriter(folder) as out:
         for case in cases:
-            image = case.image(seed=CASES.index(case) + 1)
+            image = case.image(seed=2000 + CASES.index(case))
             out.write(
                 case.name,
                 {"image": image},

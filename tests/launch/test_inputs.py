@@ -49,24 +49,23 @@ def test_a_truth_of_no_image_is_refused(tmp_path):
         find_items(str(tmp_path / "images"), str(tmp_path / "truth"))
 
 
-def test_the_digest_follows_the_bytes_of_image_and_truth(tmp_path):
+def test_the_digests_follow_the_bytes_of_image_and_truth(tmp_path):
     image, truth = tiff(tmp_path / "a.tif"), tiff(tmp_path / "a_mask.png")
     tifffile.imwrite(truth, np.ones((2, 2), "u1"))
     (before,) = find_items(str(image), str(truth))
     tifffile.imwrite(truth, np.full((2, 2), 2, "u1"))
     (after,) = find_items(str(image), str(truth))
-    assert before["digest"] != after["digest"]
+    assert before["digest"] == after["digest"]
+    assert before["truth_digest"] != after["truth_digest"]
 
 
 def test_names_with_quotes_and_spaces_are_found(tmp_path):
-    path = tiff(tmp_path / "it's a \"test\" µ.tif")
+    path = tiff(tmp_path / 'it\'s a "test" µ.tif')
     (item,) = find_items(str(path))
     assert item["image"] == str(path)
 
 
-@given(
-    count=st.integers(1, 300), workers=st.integers(1, 8), length=st.integers(1, 2000)
-)
+@given(count=st.integers(1, 300), workers=st.integers(1, 8), length=st.integers(1, 2000))
 def test_batches_hold_every_image_once_in_order_and_fit_an_argument(count, workers, length):
     items = [{"image": "x" * length, "name": str(i)} for i in range(count)]
     batches = cut(items, workers)

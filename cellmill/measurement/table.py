@@ -1,0 +1,206 @@
+"""Measurements as a table: one row an object, typed columns whose names say their units."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cellmill.measurement.compartments import NucleiInCells
+from cellmill.measurement.intensities import Intensities
+from cellmill.measurement.regions import Regions
+
+FORMAT = "cellmill-measurements/1"
+
+COLUMNS: dict[str, str] = {
+    "compartment": "what the object is: whole_cell or nuclear",
+    "label": "its value in the label image of its compartment",
+    "cell_label": "of a nucleus: the cell it shares most pixels with; null for none",
+    "nucleus_count": "of a cell: how many nuclei name it as their cell",
+    "nucleus_cell_area_ratio": "of a nucleus: its area / its cell's; of a cell: its nuclei's "
+    "total area / its own; null for none",
+    "centroid_y_px": "mean row of its pixel centres, the first row being 0",
+    "centroid_x_px": "mean column of its pixel centres, the first column being 0",
+    "centroid_y_um": "the same in µm from the centre of the first pixel",
+    "centroid_x_um": "the same in µm from the centre of the first pixel",
+    "area_px": "number of its pixels",
+    "area_um2": "area in µm²",
+    "bbox_y0_px": "first row of its bounding box",
+    "bbox_x0_px": "first column of its bounding box",
+    "bbox_y1_px": "one past the last row of its bounding box",
+    "bbox_x1_px": "one past the last column of its bounding box",
+    "eccentricity": "of the ellipse with the same second moments: 0 a circle, towards 1 a line; "
+    "with square pixels where the pixel size is unknown",
+    "major_axis_px": "full length of that ellipse, in pixels",
+    "minor_axis_px": "full width of that ellipse, in pixels",
+    "major_axis_um": "full length of that ellipse, in µm",
+    "minor_axis_um": "full width of that ellipse, in µm",
+    "equivalent_diameter_px": "diameter of the circle of the same area, in pixels",
+    "equivalent_diameter_um": "diameter of the circle of the same area, in µm",
+    "perimeter_px": "length of the line through its boundary pixels' centres",
+    "perimeter_um": "the same in µm; null where pixels are not square",
+    "touches_edge": "whether its bounding box reaches the edge of the image",
+}
+"""Every column that is not of a channel and what it holds; µm columns are null without a scale."""
+
+CHANNEL_COLUMNS: dict[str, str] = {
+    "mean": "mean intensity over its pixels",
+    "sd": "standard deviation over its pixels (divided by their number)",
+    "min": "lowest intensity",
+    "max": "highest intensity",
+    "sum": "sum of the intensities",
+    "background": "local background: median of the background pixels nearest to it, more than "
+    "the ring's inner and at most its outer radius away; null where there is none",
+}
+"""Columns of each channel, `mean_DAPI` and so on, on the original pixels."""
+
+
+def channel_suffixes(names: Sequence[str], n_channels: int) -> list[str]:
+    """Name channels for columns: unique, none empty.
+
+    Example:
+        >>> channel_suffixes(["DAPI", "", "DAPI"], 3)
+        ['DAPI', 'channel_1', 'DAPI_2']
+    """
+    found: list[str] = []
+    for index in range(n_channels):
+        name = (names[index] if index < len(names) else "").strip() or f"channel_{index}"
+        found.append(name if name not in found else f"{name}_{index}")
+        while found[-1] in found[:-1]:
+            found[-1] += "_"
+    return found
+
+
+def build_table(
+    compartment: str,
+    regions: Regions,
+    intensities: Intensities,
+    backgrounds: npt.NDArray[np.float64],
+    *,
+    shape: tuple[int, int],
+    mpp: tuple[float, float] | None,
+    channels: Sequence[str],
+    joined: NucleiInCells | None = None,
+) -> pa.Table:
+    """Put the measurements of one compartment's objects into a table.
+
+    Args:
+        compartment: `whole_cell` or `nuclear`.
+        regions: shapes of N objects.
+        intensities: their intensities in C channels.
+        backgrounds: their local background `(N, C)`, NaN for none.
+        shape: Y, X of the image.
+        mpp: µm per pixel along y and x, None where unknown.
+        channels: C suffixes of column names.
+        joined: nuclei and cells, where both are known.
+    """
+    n = len(regions.labels)
+    y0, x0, y1, x1 = regions.boxes.T
+    touches = (y0 == 0) | (x0 == 0) | (y1 == shape[0]) | (x1 == shape[1])
+    pixel = mpp or (1.0, 1.0)
+    axes_px, axes_um = regions.axes(), regions.axes(pixel)
+    diameters = 2 * np.sqrt(regions.areas / np.pi)
+    square = mpp is not None and mpp[0] == mpp[1]
+    columns: dict[str, pa.Array] = {
+        "compartment": pa.array([compartment] * n, pa.string()),
+        "label": _integers(regions.labels),
+    }
+    if joined is not None:
+        columns |= _joined_columns(compartment, n, joined)
+    columns |= {
+        "centroid_y_px": _floats(regions.centroids[:, 0]),
+        "centroid_x_px": _floats(regions.centroids[:, 1]),
+        "centroid_y_um": _floats(regions.centroids[:, 0] * pixel[0], known=mpp is not None),
+        "centroid_x_um": _floats(regions.centroids[:, 1] * pixel[1], known=mpp is not None),
+        "area_px": _integers(regions.areas),
+        "area_um2": _floats(regions.areas * (pixel[0] * pixel[1]), known=mpp is not None),
+        "bbox_y0_px": _integers(y0),
+        "bbox_x0_px": _integers(x0),
+        "bbox_y1_px": _integers(y1),
+        "bbox_x1_px": _integers(x1),
+        "eccentricity": _floats(_eccentricities(axes_um)),
+        "major_axis_px": _floats(axes_px[:, 0]),
+        "minor_axis_px": _floats(axes_px[:, 1]),
+        "major_axis_um": _floats(axes_um[:, 0], known=mpp is not None),
+        "minor_axis_um": _floats(axes_um[:, 1], known=mpp is not None),
+        "equivalent_diameter_px": _floats(diameters),
+        "equivalent_diameter_um": _floats(
+            diameters * np.sqrt(pixel[0] * pixel[1]), known=mpp is not None
+        ),
+        "perimeter_px": _floats(regions.perimeters),
+        "perimeter_um": _floats(regions.perimeters * pixel[0], known=square),
+        "touches_edge": pa.array(touches, pa.bool_()),
+    }
+    means, deviations = intensities.means, intensities.deviations
+    for c, name in enumerate(channels):
+        columns |= {
+            f"mean_{name}": _floats(means[:, c]),
+            f"sd_{name}": _floats(deviations[:, c]),
+            f"min_{name}": pa.array(intensities.minima[:, c]),
+            f"max_{name}": pa.array(intensities.maxima[:, c]),
+            f"sum_{name}": pa.array(intensities.sums[:, c]),
+            f"background_{name}": _floats(backgrounds[:, c]),
+        }
+    return pa.table(columns)
+
+
+def describe(
+    table: pa.Table,
+    *,
+    mpp: tuple[float, float] | None,
+    channels: Sequence[str],
+    ring: tuple[int, int],
+) -> pa.Table:
+    """Write into the schema what the columns mean and how they were measured."""
+    meanings = dict(COLUMNS)
+    for name in channels:
+        meanings |= {f"{kind}_{name}": text for kind, text in CHANNEL_COLUMNS.items()}
+    about = {
+        "format": FORMAT,
+        "mpp": list(mpp) if mpp else None,
+        "channels": list(channels),
+        "background_ring_px": list(ring),
+        "coordinates": "0-based pixel centres (y, x); boxes are half-open",
+    }
+    return table.cast(
+        pa.schema(
+            [each.with_metadata({"meaning": meanings[each.name]}) for each in table.schema],
+            metadata={"cellmill": json.dumps(about, sort_keys=True)},
+        )
+    )
+
+
+def _joined_columns(compartment: str, n: int, joined: NucleiInCells) -> dict[str, pa.Array]:
+    if compartment == "nuclear":
+        cells = joined.cell_of_nucleus
+        return {
+            "cell_label": pa.array(cells, pa.int64(), mask=cells == 0),
+            "nucleus_count": pa.nulls(n, pa.int64()),
+            "nucleus_cell_area_ratio": _floats(joined.nucleus_to_cell),
+        }
+    return {
+        "cell_label": pa.nulls(n, pa.int64()),
+        "nucleus_count": _integers(joined.nuclei_of_cell),
+        "nucleus_cell_area_ratio": _floats(joined.nuclei_to_cell),
+    }
+
+
+def _eccentricities(axes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    major, minor = axes.T
+    flat = np.divide(minor, major, out=np.ones_like(major), where=major > 0)
+    return np.sqrt(np.maximum(0, 1 - flat**2))
+
+
+def _integers(values: npt.NDArray) -> pa.Array:
+    return pa.array(values.astype(np.int64), pa.int64())
+
+
+def _floats(values: npt.NDArray, *, known: bool = True) -> pa.Array:
+    """Make a column of floats in which NaN, and everything that is not known, is null."""
+    if not known:
+        return pa.nulls(len(values), pa.float64())
+    values = np.asarray(values, np.float64)
+    return pa.array(values, pa.float64(), mask=np.isnan(values))

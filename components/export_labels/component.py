@@ -1,0 +1,28 @@
+"""The component ``export_labels``: its interface."""
+
+from kfp import dsl
+
+from components.container import run_stage
+
+
+@dsl.container_component
+def export_labels(
+    labels: dsl.Input[dsl.Dataset],
+    label_images: dsl.Output[dsl.Dataset],
+    record: dsl.Output[dsl.Artifact],
+    dtype: str = "int32",
+) -> dsl.ContainerSpec:
+    """Write label images as OME-TIFF, for other programs.
+
+    Tiled and compressed, with the physical pixel size where it is known; whole cells and nuclei
+    are two channels of one file. The same labels give the same bytes.
+
+    Args:
+        labels: Batch with arrays `whole_cell` and `nuclear`, or one of them, (Y, X) int32.
+        dtype: Integers to write; uint16, which more programs open, only if all labels fit.
+
+    Returns:
+        label_images: Batch with a file `<name>.tif` per image.
+        record: What was done, with times and versions.
+    """
+    return run_stage("export_labels", image="imaging")

@@ -1,0 +1,35 @@
+"""The component ``predict``: its interface."""
+
+from kfp import dsl
+
+from components.container import run_stage
+
+
+@dsl.container_component
+def predict(
+    preprocessed: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    predictions: dsl.Output[dsl.Dataset],
+    record: dsl.Output[dsl.Artifact],
+    on_bad_image: str = "fail",
+    batch_size: int = 8,
+    device: str = "auto",
+    precision: str = "float32",
+    threads: int = 0,
+) -> dsl.ContainerSpec:
+    """Run a model's network over preprocessed images, tile by tile.
+
+    Args:
+        preprocessed: Batch with array `image` (Y, X, C) float32, made for this model.
+        model: Model folder, a TensorFlow SavedModel with its card.
+        on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+        batch_size: Tiles predicted at once; halved by itself when memory runs out.
+        device: Where the network runs; auto takes a GPU if there is one.
+        precision: What convolutions are computed in; the heads are float32 in any case.
+        threads: CPU threads of one operation; 0 lets TensorFlow choose.
+
+    Returns:
+        predictions: Batch with one array (Y, X, channels) float32 per head of the card.
+        record: What was done, with times and versions.
+    """
+    return run_stage("predict", image="tensorflow")
