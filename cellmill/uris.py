@@ -52,7 +52,7 @@ def local_path(uri: str) -> Path | None:
         raise BadInput(f"URI {uri!r}", expected="a path or a URI", found="no name of a file")
     scheme = scheme_of(uri)
     if scheme == "":
-        return Path(uri).expanduser() if uri.startswith("~") else Path(uri)
+        return Path(uri).expanduser() if uri.startswith("~/") else Path(uri)
     rest = uri.split("://", 1)[1]
     if scheme == "file":
         return Path(unquote(rest.removeprefix("localhost")))
@@ -129,7 +129,7 @@ def name_of(uri: str) -> str:
         uri = unquote(urlsplit(uri).path if scheme_of(uri) != "file" else uri)
     last = PurePosixPath(uri.rstrip("/").replace("\\", "/") or uri).name
     stem = PurePosixPath(last).stem
-    return re.sub(r"\.ome$", "", stem, flags=re.IGNORECASE) or last
+    return re.sub(r"\.ome$", "", stem, flags=re.IGNORECASE) or last or "image"
 
 
 def unique_names(uris: Sequence[str]) -> list[str]:
@@ -323,12 +323,10 @@ def _list_local(path: Path, suffixes: Sequence[str]) -> list[str]:
         return [str(path)]
     if path.is_dir():
         candidates = [str(p) for p in path.iterdir()]
-    elif glob.has_magic(str(path)):
-        candidates = glob.glob(str(path), recursive=True)  # noqa: PTH207 - absolute, any name
-    elif path.parent.is_dir():
-        candidates = [str(p) for p in path.parent.iterdir() if p.name.startswith(path.name)]
     else:
-        candidates = []
+        candidates = glob.glob(str(path), recursive=True)  # noqa: PTH207 - absolute, any name
+        if not candidates and path.parent.is_dir():
+            candidates = [str(p) for p in path.parent.iterdir() if p.name.startswith(path.name)]
     return sorted(c for c in candidates if _wanted(c, suffixes) and Path(c).is_file())
 
 
@@ -340,8 +338,7 @@ def _list_remote(pattern: str, suffixes: Sequence[str]) -> list[str]:
         found = filesystem.ls(name, detail=False)
     else:
         # A prefix is a glob whose own letters mean themselves.
-        wild = name if glob.has_magic(name) else f"{glob.escape(name)}*"
-        found = filesystem.glob(wild)
+        found = filesystem.glob(name) or filesystem.glob(f"{glob.escape(name)}*")
     wanted = [f for f in found if _wanted(f, suffixes) and filesystem.isfile(f)]
     return sorted(filesystem.unstrip_protocol(f) for f in wanted)
 

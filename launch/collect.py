@@ -72,7 +72,11 @@ def _artifacts(outputs: Mapping[str, Any], name: str) -> Iterable[Path]:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Give a file a second name; copy it where the file system cannot."""
+    """Give a file, or each file of a folder, a second name; copy where the file system cannot."""
+    if source.is_dir():
+        for file in sorted(p for p in source.rglob("*") if p.is_file()):
+            _place(file, target / file.relative_to(source))
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     with contextlib.suppress(OSError):

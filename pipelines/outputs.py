@@ -10,8 +10,9 @@ class OutputFile:
     """One kind of file that a run leaves.
 
     Attributes:
-        output: the pipeline's output: a batch, a list of batches, or a single file.
-        suffix: which file of each of the batch's entries; empty for a single file.
+        output: the pipeline's output: a batch, a list of batches, or a single file or folder.
+        suffix: which file of each of the batch's entries; empty for a single file
+            or folder.
         name: the file's name in the run's folder, or in each image's folder.
     """
 

@@ -240,7 +240,9 @@ def _serving(tf: Any, loaded: Any, card: ModelCard, folder: Path) -> tuple[Any, 
     else:
         raise _unordered(outputs, card, folder)
     try:
-        function = tf.function(call, input_signature=[spec]).get_concrete_function()
+        function = tf.function(
+            call, input_signature=[spec], autograph=False
+        ).get_concrete_function()
     except (TypeError, ValueError) as error:
         raise _unordered(outputs, card, folder) from error
     found = list(function.structured_outputs)

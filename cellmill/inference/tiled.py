@@ -82,6 +82,8 @@ def read_tile(image: np.ndarray, grid: TileGrid, row: int, column: int) -> np.nd
     if inside_y.size and inside_x.size:
         y0, x0 = inside_y.min(), inside_x.min()
         window = np.asarray(image[y0 : inside_y.max() + 1, x0 : inside_x.max() + 1])
+        if window.shape[:2] == grid.tile and ys[0] == y0 and xs[0] == x0:
+            return window.astype(np.float32)
         target = np.ix_(np.flatnonzero(ys != OUTSIDE), np.flatnonzero(xs != OUTSIDE))
         tile[target] = window[np.ix_(inside_y - y0, inside_x - x0)]
     return tile
@@ -100,8 +102,7 @@ class _Band:
         x = self.grid.columns.start(column)
         window = self.rows[:, x : x + self.grid.columns.tile]
         if self.grid.blended:
-            weights = np.outer(self.grid.rows.weights(row), self.grid.columns.weights(column))
-            window += tile * weights[..., None]
+            window += tile * self.grid.weights(row, column)[..., None]
         else:
             window[...] = tile
         if column == self.grid.columns.count - 1:

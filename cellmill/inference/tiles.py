@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -78,17 +79,19 @@ class TileAxis:
             return np.minimum(folded, period - folded)
         return np.where((position >= 0) & (position < self.size), position, OUTSIDE)
 
+    def overlaps(self, index: int) -> tuple[int, int, int]:
+        """A tile's side and the pixels that tile `index` shares with the one before and after."""
+        before = self.overlap if index > 0 else 0
+        after = self.overlap if index < self.count - 1 else 0
+        return self.tile, before, after
+
     def weights(self, index: int) -> np.ndarray:
         """The blending weights of tile `index`; a side without a neighbour is not faded.
 
         Returns:
             `(tile,)` float64.
         """
-        return spline_window(
-            self.tile,
-            before=self.overlap if index > 0 else 0,
-            after=self.overlap if index < self.count - 1 else 0,
-        )
+        return spline_window(*self.overlaps(index))
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,14 @@ class TileGrid:
         """
         return self.rows.count > 1 and self.columns.count > 1
 
+    def weights(self, row: int, column: int) -> np.ndarray:
+        """The blending weights of one tile, the product of its axes' weights.
+
+        Returns:
+            `(tile_y, tile_x)` float64, read-only.
+        """
+        return _product(self.rows.overlaps(row), self.columns.overlaps(column))
+
     def positions(self) -> Iterator[tuple[int, int]]:
         """Each tile's `(row, column)` in the grid, in raster order."""
         for row in range(self.rows.count):
@@ -185,6 +196,14 @@ def spline_window(size: int, before: int, after: int) -> np.ndarray:
     if after:
         window[size - after :] = _ramp(after)[::-1]
     return window
+
+
+@lru_cache(maxsize=16)
+def _product(rows: tuple[int, int, int], columns: tuple[int, int, int]) -> np.ndarray:
+    """The weights of a tile by its axes' overlaps; a grid has at most nine different ones."""
+    weights = np.outer(spline_window(*rows), spline_window(*columns))
+    weights.flags.writeable = False
+    return weights
 
 
 def _ramp(length: int) -> np.ndarray:

@@ -50,7 +50,7 @@ def find_runs(labels: npt.NDArray) -> Runs:
 
 
 def bands(shape: tuple[int, int], halo: int) -> Iterator[tuple[slice, slice]]:
-    """Cut an image into bands of rows of about a million pixels.
+    """Cut an image into bands of about a million pixels, rows enough for the halo to cost little.
 
     Args:
         shape: Y, X of the image.
@@ -60,11 +60,11 @@ def bands(shape: tuple[int, int], halo: int) -> Iterator[tuple[slice, slice]]:
         The rows to read, halo included where the image has it, and the band's own rows in these.
 
     Example:
-        >>> list(bands((3, 1 << 20), 1))[1]
-        (slice(0, 3, None), slice(1, 2, None))
+        >>> list(bands((9, 1 << 20), 1))[1]
+        (slice(3, 9, None), slice(1, 5, None))
     """
     height, width = shape
-    rows = max(1, halo, BAND_PIXELS // max(1, width))
+    rows = max(1, 4 * halo, BAND_PIXELS // max(1, width))
     for y in range(0, height, rows):
         top = max(0, y - halo)
         bottom = min(height, y + rows + halo)

@@ -6,12 +6,12 @@ their own: `pairs` (the sparse table of overlaps), `matching`, `panoptic`, `aji`
 """
 
 from cellmill.metrics.aji import aggregated_jaccard
-from cellmill.metrics.boundary import boundary
+from cellmill.metrics.boundary import match_boundaries
 from cellmill.metrics.evaluation import FIELDS, evaluate, pool
 from cellmill.metrics.matching import IOU_THRESHOLDS, match, match_all, matched_rows
-from cellmill.metrics.object_errors import object_errors
+from cellmill.metrics.object_errors import classify_errors
 from cellmill.metrics.pairs import LabelPairs, add_pairs, pair_labels
-from cellmill.metrics.panoptic import panoptic
+from cellmill.metrics.panoptic import count_panoptic
 from cellmill.metrics.pixels import pixel_overlap
 
 __all__ = [
@@ -20,14 +20,14 @@ __all__ = [
     "LabelPairs",
     "add_pairs",
     "aggregated_jaccard",
-    "boundary",
+    "classify_errors",
+    "count_panoptic",
     "evaluate",
     "match",
     "match_all",
+    "match_boundaries",
     "matched_rows",
-    "object_errors",
     "pair_labels",
-    "panoptic",
     "pixel_overlap",
     "pool",
 ]

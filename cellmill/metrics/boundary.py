@@ -62,7 +62,9 @@ class Boundary:
         }
 
 
-def boundary(truth: npt.NDArray, predicted: npt.NDArray, *, tolerance_px: float = 2.0) -> Boundary:
+def match_boundaries(
+    truth: npt.NDArray, predicted: npt.NDArray, *, tolerance_px: float = 2.0
+) -> Boundary:
     """Count boundary pixels, reading both label images in bands of rows with a halo.
 
     Args:
@@ -76,7 +78,7 @@ def boundary(truth: npt.NDArray, predicted: npt.NDArray, *, tolerance_px: float 
     Example:
         >>> truth = np.zeros((9, 9), int)
         >>> truth[2:7, 2:7] = 1
-        >>> boundary(truth, np.roll(truth, 1, axis=1), tolerance_px=1).f1
+        >>> match_boundaries(truth, np.roll(truth, 1, axis=1), tolerance_px=1).f1
         1.0
     """
     check_labels(truth, "the true labels")

@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from cellmill.errors import BadInput
 from cellmill.metrics.aji import AggregatedJaccard, aggregated_jaccard
-from cellmill.metrics.boundary import Boundary, boundary
+from cellmill.metrics.boundary import Boundary, match_boundaries
 from cellmill.metrics.counts import add_counts, counts_from
 from cellmill.metrics.matching import Matching, match_all
-from cellmill.metrics.object_errors import ObjectErrors, object_errors
+from cellmill.metrics.object_errors import ObjectErrors, classify_errors
 from cellmill.metrics.pairs import pair_labels
-from cellmill.metrics.panoptic import Panoptic, panoptic
+from cellmill.metrics.panoptic import Panoptic, count_panoptic
 from cellmill.metrics.pixels import Pixels, pixel_overlap
 
 FORMAT = "cellmill-metrics/1"
@@ -106,11 +106,11 @@ def evaluate(
     pairs = pair_labels(truth, predicted)
     return _result(
         match_all(pairs),
-        panoptic(pairs),
+        count_panoptic(pairs),
         aggregated_jaccard(pairs),
-        boundary(truth, predicted, tolerance_px=boundary_tolerance_px),
+        match_boundaries(truth, predicted, tolerance_px=boundary_tolerance_px),
         pixel_overlap(pairs),
-        object_errors(pairs),
+        classify_errors(pairs),
     )
 
 

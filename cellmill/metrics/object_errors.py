@@ -117,12 +117,12 @@ class ObjectErrors:
         }
 
 
-def object_errors(pairs: LabelPairs) -> ObjectErrors:
+def classify_errors(pairs: LabelPairs) -> ObjectErrors:
     """Sort the objects of two label images into DeepCell's kinds of error.
 
     Example:
         >>> from cellmill.metrics.pairs import pair_labels
-        >>> errors = object_errors(pair_labels(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 1]])))
+        >>> errors = classify_errors(pair_labels(np.array([[1, 2]]), np.array([[1, 1]])))
         >>> errors.merge, errors.missed_det_from_merge, errors.correct_detections
         (1, 1, 0)
     """

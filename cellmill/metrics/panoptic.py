@@ -56,12 +56,12 @@ class Panoptic:
         }
 
 
-def panoptic(pairs: LabelPairs) -> Panoptic:
+def count_panoptic(pairs: LabelPairs) -> Panoptic:
     """Count what panoptic quality needs.
 
     Example:
         >>> from cellmill.metrics.pairs import pair_labels
-        >>> panoptic(pair_labels(np.array([[1, 1, 0, 2]]), np.array([[1, 1, 1, 0]])))
+        >>> count_panoptic(pair_labels(np.array([[1, 1, 0, 2]]), np.array([[1, 1, 1, 0]])))
         Panoptic(tp=1, fp=0, fn=1, iou_sum=0.6666666666666666)
     """
     ious = pairs.ious

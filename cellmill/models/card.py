@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from cellmill.arrays.files import write_text
 from cellmill.errors import BadInput
 from cellmill.models.card_json import WrongField, from_json, require, to_json
 
@@ -107,7 +108,7 @@ class Tiling:
 
     Args:
         padding: how the image is extended to whole tiles.
-        overlap: part of a tile's side that it shares with its neighbour, 0 up to (not including) 1.
+        overlap: part of a tile's side that it shares with its neighbour, 0 to 0.5.
     """
 
     padding: Literal["constant", "reflect"] = "constant"
@@ -277,9 +278,7 @@ class ModelCard:
         """Write the card into `folder` as `model.json`, in one rename, and return its path."""
         path = Path(folder) / FILE_NAME
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        draft = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-        draft.write_text(text + "\n", encoding="utf-8")
-        draft.replace(path)
+        write_text(path, text + "\n")
         return path
 
 
@@ -312,7 +311,7 @@ def _check(card: ModelCard) -> None:
     for i, head in enumerate(card.heads):
         require(head.name.isidentifier(), f"heads[{i}].name", "an identifier", repr(head.name))
         require(head.channels >= 1, f"heads[{i}].channels", "at least 1", f"{head.channels}")
-    require(0 <= card.tiling.overlap < 1, "tiling.overlap", "0 ≤ … < 1", f"{card.tiling.overlap}")
+    require(0 <= card.tiling.overlap <= 0.5, "tiling.overlap", "0 to 0.5", f"{card.tiling.overlap}")
     require(bool(card.postprocessing), "postprocessing", "at least one compartment", "none")
     for compartment, parameters in card.postprocessing.items():
         _check_postprocessing(parameters, heads, f"postprocessing.{compartment}")

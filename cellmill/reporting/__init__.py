@@ -1,8 +1,10 @@
 """What a run shows people: overlays, one page an image, a summary of many."""
 
+from cellmill.reporting.image_summary import ImageSummary
 from cellmill.reporting.overlay import outline, overlay, overlay_png
-from cellmill.reporting.page import Subject, render_report
-from cellmill.reporting.summary import ImageSummary, Summary, render_summary
+from cellmill.reporting.page import render_report
+from cellmill.reporting.subject import Subject
+from cellmill.reporting.summary import Summary, render_summary
 
 __all__ = [
     "ImageSummary",

@@ -200,7 +200,8 @@ class _Plot:
         axes.append(
             f'<text class="label" x="{(WIDTH + _LEFT - _RIGHT) / 2:.1f}" y="{HEIGHT - 7}"'
             f' text-anchor="middle">{escape(x_label)}</text>'
-            f'<text class="label" x="{_LEFT - 7}" y="{_TOP - 14}" text-anchor="end">{escape(y_label)}</text>'
+            f'<text class="label" x="{_LEFT - 7}" y="{_TOP - 14}" text-anchor="end">'
+            f"{escape(y_label)}</text>"
         )
         base = (
             f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{floor:.2f}"'

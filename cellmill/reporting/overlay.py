@@ -16,6 +16,7 @@ from cellmill.reporting.display import (
     reduce_labels,
     reduction,
 )
+from cellmill.reporting.pictures import encode_png
 
 Colour = tuple[int, int, int]
 
@@ -97,13 +98,6 @@ def outline_png(labels: np.ndarray, colour: Colour) -> bytes:
     picture.putpalette([0, 0, 0, *colour])
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", transparency=0, bits=1)
-    return buffer.getvalue()
-
-
-def encode_png(pixels: np.ndarray) -> bytes:
-    """Return uint8 greys ``(Y, X)`` or RGB ``(Y, X, 3)`` as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
 
 

@@ -2,109 +2,45 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
-from PIL import Image
 
 from cellmill.reporting.accuracy import Accuracy, accuracy_of
-from cellmill.reporting.cells import Column, columns_of, title_of, with_truth
+from cellmill.reporting.cells import title_of
 from cellmill.reporting.charts import histogram
 from cellmill.reporting.display import (
     MAX_SIDE,
     compose,
     reduce_channels,
-    reduce_labels,
     reduction,
     shown_channels,
 )
-from cellmill.reporting.overlay import check_shapes, colour_of, encode_png, outline_png
-from cellmill.reporting.packing import pack_columns, pack_labels
-from cellmill.reporting.quality import (
-    ChannelQuality,
-    ObjectQuality,
-    channel_quality,
-    object_quality,
+from cellmill.reporting.layers import layers_of, viewer_data
+from cellmill.reporting.overlay import check_shapes
+from cellmill.reporting.pictures import picture_uri
+from cellmill.reporting.quality import ChannelQuality
+from cellmill.reporting.subject import (
+    SATURATED_WARNING,
+    Assessment,
+    Subject,
+    assess,
+    channel_name,
+    mpp_text,
+    plural,
+    singular,
+    warnings_of,
 )
 from cellmill.reporting.text import MISSING, fixed, number, percent
 from cellmill.reporting.timing import image_seconds, stage_rows, stage_totals
 from cellmill.version import __version__
 
-#: A base picture whose PNG is larger than this travels as JPEG.
-PNG_LIMIT = 4 << 20
-_JPEG_QUALITY = 92
-_SATURATED_WARNING = 0.01
-_OUTLIER_WARNING = 0.05
-OBJECTS = {"whole_cell": "Cell", "nuclear": "Nucleus"}
-OBJECTS_PLURAL = {"whole_cell": "cells", "nuclear": "nuclei"}
 _QUALITY_HEADS = ("Min", "Max", "Mean", "Saturated", "Zero", "Focus")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a report is about.
-
-    Attributes:
-        name: the image's name.
-        image: ``(Y, X, C)``, the original pixels; may be a memory map.
-        channel_names: one name for each of C.
-        segmentation_channels: indices into C as handed to the model, -1 for a blank one.
-        labels: ``(Y, X)`` label images by compartment.
-        measurements: by compartment, columns ``(n,)`` by name, with ``label`` and ``area_px``.
-        truth: ``(Y, X)`` label images by compartment; none where there is none.
-        scores: by compartment, what ``cellmill.metrics.evaluate`` says; none without truth.
-        mpp: pixel size (y, x) in microns, None where unknown.
-        mpp_source: where it came from.
-        source: where the image came from.
-        model: name and version of the model, empty where unknown.
-        records: the records of the stages, in order.
-    """
-
-    name: str
-    image: np.ndarray
-    channel_names: Sequence[str]
-    segmentation_channels: Sequence[int]
-    labels: Mapping[str, np.ndarray]
-    measurements: Mapping[str, Mapping[str, np.ndarray]]
-    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
-    scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    mpp: tuple[float, float] | None = None
-    mpp_source: str = "unknown"
-    source: str = ""
-    model: str = ""
-    records: Sequence[Mapping[str, Any]] = ()
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """The quality of a subject: of its channels, by index, and of its objects, by compartment."""
-
-    channels: Mapping[int, ChannelQuality]
-    objects: Mapping[str, ObjectQuality]
-
-
-def assess(subject: Subject) -> Assessment:
-    """Measure the quality of a subject's segmented channels (all, if none is named) and objects."""
-    height, width, count = subject.image.shape
-    named = [c for c in dict.fromkeys(subject.segmentation_channels) if 0 <= c < count]
-    return Assessment(
-        channels={
-            c: channel_quality(subject.image[..., c]) for c in (named or range(min(count, 1)))
-        },
-        objects={
-            compartment: object_quality(table["area_px"], (height, width), subject.mpp)
-            for compartment, table in subject.measurements.items()
-        },
-    )
 
 
 def render_report(
@@ -129,20 +65,18 @@ def render_report(
     assessment = assessment or assess(subject)
     factor = reduction(subject.image.shape, max_side)
     shown = shown_channels(subject.segmentation_channels, subject.image.shape[2])
-    names = [_channel_name(subject, c) for c in shown]
+    names = [channel_name(subject, c) for c in shown]
     base = compose(reduce_channels(subject.image, shown, factor))
-    layers = [*_layers(subject, names, factor, truth=True), *_layers(subject, names, factor)]
+    layers = [*layers_of(subject, names, factor, truth=True), *layers_of(subject, names, factor)]
     accuracies = [accuracy_of(c, scores) for c, scores in subject.scores.items()]
     totals = stage_totals(subject.records)
-    rows, whole = stage_rows(
-        totals, image_seconds(subject.records, subject.name), subject.records
-    )
-    picture, lossless = data_uri(base)
+    rows, whole = stage_rows(totals, image_seconds(subject.records, subject.name), subject.records)
+    picture, lossless = picture_uri(base)
     page = {
         "name": subject.name,
         "version": __version__,
         "facts": _facts(subject, names),
-        "warnings": _warnings(subject, assessment),
+        "warnings": warnings_of(subject, assessment),
         "figures": _figures(subject, assessment, accuracies),
         "layers": sorted(layers, key=lambda layer: layer["truth"]),
         "has_truth": bool(subject.truth),
@@ -156,7 +90,7 @@ def render_report(
         "distributions": _distributions(subject, names),
         "quality_heads": _QUALITY_HEADS,
         "quality": [_quality_row(subject, c, q) for c, q in assessment.channels.items()],
-        "objects": [{"title": _plural(c).capitalize()} for c in assessment.objects],
+        "objects": [{"title": plural(c).capitalize()} for c in assessment.objects],
         "object_rows": _object_rows(subject, assessment),
         "mpp_text": mpp_text(subject.mpp, subject.mpp_source),
         "stages": rows,
@@ -164,44 +98,18 @@ def render_report(
         "stages_by_image": True,
         "stages_title": "Whole batch" if _many_images(subject.records) else "Whole stage",
         "stages_note": "Time and memory of this page’s own stage are in its record.",
-        "viewer": _viewer(subject, base.shape, names, layers, factor),
+        "viewer": viewer_data(subject, base.shape, names, layers, factor),
     }
     return render("report.html.jinja", page, script="report.js")
 
 
 def render(template: str, page: Mapping[str, Any], script: str) -> str:
     """Fill a template of this package, with its style sheet and a script written into the page."""
-    return _environment().get_template(template).render(
-        page=page, style=_asset("report.css"), script=_asset(script)
+    return (
+        _environment()
+        .get_template(template)
+        .render(page=page, style=_asset("report.css"), script=_asset(script))
     )
-
-
-def data_uri(pixels: np.ndarray) -> tuple[str, bool]:
-    """Return a picture as a data URI: PNG, or JPEG where that would be too large.
-
-    Returns:
-        The URI, and whether it shows every pixel as it is.
-    """
-    png = encode_png(pixels)
-    if len(png) <= PNG_LIMIT:
-        return _uri(png, "png"), True
-    return _uri(jpeg(pixels, _JPEG_QUALITY), "jpeg"), False
-
-
-def jpeg(pixels: np.ndarray, quality: int) -> bytes:
-    """Return uint8 greys ``(Y, X)`` or RGB ``(Y, X, 3)`` as a JPEG file, colours not subsampled."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
-    return buffer.getvalue()
-
-
-def mpp_text(mpp: tuple[float, float] | None, source: str) -> str:
-    """Say a pixel size and where it came from."""
-    if mpp is None:
-        return "unknown"
-    if math.isclose(*mpp, rel_tol=1e-6):
-        return f"{number(mpp[1], 4)} µm/px ({source})"
-    return f"{number(mpp[1], 4)} × {number(mpp[0], 4)} µm/px, x × y ({source})"
 
 
 @cache
@@ -218,80 +126,6 @@ def _environment() -> jinja2.Environment:
 @cache
 def _asset(name: str) -> Markup:
     return Markup((files("cellmill.reporting") / name).read_text(encoding="utf-8"))
-
-
-def _uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _layers(
-    subject: Subject, shown: Sequence[str], factor: int, truth: bool = False
-) -> list[dict[str, Any]]:
-    images = subject.truth if truth else subject.labels
-    layers = []
-    for compartment in sorted(images, key=lambda name: name == "nuclear"):
-        labels = reduce_labels(images[compartment], factor)
-        colour = colour_of(compartment, truth)
-        packed = pack_labels(labels)
-        table = None if truth else subject.measurements.get(compartment)
-        if table is not None and compartment in subject.truth:
-            table = with_truth(table, images[compartment], subject.truth[compartment])
-        columns = columns_of(table, shown) if table is not None else []
-        title = _plural(compartment)
-        layers.append(
-            {
-                "key": f"truth-{compartment}" if truth else compartment,
-                "title": f"Truth, {title}" if truth else f"{title.capitalize()}, segmented",
-                "object": f"True {_singular(compartment).lower()}"
-                if truth
-                else _singular(compartment),
-                "truth": truth,
-                "colour": colour,
-                "picture": _uri(outline_png(labels, colour), "png"),
-                "packed": packed.data,
-                "table": pack_columns([c.values for c in columns]) if columns else "",
-                "runs": packed.runs,
-                "labelBytes": packed.label_bytes,
-                "lengthBytes": packed.length_bytes,
-                "diameter": _median_diameter(labels),
-                "rows": len(columns[0].values) if columns else 0,
-                "fields": [_field(c) for c in columns],
-            }
-        )
-    return layers
-
-
-def _median_diameter(labels: np.ndarray) -> float:
-    areas = np.unique(labels[labels > 0], return_counts=True)[1]
-    return float(2 * np.sqrt(np.median(areas) / np.pi)) if areas.size else 0.0
-
-
-def _field(column: Column) -> dict[str, Any]:
-    return {
-        "title": column.title,
-        "unit": column.unit,
-        "kind": "yes-no" if column.yes_no else "number",
-        "brief": column.brief,
-    }
-
-
-def _viewer(
-    subject: Subject,
-    shape: Sequence[int],
-    names: Sequence[str],
-    layers: Sequence[Mapping[str, Any]],
-    factor: int,
-) -> dict[str, Any]:
-    """What the page's script is told; ``layers`` in the order they are drawn."""
-    carried = ("key", "object", "truth", "colour", "diameter", "runs", "labelBytes", "lengthBytes")
-    return {
-        "width": shape[1],
-        "height": shape[0],
-        "factor": factor,
-        "mpp": subject.mpp,
-        "channels": list(names),
-        "layers": [{key: layer[key] for key in (*carried, "rows", "fields")} for layer in layers],
-    }
 
 
 def _facts(subject: Subject, names: Sequence[str]) -> list[str]:
@@ -316,7 +150,7 @@ def _figures(
     scale = 1.0 if subject.mpp is None else subject.mpp[0] * subject.mpp[1]
     unit = "px" if subject.mpp is None else "µm²"
     for index, (compartment, objects) in enumerate(assessment.objects.items()):
-        name, one = _plural(compartment), _singular(compartment).lower()
+        name, one = plural(compartment), singular(compartment).lower()
         figures.append(_figure(name.capitalize(), number(objects.count)))
         if objects.count:
             title = f"Median {one} area"
@@ -337,41 +171,6 @@ def _figure(title: str, value: str, unit: str = "") -> dict[str, str]:
     return {"title": title, "value": value, "unit": unit}
 
 
-def _warnings(subject: Subject, assessment: Assessment) -> list[str]:
-    lines = []
-    if subject.mpp is None:
-        diameters = [
-            f"{number(q.median_diameter_px)} px for {_plural(c)}"
-            for c, q in assessment.objects.items()
-            if q.count
-        ]
-        found = f" The median diameter found is {' and '.join(diameters)}." if diameters else ""
-        lines.append(
-            "The pixel size is unknown, so the image was segmented at its own scale and nothing is "
-            f"given in microns.{found} If that is not near the size of the cells the model was "
-            "trained on, give the pixel size (MPP)."
-        )
-    for index, quality in assessment.channels.items():
-        name = _channel_name(subject, index)
-        if quality.empty:
-            lines.append(f"Channel {name} is empty: every pixel is {number(quality.minimum)}.")
-        elif (quality.saturated_fraction or 0) > _SATURATED_WARNING:
-            lines.append(
-                f"Channel {name} is saturated in {percent(quality.saturated_fraction)} of its "
-                "pixels: intensities there are lower bounds."
-            )
-    for compartment, objects in assessment.objects.items():
-        name = _plural(compartment)
-        if not objects.count:
-            lines.append(f"No {name} were found.")
-        elif objects.outliers > _OUTLIER_WARNING * objects.count:
-            lines.append(
-                f"{objects.outliers:,} of {objects.count:,} {name} are far larger or smaller than "
-                "the rest: look for merged or broken ones."
-            )
-    return lines
-
-
 def _distributions(subject: Subject, names: Sequence[str]) -> list[dict[str, Any]]:
     charts = []
     for compartment, table in subject.measurements.items():
@@ -382,11 +181,11 @@ def _distributions(subject: Subject, names: Sequence[str]) -> list[dict[str, Any
             if key not in table:
                 continue
             quantum = {"area_px": 1.0, "area_um2": math.prod(subject.mpp or (1, 1))}.get(key, 0.0)
-            svg = histogram(table[key], label, counted=_plural(compartment), quantum=quantum)
+            svg = histogram(table[key], label, counted=plural(compartment), quantum=quantum)
             if svg:
-                title = f"{_singular(compartment)}: {title_of(key).lower()}"
+                title = f"{singular(compartment)}: {title_of(key).lower()}"
                 if key.startswith("mean_"):
-                    title = f"{_singular(compartment)}: mean {key.removeprefix('mean_')}"
+                    title = f"{singular(compartment)}: mean {key.removeprefix('mean_')}"
                 charts.append({"title": title, "svg": Markup(svg)})
     return charts
 
@@ -397,12 +196,12 @@ def _quality_row(subject: Subject, index: int, quality: ChannelQuality) -> dict[
         (number(quality.minimum), quality.empty),
         (number(quality.maximum), quality.empty),
         (number(quality.mean), False),
-        (percent(saturated), (saturated or 0) > _SATURATED_WARNING),
+        (percent(saturated), (saturated or 0) > SATURATED_WARNING),
         (percent(quality.zero_fraction), quality.empty and quality.minimum == 0),
         (fixed(quality.focus, 3) if not quality.empty else MISSING, False),
     ]
     return {
-        "name": _channel_name(subject, index),
+        "name": channel_name(subject, index),
         "cells": [{"text": text, "flag": flag} for text, flag in cells],
     }
 
@@ -416,9 +215,9 @@ def _object_rows(subject: Subject, assessment: Assessment) -> list[dict[str, Any
         ("Median diameter, px", [number(q.median_diameter_px) for q in objects]),
         ("Area outliers", [number(q.outliers) for q in objects]),
     ]
-    touching = [table.get("touches_edge") for table in subject.measurements.values()]
-    if all(column is not None for column in touching):
-        rows.append(("Touch the edge", [number(int(np.sum(column))) for column in touching]))
+    tables = subject.measurements.values()
+    if all("touches_edge" in table for table in tables):
+        rows.append(("Touch the edge", [number(int(t["touches_edge"].sum())) for t in tables]))
     return [{"title": title, "cells": cells} for title, cells in rows]
 
 
@@ -440,21 +239,8 @@ def _caption(names: Sequence[str], factor: int, lossless: bool, subject: Subject
 
 
 def _alt(subject: Subject, assessment: Assessment) -> str:
-    counts = [f"{q.count:,} {_plural(c)}" for c, q in assessment.objects.items()]
+    counts = [f"{q.count:,} {plural(c)}" for c, q in assessment.objects.items()]
     return f"Image {subject.name} with outlines of {' and '.join(counts) or 'no objects'}."
-
-
-def _channel_name(subject: Subject, index: int) -> str:
-    names = subject.channel_names
-    return (names[index] if index < len(names) else "") or f"channel {index}"
-
-
-def _singular(compartment: str) -> str:
-    return OBJECTS.get(compartment, compartment.replace("_", " ").capitalize())
-
-
-def _plural(compartment: str) -> str:
-    return OBJECTS_PLURAL.get(compartment, compartment.replace("_", " "))
 
 
 def _many_images(records: Sequence[Mapping[str, Any]]) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import ndimage
 
-_STRIP_PIXELS = 1 << 22
+_STRIP_BYTES = 1 << 25
+_HALO = 2
+_BINOMIAL = np.array([0.25, 0.5, 0.25], np.float32)
 _CAMERA_BITS = (8, 10, 12, 14, 16)
 _OUTLIER_SCORE = 3.5
 
@@ -58,36 +61,83 @@ class ObjectQuality:
     outliers: int
 
 
-def channel_quality(channel: np.ndarray) -> ChannelQuality:
-    """Assess one channel, read strip by strip.
+def image_quality(image: np.ndarray, channels: Sequence[int]) -> list[ChannelQuality]:
+    """Assess channels of an image, which is read once, strip by strip.
 
-    Saturation is looked for at the end of the dtype's range, and, where the image's maximum is
-    2ᵏ - 1 for a camera's usual 8, 10, 12 or 14 bits stored in 16, there.
+    Saturation is looked for at the end of the dtype's range, and, where a channel's maximum is
+    2ᵏ - 1 for a camera's usual 8, 10, 12 or 14 bits stored in more, there.
 
     Args:
-        channel: ``(Y, X)``, uint8, uint16 or float, with at least one pixel.
+        image: ``(Y, X, C)``, uint8, uint16 or float, with at least one pixel.
+        channels: indices into C.
+
+    Returns:
+        One for each of ``channels``.
     """
-    levels = _saturation_levels(channel.dtype)
-    minimum, maximum, total, zeros = np.inf, -np.inf, 0.0, 0
-    at_level = dict.fromkeys(levels, 0)
-    for top, bottom in _strips(channel.shape):
-        block = np.ascontiguousarray(channel[top:bottom])
-        minimum, maximum = min(minimum, float(block.min())), max(maximum, float(block.max()))
-        total += float(block.sum(dtype=np.float64))
-        zeros += block.size - int(np.count_nonzero(block))
-        for level in levels:
-            at_level[level] += int(np.count_nonzero(block == level))
-    level = maximum if maximum in levels else max(levels, default=None)
-    return ChannelQuality(
-        minimum=minimum,
-        maximum=maximum,
-        mean=total / channel.size,
-        saturation_value=level,
-        saturated_fraction=None if level is None else at_level[level] / channel.size,
-        zero_fraction=zeros / channel.size,
-        empty=minimum == maximum,
-        focus=focus_measure(channel),
-    )
+    height, width = image.shape[:2]
+    tallies = [_Tally(image.dtype, float(image[0, 0, c])) for c in channels]
+    rows = max(1, _STRIP_BYTES // max(1, width * image.shape[2] * image.dtype.itemsize))
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        first, last = max(0, top - _HALO), min(height, bottom + _HALO)
+        strip = np.asarray(image[first:last])
+        for tally, channel in zip(tallies, channels, strict=True):
+            tally.add(np.ascontiguousarray(strip[..., channel]), top - first, bottom - first)
+    return [tally.result() for tally in tallies]
+
+
+class _Tally:
+    """What is added up over the strips of one channel."""
+
+    def __init__(self, dtype: np.dtype, origin: float) -> None:
+        # Values are taken from the first pixel's on: sums of squares stay exact on a high offset.
+        self._origin = origin
+        self._minimum, self._maximum = np.inf, -np.inf
+        self._pixels = self._zeros = 0
+        self._at_level = dict.fromkeys(_saturation_levels(dtype), 0)
+        self._sums = np.zeros(4)  # smoothed: values, squares; their Laplacian: values, squares
+        self._total = 0.0
+
+    def add(self, strip: np.ndarray, first: int, last: int) -> None:
+        """Add the rows ``first`` to ``last`` of a strip, which has a halo around them."""
+        block = strip[first:last]
+        self._minimum = min(self._minimum, float(block.min()))
+        self._maximum = max(self._maximum, float(block.max()))
+        self._pixels += block.size
+        self._zeros += block.size - int(np.count_nonzero(block))
+        self._total += float(block.sum(dtype=np.float64))
+        for level in self._at_level:
+            if level <= self._maximum:
+                self._at_level[level] += int(np.count_nonzero(block == level))
+        values = strip.astype(np.float32) - np.float32(self._origin)
+        smooth = cv2.sepFilter2D(values, -1, _BINOMIAL, _BINOMIAL, borderType=cv2.BORDER_REPLICATE)
+        edges = cv2.Laplacian(smooth, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE)
+        for index, part in ((0, smooth[first:last]), (2, edges[first:last])):
+            flat = part.reshape(-1).astype(np.float64)
+            self._sums[index : index + 2] += flat.sum(), flat @ flat
+
+    def result(self) -> ChannelQuality:
+        """Return the quality of the channel."""
+        level = max(self._at_level, default=None)
+        if self._maximum in self._at_level:
+            level = self._maximum
+        return ChannelQuality(
+            minimum=self._minimum,
+            maximum=self._maximum,
+            mean=self._total / self._pixels,
+            saturation_value=level,
+            saturated_fraction=None if level is None else self._at_level[level] / self._pixels,
+            zero_fraction=self._zeros / self._pixels,
+            empty=self._minimum == self._maximum,
+            focus=self._focus(),
+        )
+
+    def _focus(self) -> float:
+        mean, square, edge_mean, edge_square = self._sums / self._pixels
+        variance = square - mean**2
+        if self._minimum == self._maximum or variance <= 0:
+            return 0.0
+        return float(max(0.0, edge_square - edge_mean**2) / variance)
 
 
 def focus_measure(channel: np.ndarray) -> float:
@@ -98,35 +148,15 @@ def focus_measure(channel: np.ndarray) -> float:
     magnification and on what is imaged: compare it only between images of one kind.
 
     Source: the variance of the Laplacian, Pech-Pacheco et al., "Diatom autofocusing in brightfield
-    microscopy", ICPR 2000; dividing by the image's own variance is ours.
+    microscopy", ICPR 2000; smoothing and dividing by the image's own variance are ours.
 
     Args:
-        channel: ``(Y, X)``, any real dtype. Sides under 3 px give 0.
+        channel: ``(Y, X)``, uint8, uint16 or float.
 
     Returns:
         A ratio without unit, at least 0; 0 for a constant channel.
     """
-    height, width = channel.shape
-    if min(height, width) < 3:
-        return 0.0
-    origin = float(channel[0, 0])  # the sums of squares stay exact for images on a high offset
-    sums = np.zeros(4)
-    for top, bottom in _strips(channel.shape):
-        first, last = max(0, top - 2), min(height, bottom + 2)
-        block = channel[first:last].astype(np.float64) - origin
-        for axis in (0, 1):
-            block = ndimage.convolve1d(block, [0.25, 0.5, 0.25], axis=axis, mode="nearest")
-        edges = ndimage.laplace(block, mode="nearest")
-        inner = np.s_[top - first : bottom - first]
-        for index, part in ((0, block[inner]), (2, edges[inner])):
-            sums[index] += part.sum()
-            sums[index + 1] += np.square(part).sum()
-    sums /= channel.size
-    variance = sums[1] - sums[0] ** 2
-    # A constant channel leaves rounding only.
-    if variance <= 1e-12 * max(sums[1], 1e-300):
-        return 0.0
-    return float(max(0.0, sums[3] - sums[2] ** 2) / variance)
+    return image_quality(channel[..., None], [0])[0].focus
 
 
 def object_quality(
@@ -182,8 +212,3 @@ def _saturation_levels(dtype: np.dtype) -> list[float]:
         return []
     top = int(np.iinfo(dtype).max)
     return [float(v) for v in sorted({*(2**bits - 1 for bits in _CAMERA_BITS), top}) if v <= top]
-
-
-def _strips(shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    rows = max(1, _STRIP_PIXELS // max(1, shape[1]))
-    return [(top, min(top + rows, shape[0])) for top in range(0, shape[0], rows)]

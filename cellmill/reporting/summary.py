@@ -7,79 +7,21 @@ import io
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
 
 from cellmill.metrics import pool
 from cellmill.reporting.accuracy import accuracy_of, at_half
-from cellmill.reporting.page import OBJECTS_PLURAL, render
+from cellmill.reporting.image_summary import CompartmentSummary, ImageSummary
+from cellmill.reporting.page import render
+from cellmill.reporting.subject import OBJECTS_PLURAL
 from cellmill.reporting.text import fixed, number, seconds
 from cellmill.reporting.timing import stage_rows, stage_totals
 from cellmill.version import __version__
 
 #: Bytes of thumbnails that a page may carry; images past it go without.
 THUMBNAIL_LIMIT = 16 << 20
-
-
-@dataclass(frozen=True)
-class CompartmentSummary:
-    """What is kept of one compartment of one image.
-
-    Attributes:
-        count: number of objects.
-        median_area_px: NaN is written as None.
-        median_area_um2: None where the pixel size is unknown or nothing was found.
-        median_diameter_px: of the circle of the median area.
-        per_mm2: None where the pixel size is unknown.
-        outliers: objects whose area is an outlier.
-        scores: as ``cellmill.metrics.evaluate`` gives them; empty without truth.
-    """
-
-    count: int
-    median_area_px: float | None = None
-    median_area_um2: float | None = None
-    median_diameter_px: float | None = None
-    per_mm2: float | None = None
-    outliers: int = 0
-    scores: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ImageSummary:
-    """What is kept of one image, small enough for a manifest.
-
-    Attributes:
-        name: the image's name.
-        error: why it was left out, else empty.
-        compartments: by compartment.
-        seconds: wall seconds of all stages on this image, None where no record says so.
-        warnings: how many warnings its report shows.
-        thumbnail: a data URI, or empty.
-    """
-
-    name: str
-    error: str = ""
-    compartments: Mapping[str, CompartmentSummary] = field(default_factory=dict)
-    seconds: float | None = None
-    warnings: int = 0
-    thumbnail: str = ""
-
-    def to_attributes(self) -> dict[str, Any]:
-        """Return JSON values that ``from_attributes`` reads."""
-        values = asdict(self)
-        return {k: v for k, v in values.items() if k not in ("name", "error")}
-
-    @classmethod
-    def from_attributes(
-        cls, name: str, attributes: Mapping[str, Any], error: str = ""
-    ) -> ImageSummary:
-        """Read what ``to_attributes`` gave."""
-        compartments = {
-            key: CompartmentSummary(**values)
-            for key, values in attributes.get("compartments", {}).items()
-        }
-        return cls(name, error, **{**attributes, "compartments": compartments})
 
 
 @dataclass(frozen=True)
@@ -133,7 +75,7 @@ def summary_csv(summary: Summary) -> str:
     writer.writerow(heads)
     for image in summary.images:
         row: list[Any] = [image.name, _status(image), image.error, _rounded(image.seconds)]
-        row.append(image.warnings)
+        row.append(len(image.warnings))
         for compartment in summary.compartments:
             found = image.compartments.get(compartment)
             values = _numbers(found) if found else {}
@@ -202,7 +144,7 @@ def _plain(image: ImageSummary) -> dict[str, Any]:
         "status": _status(image),
         "error": image.error,
         "seconds": image.seconds,
-        "warnings": image.warnings,
+        "warnings": list(image.warnings),
         "compartments": {
             key: {**_numbers(found), "scores": dict(found.scores) or None}
             for key, found in image.compartments.items()
@@ -243,7 +185,7 @@ def _warnings(summary: Summary, failed: Sequence[ImageSummary]) -> list[str]:
     if failed:
         lines.append(f"{len(failed):,} of {len(summary.images):,} images were left out; see below.")
     done = [image for image in summary.images if not image.error and image.compartments]
-    unknown = sum(all(c.per_mm2 is None for c in i.compartments.values()) for i in done)
+    unknown = sum(not image.mpp_known for image in done)
     if unknown:
         lines.append(
             f"The pixel size of {unknown:,} image{'s' * (unknown != 1)} is unknown: segmented at "
@@ -252,13 +194,13 @@ def _warnings(summary: Summary, failed: Sequence[ImageSummary]) -> list[str]:
     return lines
 
 
-def _figures(
-    summary: Summary, pools: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, str]]:
+def _figures(summary: Summary, pools: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
     figures = []
     several = len(summary.compartments) > 1
     for compartment in summary.compartments:
-        found = [i.compartments[compartment] for i in summary.images if compartment in i.compartments]
+        found = [
+            i.compartments[compartment] for i in summary.images if compartment in i.compartments
+        ]
         name = OBJECTS_PLURAL.get(compartment, compartment)
         figures.append(_figure(name.capitalize(), number(sum(f.count for f in found))))
         densities = [f.per_mm2 for f in found if f.per_mm2 is not None]
@@ -312,7 +254,7 @@ def _cells(summary: Summary, image: ImageSummary, links: bool) -> list[dict[str,
         for key in _KEYS:
             value = values.get(key)
             cells.append(_cell(fixed(value) if key.endswith("_50") else number(value), value))
-    cells.append(_cell(number(image.warnings or None), image.warnings))
+    cells.append(_cell(number(len(image.warnings) or None), len(image.warnings)))
     cells.append(_cell(seconds(image.seconds), image.seconds))
     return cells
 

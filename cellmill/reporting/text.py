@@ -48,7 +48,7 @@ def seconds(value: float | None) -> str:
         return "< 1 ms"
     if value < 1:
         return f"{value * 1000:.0f} ms"
-    if value < 60:
+    if value < 59.95:
         return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)

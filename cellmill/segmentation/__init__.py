@@ -1,5 +1,6 @@
 """From a network's maps to labelled objects: markers, watershed, clean-up, numbering."""
 
+from cellmill.segmentation.compartment import segment, watershed_parameters
 from cellmill.segmentation.deep_watershed import (
     MaximaAlgorithm,
     Numbering,
@@ -13,13 +14,12 @@ from cellmill.segmentation.flooding import watershed
 from cellmill.segmentation.holes import fill_holes
 from cellmill.segmentation.labels import (
     canonical_labels,
-    count_objects,
     dense_labels,
     erode_labels,
+    object_areas,
     remove_small_objects,
 )
 from cellmill.segmentation.maxima import ball_footprint, h_maxima, label_markers, local_peaks
-from cellmill.segmentation.compartment import segment
 
 __all__ = [
     "MaximaAlgorithm",
@@ -27,7 +27,6 @@ __all__ = [
     "WatershedParameters",
     "ball_footprint",
     "canonical_labels",
-    "count_objects",
     "deep_watershed",
     "dense_labels",
     "erode_labels",
@@ -36,9 +35,11 @@ __all__ = [
     "h_maxima",
     "label_markers",
     "local_peaks",
+    "object_areas",
     "remove_small_objects",
     "segment",
     "segment_maps",
     "smooth",
     "watershed",
+    "watershed_parameters",
 ]

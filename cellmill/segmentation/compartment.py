@@ -8,6 +8,7 @@ import numpy as np
 
 from cellmill.errors import BadInput
 from cellmill.models.card import PostprocessingParameters
+from cellmill.preprocessing.finite import require_finite
 from cellmill.segmentation.deep_watershed import Numbering, WatershedParameters, segment_maps
 
 
@@ -44,7 +45,26 @@ def segment(
             expected="one shape",
             found=f"{maxima.shape} and {interior.shape}",
         )
-    watershed_parameters = WatershedParameters(
+    chosen = watershed_parameters(
+        parameters, label_erosion=label_erosion, exclude_border=exclude_border
+    )
+    return segment_maps(maxima, interior, chosen, numbering)
+
+
+def watershed_parameters(
+    parameters: PostprocessingParameters, *, label_erosion: int = 0, exclude_border: int = 0
+) -> WatershedParameters:
+    """Give what a card says of one compartment as the watershed takes it.
+
+    Args:
+        parameters: of the card.
+        label_erosion: see `WatershedParameters`; no card has it.
+        exclude_border: see `WatershedParameters`; no card has it.
+
+    Raises:
+        BadInput: a parameter is out of range.
+    """
+    return WatershedParameters(
         radius=parameters.radius,
         maxima_threshold=parameters.maxima_threshold,
         interior_threshold=parameters.interior_threshold,
@@ -57,7 +77,6 @@ def segment(
         maxima_algorithm=parameters.maxima_algorithm,
         exclude_border=exclude_border,
     )
-    return segment_maps(maxima, interior, watershed_parameters, numbering)
 
 
 def _channel(heads: Mapping[str, np.ndarray], name: str, channel: int) -> np.ndarray:
@@ -74,4 +93,6 @@ def _channel(heads: Mapping[str, np.ndarray], name: str, channel: int) -> np.nda
         raise BadInput(
             f"head '{name}'", expected=f"a channel {channel}", found=f"{head.shape[-1]} channels"
         )
-    return np.asarray(head[..., channel])
+    values = np.asarray(head[..., channel])
+    require_finite(values, f"head '{name}', channel {channel}")
+    return values

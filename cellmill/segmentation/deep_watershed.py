@@ -116,19 +116,20 @@ def deep_watershed(
 
     Args:
         outputs: maps of equal shape `(N, Y, X, C)` or `(N, Z, Y, X, C)`; channel 0 is used.
-        radius: see `WatershedParameters`, as for all parameters not described here.
-        maxima_threshold: …
-        interior_threshold: …
-        maxima_smooth: …
-        interior_smooth: …
+        radius: of the neighbourhood of a maximum; `WatershedParameters` has this and the others in
+            full.
+        maxima_threshold: least height of a maximum, or the value it exceeds.
+        interior_threshold: objects lie where the interior exceeds this.
+        maxima_smooth: σ of a Gaussian on the maxima.
+        interior_smooth: σ of a Gaussian on the interior.
         maxima_index: which of `outputs` has the maxima.
         interior_index: which of `outputs` has the interior.
-        label_erosion: …
-        small_objects_threshold: …
-        fill_holes_threshold: …
-        pixel_expansion: `None` is 0.
-        maxima_algorithm: …
-        exclude_border: …
+        label_erosion: pixels taken off every object's edge.
+        small_objects_threshold: objects with fewer pixels are dropped.
+        fill_holes_threshold: holes with fewer pixels are filled, in 2-D.
+        pixel_expansion: how far the interior is dilated; `None` is 0.
+        maxima_algorithm: `h_maxima` or `peak_local_max`.
+        exclude_border: no peaks nearer to the border, `peak_local_max` only.
         numbering: `canonical` (1…n in raster order of first pixels) or `reference` (its ids, in
             raster order of markers).
 
@@ -156,8 +157,9 @@ def deep_watershed(
         if not -count <= index < count:
             _refuse(name, f"the index of one of {count} outputs", repr(index))
     maxima, interior = np.asarray(outputs[maxima_index]), np.asarray(outputs[interior_index])
-    if maxima.ndim not in (4, 5) or not maxima.shape[-1] or not interior.shape[-1:] > (0,):
-        _refuse("outputs", "(N, Y, X, C) or (N, Z, Y, X, C)", f"{maxima.shape}")
+    for image in (maxima, interior):
+        if image.ndim not in (4, 5) or not image.shape[-1]:
+            _refuse("outputs", "(N, Y, X, C) or (N, Z, Y, X, C)", f"{image.shape}")
     if maxima.shape[:-1] != interior.shape[:-1]:
         _refuse("outputs", f"equal shapes, {maxima.shape}", f"{interior.shape}")
     labels = np.zeros((*maxima.shape[:-1], 1), np.int32)
@@ -176,8 +178,8 @@ def segment_maps(
 ) -> np.ndarray:
     """Segment one image, `(Y, X)`, or one volume, `(Z, Y, X)`.
 
-    In order: smooth both maps; expand the interior; find the markers in the maxima; flood the
-    interior from them where it exceeds its threshold; erode; drop small objects; fill holes; number.
+    In order: smooth both maps; expand the interior; find markers in the maxima; flood the interior
+    from them where it exceeds its threshold; erode; drop small objects; fill holes; number.
 
     Args:
         maxima: `(Y, X)` or `(Z, Y, X)`, peaks at the objects' centres, any real dtype.

@@ -14,10 +14,11 @@ def fill_holes(labels: np.ndarray, size: float) -> np.ndarray:
 
     Only objects with at least as many holes as pieces are touched (Euler number below 1, pixels
     joined over edges and corners). For those, every 4-connected piece of "not this object" within
-    the object's bounding box that has fewer than `size` pixels becomes part of it. That is the
-    reference's rule, kept because labels are compared with its: beside true holes it takes in small
-    notches at the sides and corners of the box, pixels of neighbours included, later ids over earlier
-    ones. What an object was before any filling decides.
+    the object's bounding box that has fewer than `size` pixels becomes part of it. Beside true
+    holes that takes in small notches at the sides and corners of the box, pixels of neighbours
+    included. Objects are done in order of ids; which are touched, and their boxes, are those before
+    any filling, the pieces those of the moment. All this is the reference's rule, kept because
+    labels are compared with its.
 
     Args:
         labels: `(Y, X)`, integer, not negative.

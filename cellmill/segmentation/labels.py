@@ -67,10 +67,17 @@ def dense_labels(labels: np.ndarray) -> np.ndarray:
     return (inverse.reshape(labels.shape) + (values[0] != 0)).astype(dtype)
 
 
-def count_objects(labels: np.ndarray) -> int:
-    """The number of different labels other than 0."""
-    values = np.unique(labels)
-    return int(np.count_nonzero(values))
+def object_areas(labels: np.ndarray) -> np.ndarray:
+    """Give the number of pixels (voxels) of every object, in order of ids.
+
+    Args:
+        labels: any dimension, integer, not negative, ids not far above the pixel count.
+
+    Returns:
+        int64, one for each label that occurs, background left out.
+    """
+    areas = _areas(labels)[1:]
+    return areas[areas > 0]
 
 
 def remove_small_objects(labels: np.ndarray, threshold: float) -> np.ndarray:
@@ -85,7 +92,7 @@ def remove_small_objects(labels: np.ndarray, threshold: float) -> np.ndarray:
     Returns:
         Labels of the same dtype, ids kept; the argument itself if nothing is small.
     """
-    areas = np.bincount(labels.reshape(-1))
+    areas = _areas(labels)
     small = (areas > 0) & (areas < threshold)
     small[:1] = False
     return np.where(small[labels], 0, labels) if small.any() else labels
@@ -110,6 +117,10 @@ def erode_labels(labels: np.ndarray, width: int) -> np.ndarray:
         highest = ndimage.maximum_filter(labels, footprint=faces, mode="nearest")
         labels = np.where(lowest == highest, labels, 0)
     return labels
+
+
+def _areas(labels: np.ndarray) -> np.ndarray:
+    return np.bincount(labels.reshape(-1).astype(np.int64, copy=False))
 
 
 def _checked(labels: np.ndarray) -> np.ndarray:

@@ -55,9 +55,9 @@ def local_peaks(
     """Find local maxima above a threshold, no two of them nearer than `min_distance`.
 
     Candidates are the pixels that equal the maximum of the square (cube) of sides
-    `2 * min_distance + 1` around them and exceed `threshold`; a constant image has none. Of
-    candidates within `min_distance` of each other (largest coordinate difference) the higher stays,
-    of equal ones the one that scikit-image visits first.
+    `2 * min_distance + 1` around them and exceed `threshold`; a constant image has none. Of equal
+    candidates nearer than `min_distance` (largest coordinate difference) one stays, the first that
+    scikit-image visits.
 
     Args:
         image: `(Y, X)` or `(Z, Y, X)`, float32 or float64, finite.

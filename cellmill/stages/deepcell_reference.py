@@ -33,8 +33,8 @@ def deepcell_reference(
     predictions: Output[Dataset],
     preprocessed: Output[Dataset],
     record: Output[Record],
-    compartment: Literal["whole_cell", "nuclear", "both"] = "whole_cell",
     on_bad_image: Literal["fail", "skip"] = "fail",
+    compartment: Literal["", "whole-cell", "nuclear", "both"] = "",
 ) -> None:
     """Segment images with DeepCell's Mesmer, whole, as the reference to compare with.
 
@@ -44,14 +44,15 @@ def deepcell_reference(
     is unknown is run at its own scale.
 
     Args:
-        images: Images `(Y, X, C)` as `tiff_to_npz` gives them.
-        model: A SavedModel with Mesmer's two channels and four heads that Keras 2.8 loads.
-        labels: Label images `(Y, X)` int32 per compartment, numbered in raster order.
-        predictions: What the network said, `(Y', X', channels)` float32 per head, untiled.
-        preprocessed: What the network was shown, `(Y', X', 2)` float32, at the model's scale.
-        record: What was done, and how long it took.
-        compartment: What is segmented: whole cells, nuclei or both.
-        on_bad_image: Whether a bad image fails the stage or is skipped.
+        images: Batch of images, array `image` (Y, X, C), from tiff_to_npz.
+        model: Model folder, a SavedModel with Mesmer's channels and heads that Keras 2.8 loads.
+        labels: Batch with array `whole_cell` or `nuclear`, or both, (Y, X) int32.
+        predictions: Batch with what the network said, (Y', X', channels) float32 per head.
+        preprocessed: Batch with what the network was shown, `image` (Y', X', 2) float32.
+        record: What was done, with times and versions.
+        on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+        compartment: What to segment; both labels whole cells and nuclei, each by themselves. Empty
+            is the model card's default.
     """
     card = ModelCard.load(model.path)
     _check_heads(card, model.path)
@@ -61,7 +62,8 @@ def deepcell_reference(
     tile = tuple(application.model_image_shape[:2])
     seen = _watch(application)
     attributes = {**source.attributes, "model": card.to_dict()}
-    names = ("whole_cell", "nuclear") if compartment == "both" else (compartment,)
+    wanted = compartment or card.default_compartment.replace("_", "-")
+    names = ("whole_cell", "nuclear") if wanted == "both" else (wanted.replace("-", "_"),)
 
     with (
         BatchWriter(labels.path, attributes) as label_writer,
@@ -74,9 +76,7 @@ def deepcell_reference(
             mpp = _one_mpp(entry)
             _check_sides(entry.name, image.shape[:2], mpp, tile)
             with record.step("Mesmer.predict"):
-                found = application.predict(
-                    image[np.newaxis], image_mpp=mpp, compartment=compartment.replace("_", "-")
-                )[0]
+                found = application.predict(image[np.newaxis], image_mpp=mpp, compartment=wanted)[0]
             shown = seen["preprocessed"][0]
             scale = [new / old for new, old in zip(shown.shape[:2], image.shape[:2], strict=True)]
             model_mpp = (entry.mpp[0] / scale[0], entry.mpp[1] / scale[1]) if entry.mpp else None
@@ -162,8 +162,9 @@ def _watch(application: Any) -> dict[str, Any]:
 
     @wraps(preprocess)
     def watched_preprocess(*args: Any, **kwargs: Any) -> Any:
-        seen["preprocessed"] = np.array(preprocess(*args, **kwargs), dtype=np.float32)
-        return seen["preprocessed"].copy()
+        shown = preprocess(*args, **kwargs)
+        seen["preprocessed"] = np.array(shown, dtype=np.float32)
+        return shown
 
     @wraps(name_heads)
     def watched_heads(outputs: list[np.ndarray]) -> Any:

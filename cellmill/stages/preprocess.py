@@ -104,8 +104,8 @@ def _channels(image: np.ndarray, entry: Entry, card: ModelCard) -> np.ndarray:
         chosen = "chosen" if given else "none chosen"
         raise BadInput(
             f"channels of image '{entry.name}'",
-            expected=f"{len(wanted)} for model '{card.name}' ({', '.join(wanted)}), by name or index "
-            "with CHANNELS=… or `cellmill tiff_to_npz --channels …`",
+            expected=f"{len(wanted)} for model '{card.name}' ({', '.join(wanted)}), by name or "
+            "index with CHANNELS=… or `cellmill tiff_to_npz --channels …`",
             found=f"{len(indices)} ({chosen}); the image has {names}",
         )
     if all(index == BLANK for index in indices) or not all(

@@ -91,7 +91,7 @@ def pixel_size(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Pixel
     page = series.keyframe
     if page.is_imagej:
         places.append(from_imagej(tif.imagej_metadata or {}, *_resolution(page)[:2]))
-    if page.is_metaseries:
+    if page.description.lstrip().startswith("<MetaData>"):
         places.append(from_metamorph(page.description))
     unit = str((tif.imagej_metadata or {}).get("unit", "")) if page.is_imagej else ""
     if not unit:

@@ -72,27 +72,28 @@ def check_complete(image: TiffImage, channels: Sequence[int]) -> None:
     Raises:
         BadInput: it ends before them, or lacks some of their strips or tiles.
     """
-    end = image.pages.keyframe.parent.filehandle.size
-    for plane in _by_plane(image, channels):
-        start = _contiguous_start(image, plane)
-        if start is not None:
-            needed = start + _plane_bytes(image)
-        else:
-            ifd = _page(image, plane)
-            segments, _ = _segments_of(image, plane)
-            if segments.stop > min(len(ifd.dataoffsets), len(ifd.databytecounts)):
+    with damage_is_bad_input(image.label, WHOLE):
+        end = image.pages.keyframe.parent.filehandle.size
+        for plane in _by_plane(image, channels):
+            start = _contiguous_start(image, plane)
+            if start is not None:
+                needed = start + _plane_bytes(image)
+            else:
+                ifd = _page(image, plane)
+                segments, _ = _segments_of(image, plane)
+                if segments.stop > min(len(ifd.dataoffsets), len(ifd.databytecounts)):
+                    raise BadInput(
+                        image.label,
+                        expected=f"{segments.stop} strips or tiles",
+                        found=f"{len(ifd.dataoffsets)}",
+                    )
+                needed = max(ifd.dataoffsets[i] + ifd.databytecounts[i] for i in segments)
+            if needed > end:
                 raise BadInput(
                     image.label,
-                    expected=f"{segments.stop} strips or tiles",
-                    found=f"{len(ifd.dataoffsets)}",
+                    expected=f"at least {needed} bytes",
+                    found=f"{end}: the file is cut off",
                 )
-            needed = max(ifd.dataoffsets[i] + ifd.databytecounts[i] for i in segments)
-        if needed > end:
-            raise BadInput(
-                image.label,
-                expected=f"at least {needed} bytes",
-                found=f"{end}: the file is cut off",
-            )
 
 
 def is_grey(image: TiffImage) -> bool:

@@ -27,6 +27,8 @@ OUTPUTS = (
     OutputFile("scores", "json", "metrics.json"),
     OutputFile("reports", "html", "report.html"),
     OutputFile("summary", "", "summary.html"),
+    OutputFile("table", "", "summary.csv"),
+    OutputFile("numbers", "", "summary.json"),
 )
 
 
@@ -38,6 +40,8 @@ class Outputs(NamedTuple):
     scores: list[dsl.Dataset]
     reports: list[dsl.Dataset]
     summary: dsl.HTML
+    table: dsl.Dataset
+    numbers: dsl.Metrics
 
 
 def build(hardware: Hardware = PORTABLE) -> Any:
@@ -83,6 +87,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             scores: Metrics against the truth, as JSON.
             reports: Reports and overlays of the images.
             summary: One page over all images.
+            table: The summary as CSV, one row an image.
+            numbers: The summary as JSON.
         """
         fetched = cpu.place(fetch_model(source=model, digest=model_digest))
         with dsl.ParallelFor(batches, name="batches") as items:
@@ -124,7 +130,6 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 export_labels(
                     labels=segmented.outputs["labels"],
                     dtype=label_dtype,
-                    on_bad_image=on_bad_image,
                 )
             )
             measured = cpu.place(
@@ -164,6 +169,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             scores=dsl.Collected(scored.outputs["scores"]),
             reports=dsl.Collected(reported.outputs["reports"]),
             summary=summary.outputs["summary"],
+            table=summary.outputs["table"],
+            numbers=summary.outputs["numbers"],
         )
 
     return deepcell_segmentation

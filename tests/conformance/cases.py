@@ -25,6 +25,7 @@ class Case:
         channels: indices of the two channels, -1 where blank (`segmentation_channels`).
         change: what is done to the drawn image `(Y, X, 2)`.
         real: the image is stardist's, not drawn.
+        alone: it is also run with each compartment alone, which changes how labels are resized.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     channels: tuple[int, int] = (0, 1)
     change: Callable[[np.ndarray], np.ndarray] = np.asarray
     real: bool = False
+    alone: bool = False
 
     def image(self, seed: int) -> np.ndarray:
         """Give the image `(Y, X, C)` in its dtype."""
@@ -62,21 +64,23 @@ def _saturated(image: np.ndarray) -> np.ndarray:
 
 CASES = (
     Case("odd sides", (411, 377)),
-    Case("odd sides, 8 bits", (301, 515), np.uint8),
-    Case("smaller than a tile", (151, 202)),
+    Case("odd sides, 8 bits", (301, 515), np.uint8, alone=True),
+    Case("smaller than a tile", (151, 202), alone=True),
     Case("as large as a tile", (256, 256), np.uint8),
     Case("one tile wide", (430, 256)),
     Case("a side of a tile, a side less", (256, 199)),
-    Case("finer pixels", (500, 433), mpp=0.325),
-    Case("finer pixels, 8 bits", (467, 390), np.uint8, mpp=0.35),
-    Case("coarser pixels", (290, 303), mpp=0.65),
+    Case("finer pixels", (500, 433), mpp=0.325, alone=True),
+    Case("finer pixels, 8 bits", (467, 390), np.uint8, mpp=0.35, alone=True),
+    Case("coarser pixels", (290, 303), mpp=0.65, alone=True),
     Case("float, unknown mpp", (280, 260), np.float32, mpp=0.0),
-    Case("constant membrane", (320, 290), np.uint8, change=_constant_membrane),
+    Case("constant membrane", (320, 290), np.uint8, change=_constant_membrane, alone=True),
     Case("no membrane", (288, 300), channels=(0, -1)),
     Case("half empty", (380, 280), change=_empty_part),
     Case("saturated", (300, 310), np.uint8, change=_saturated),
     Case("real nuclei", (512, 512), mpp=0.0, channels=(0, -1), real=True),
 )
+
+ALONE = tuple(case for case in CASES if case.alone)
 
 
 def write_images(folder: Path, cases: tuple[Case, ...]) -> None:

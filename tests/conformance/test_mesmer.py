@@ -21,13 +21,14 @@ from cellmill.errors import CellmillError
 from cellmill.models.card import ModelCard, known_cards
 from launch.environments import find_python
 from tests.conformance.agreement import largest_difference, object_f1
-from tests.conformance.cases import CASES, Case, write_images
+from tests.conformance.cases import ALONE, CASES, Case, write_images
 from tests.conformance.conformance_model import conformance_model, deepcell_python, run
 
 pytestmark = [pytest.mark.deepcell, pytest.mark.tensorflow]
 
-COMPARTMENTS = ("whole_cell", "nuclear", "both")
+CASES_OF = {"both": CASES, "whole-cell": ALONE, "nuclear": ALONE}
 NAMES = [case.name for case in CASES]
+RUNS = [(case.name, compartment) for compartment, cases in CASES_OF.items() for case in cases]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Runs:
 
 def labels_in(compartment: str) -> tuple[str, ...]:
     """Give the label images that a compartment's choice makes."""
-    return ("whole_cell", "nuclear") if compartment == "both" else (compartment,)
+    return ("whole_cell", "nuclear") if compartment == "both" else (compartment.replace("-", "_"),)
 
 
 @pytest.fixture(scope="module")
@@ -76,41 +77,42 @@ def runs(reference_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Ru
     made = Runs(conformance_model(reference_python), tmp_path_factory.mktemp("conformance"))
     folder = made.folder
     model = ("--model", made.model)
-    ours = Path(sys.executable)
-    write_images(folder / "images", CASES)
+    write_images(folder / "images-both", CASES)
+    write_images(folder / "images-alone", ALONE)
 
-    for compartment in COMPARTMENTS:
+    for compartment, cases in CASES_OF.items():
+        images = "images-both" if cases is CASES else "images-alone"
         run(
             reference_python,
-            *("-m", "cellmill", "deepcell_reference", "--images", folder / "images", *model),
+            *("-m", "cellmill", "deepcell_reference", "--images", folder / images, *model),
             *("--labels", folder / f"reference-{compartment}"),
-            *("--predictions", folder / "reference-predictions"),
-            *("--preprocessed", folder / "reference-preprocessed"),
+            *("--predictions", folder / f"reference-{compartment}-predictions"),
+            *("--preprocessed", folder / f"reference-{compartment}-preprocessed"),
             *("--record", folder / f"record-{compartment}.json", "--compartment", compartment),
         )
 
-    def stage(name: str, **paths: str) -> None:
-        flags = [
-            part
-            for flag, batch in paths.items()
-            for part in (f"--{flag}", batch if flag == "compartment" else folder / batch)
-        ]
-        run(ours, "-m", "cellmill", name, *([] if name == "postprocess" else model), *flags)
+    def ours(stage: str, *flags: str | Path) -> None:
+        run(Path(sys.executable), "-m", "cellmill", stage, *flags)
 
-    stage("preprocess", images="images", preprocessed="preprocessed")
-    stage("predict", preprocessed="reference-preprocessed", predictions="predictions-of-same")
-    stage("predict", preprocessed="preprocessed", predictions="predictions")
-    for compartment in COMPARTMENTS:
-        for source, result in (
-            ("reference-predictions", "labels-of-same"),
-            ("predictions", "labels"),
-        ):
-            stage(
-                "postprocess",
-                predictions=source,
-                labels=f"{result}-{compartment}",
-                compartment=compartment,
-            )
+    def predict(source: str, result: str) -> None:
+        ours("predict", *model, "--preprocessed", folder / source, "--predictions", folder / result)
+
+    def postprocess(source: str, result: str, compartment: str) -> None:
+        ours(
+            "postprocess",
+            *("--predictions", folder / source),
+            *("--labels", folder / f"{result}-{compartment}", "--compartment", compartment),
+        )
+
+    ours(
+        *("preprocess", *model, "--images", folder / "images-both"),
+        *("--preprocessed", folder / "preprocessed"),
+    )
+    predict("reference-both-preprocessed", "predictions-of-same")
+    predict("preprocessed", "predictions")
+    for compartment in CASES_OF:
+        postprocess(f"reference-{compartment}-predictions", "labels-of-same", compartment)
+        postprocess("predictions", "labels", compartment)
     return made
 
 
@@ -127,7 +129,7 @@ def test_the_cards_defaults_are_mesmers_own(runs: Runs) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_preprocessing_agrees(runs: Runs, name: str) -> None:
     ours = runs.array("preprocessed", name, "image")
-    reference = runs.array("reference-preprocessed", name, "image")
+    reference = runs.array("reference-both-preprocessed", name, "image")
     assert largest_difference(ours, reference) <= 1e-4
 
 
@@ -135,7 +137,7 @@ def test_preprocessing_agrees(runs: Runs, name: str) -> None:
 def test_predictions_from_the_same_input_agree(runs: Runs, name: str) -> None:
     for head in runs.heads():
         ours = runs.array("predictions-of-same", name, head)
-        reference = runs.array("reference-predictions", name, head)
+        reference = runs.array("reference-both-predictions", name, head)
         assert largest_difference(ours, reference) <= 1e-5, head
 
 
@@ -143,12 +145,11 @@ def test_predictions_from_the_same_input_agree(runs: Runs, name: str) -> None:
 def test_predictions_agree_from_the_image_on(runs: Runs, name: str) -> None:
     for head in runs.heads():
         ours = runs.array("predictions", name, head)
-        reference = runs.array("reference-predictions", name, head)
+        reference = runs.array("reference-both-predictions", name, head)
         assert largest_difference(ours, reference) <= 1e-4, head
 
 
-@pytest.mark.parametrize("compartment", COMPARTMENTS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "compartment"), RUNS)
 def test_labels_from_the_same_predictions_are_identical(
     runs: Runs, name: str, compartment: str
 ) -> None:
@@ -159,8 +160,7 @@ def test_labels_from_the_same_predictions_are_identical(
         np.testing.assert_array_equal(ours, reference)
 
 
-@pytest.mark.parametrize("compartment", COMPARTMENTS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "compartment"), RUNS)
 def test_the_same_cells_are_found_end_to_end(runs: Runs, name: str, compartment: str) -> None:
     for labels in labels_in(compartment):
         ours = runs.array(f"labels-{compartment}", name, labels)
@@ -198,13 +198,13 @@ def row(runs: Runs, case: Case) -> str:
         return max(
             largest_difference(
                 runs.array(batch, case.name, head),
-                runs.array("reference-predictions", case.name, head),
+                runs.array("reference-both-predictions", case.name, head),
             )
             for head in runs.heads()
         )
 
     def pairs(batch: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for compartment in COMPARTMENTS:
+        for compartment in (c for c, cases in CASES_OF.items() if case in cases):
             for labels in labels_in(compartment):
                 yield (
                     runs.array(f"reference-{compartment}", case.name, labels),
@@ -213,7 +213,7 @@ def row(runs: Runs, case: Case) -> str:
 
     preprocessed = largest_difference(
         runs.array("preprocessed", case.name, "image"),
-        runs.array("reference-preprocessed", case.name, "image"),
+        runs.array("reference-both-preprocessed", case.name, "image"),
     )
     cells, nuclei = (
         int(runs.array("reference-both", case.name, labels).max())

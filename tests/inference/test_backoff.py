@@ -46,7 +46,7 @@ def test_sizes_are_halved_and_kept():
 
 def test_one_tile_that_does_not_fit_is_one_line():
     run = BackingOff(device(0, []), 4, Exhausted)
-    with pytest.raises(BadInput, match="a tile of 6 × 7 px.*batch size 1"):
+    with pytest.raises(BadInput, match=r"a tile of 6 × 7 px.*batch size 1"):
         run(np.zeros((3, 6, 7, 1)))
 
 

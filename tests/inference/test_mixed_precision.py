@@ -24,7 +24,8 @@ def types(network, op):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_only_the_products_before_the_last_are_reduced(dtype):
-    network = mixed(concrete(lambda x: list(TwoHeads(1).heads(x))), dtype)
+    module = TwoHeads(1)
+    network = mixed(concrete(lambda x: list(module.heads(x))), dtype)
     low, full = tf.as_dtype(dtype).as_datatype_enum, tf.float32.as_datatype_enum
     assert (network.reduced, network.kept) == (1, 2)
     assert sorted(types(network, "Conv2D")) == sorted([low, full, full])

@@ -145,7 +145,7 @@ def test_impossible_settings(tiny, wrong):
 
 
 def test_heads_that_are_not_finite_are_refused(tiny):
-    with pytest.raises(BadInput, match="finite values, found NaN or infinity.*float32"):
+    with pytest.raises(BadInput, match=r"finite values, found NaN or infinity.*float32"):
         load(tiny[0], card())(TILES * np.float32(np.inf))
 
 

@@ -43,7 +43,7 @@ def all_at_once(image, grid):
             y, x = grid.rows.start(row), grid.columns.start(column)
             window = total[y : y + grid.rows.tile, x : x + grid.columns.tile]
             if grid.blended:
-                weights = grid.rows.weights(row)[:, None] * grid.columns.weights(column)
+                weights = np.outer(grid.rows.weights(row), grid.columns.weights(column))
                 window += tile * weights[..., None]
             else:
                 window[...] = tile
@@ -100,7 +100,9 @@ def test_batches_are_full_but_the_last():
         sizes.append(len(tiles))
         return [tiles]
 
-    predict_tiled(noise((100, 100, 1)), network, grid, [np.empty((100, 100, 1))], 5, reported.append)
+    predict_tiled(
+        noise((100, 100, 1)), network, grid, [np.empty((100, 100, 1))], 5, reported.append
+    )
     assert sizes == reported == [5, 5, 5, 1]
 
 

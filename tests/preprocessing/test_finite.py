@@ -17,5 +17,5 @@ def test_the_counts_are_over_all_rows():
     image = np.zeros((2500, 3), np.float32)
     image[[0, 1500, 2499], 0] = np.nan
     image[2000, 1] = -np.inf
-    with pytest.raises(BadInput, match="page 2: .*found 3 NaN and 1 infinite of 7500 values"):
+    with pytest.raises(BadInput, match=r"page 2: .*found 3 NaN and 1 infinite of 7500 values"):
         require_finite(image, "page 2")

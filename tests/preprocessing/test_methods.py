@@ -84,7 +84,7 @@ def test_not_finite_is_refused_with_its_count(method):
     image[3, :4, 0] = np.nan
     image[5, :2, 1] = np.inf
     image[5, 2, 1] = -np.inf
-    with pytest.raises(BadInput, match="image 'a': .*found 4 NaN and 3 infinite of 23580 values"):
+    with pytest.raises(BadInput, match=r"image 'a': .*found 4 NaN and 3 infinite of 23580 values"):
         preprocess(image, Preprocessing(method=method), what="image 'a'")
 
 

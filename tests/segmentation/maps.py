@@ -41,28 +41,22 @@ def permutation(seed: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def spiral(side: int) -> np.ndarray:
-    """Draw a corridor, two pixels wide in all, falling slowly from its outer end."""
+    """Draw a corridor one pixel wide that winds inwards and falls slowly from its outer end."""
     image = np.zeros((side, side), np.float32)
-    y, x, dy, dx, step = 1, 1, 0, 1, 0
-    while True:
-        image[y, x] = 1 - step * 1e-5
-        step += 1
-        for _ in range(2):
-            ahead = image[max(y + dy, 0) : y + 2 * dy + 1, max(x + dx, 0) : x + 2 * dx + 1]
-            ny, nx = y + dy, x + dx
-            far_y, far_x = y + 2 * dy, x + 2 * dx
-            blocked = not (0 < ny < side - 1 and 0 < nx < side - 1) or (
-                0 <= far_y < side and 0 <= far_x < side and image[far_y, far_x] > 0
-            )
-            del ahead
-            if not blocked:
-                break
-            dy, dx = dx, -dy
-        else:
-            return image
-        if image[ny, nx] > 0:
-            return image
-        y, x = ny, nx
+    position, heading = np.array([0, 0]), np.array([0, 1])
+    length, value = side - 1, 1.0
+    image[0, 0] = value
+    # Two legs of each length, then shorter by two: a wall of one pixel stays between the turns.
+    for leg in range(side):
+        for _ in range(length):
+            position = position + heading
+            value -= 1e-5
+            image[tuple(position)] = value
+        heading = np.array([heading[1], -heading[0]])
+        length -= 2 if leg % 2 == 0 and leg else 0
+        if length <= 0:
+            break
+    return image
 
 
 def balls(seed: int, shape: tuple[int, ...], count: int, radius: float) -> np.ndarray:
@@ -157,7 +151,10 @@ def made_maps() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     yield "negative", *(smooth_noise(s, (64, 70), 2) * 2 - 1 for s in (5, 6))
     yield "large values", *(smooth_noise(s, (64, 70), 2) * np.float32(1e6) for s in (5, 6))
     yield "float64", *(smooth_noise(s, (64, 70), 2).astype(np.float64) for s in (7, 8))
-    yield "last bits", *((1 + smooth_noise(s, (50, 50), 2) * 1e-6).astype(np.float32) for s in (1, 2))
+    yield (
+        "last bits",
+        *((1 + smooth_noise(s, (50, 50), 2) * 1e-6).astype(np.float32) for s in (1, 2)),
+    )
     yield "spiral", spiral(60), spiral(60)
     for seed, count, radius in ((1, 60, 9), (2, 25, 14), (3, 200, 5)):
         labels = balls(seed, (150, 170), count, radius)

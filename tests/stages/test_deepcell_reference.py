@@ -64,7 +64,7 @@ def test_its_interface() -> None:
     spec = StageSpec.load("deepcell_reference")
     assert [i.name for i in spec.inputs] == ["images", "model"]
     assert [o.name for o in spec.outputs] == ["labels", "predictions", "preprocessed", "record"]
-    assert [p.name for p in spec.parameters] == ["compartment", "on_bad_image"]
+    assert [p.name for p in spec.parameters] == ["on_bad_image", "compartment"]
 
 
 @pytest.mark.skipif(

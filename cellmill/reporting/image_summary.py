@@ -1,0 +1,121 @@
+"""What is kept of each image for a summary of many: small enough for a manifest."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cellmill.reporting.pictures import encode_jpeg, uri_of
+from cellmill.reporting.subject import Assessment, Subject, warnings_of
+from cellmill.reporting.timing import image_seconds
+
+THUMBNAIL_SIDE = 144
+_THUMBNAIL_QUALITY = 78
+
+
+@dataclass(frozen=True)
+class CompartmentSummary:
+    """What is kept of one compartment of one image.
+
+    Attributes:
+        count: number of objects.
+        median_area_px: None where nothing was found.
+        median_area_um2: None where the pixel size is unknown, too.
+        median_diameter_px: of the circle of the median area.
+        per_mm2: None where the pixel size is unknown.
+        outliers: objects whose area is an outlier.
+        scores: as ``cellmill.metrics.evaluate`` gives them; empty without truth.
+    """
+
+    count: int
+    median_area_px: float | None = None
+    median_area_um2: float | None = None
+    median_diameter_px: float | None = None
+    per_mm2: float | None = None
+    outliers: int = 0
+    scores: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """What is kept of one image.
+
+    Attributes:
+        name: the image's name.
+        error: why it was left out, else empty.
+        mpp_known: whether its pixel size is known.
+        compartments: by compartment.
+        seconds: wall seconds of all stages on this image, None where no record says so.
+        warnings: what its report warns of.
+        thumbnail: a data URI, or empty.
+    """
+
+    name: str
+    error: str = ""
+    mpp_known: bool = True
+    compartments: Mapping[str, CompartmentSummary] = field(default_factory=dict)
+    seconds: float | None = None
+    warnings: tuple[str, ...] = ()
+    thumbnail: str = ""
+
+    def to_attributes(self) -> dict[str, Any]:
+        """Return JSON values that ``from_attributes`` reads; name and error are the entry's."""
+        values = asdict(self)
+        return {key: value for key, value in values.items() if key not in ("name", "error")}
+
+    @classmethod
+    def from_attributes(cls, name: str, attributes: Mapping[str, Any]) -> ImageSummary:
+        """Read what ``to_attributes`` gave.
+
+        Raises:
+            TypeError: the values are of another form.
+        """
+        compartments = {
+            key: CompartmentSummary(**values) for key, values in attributes["compartments"].items()
+        }
+        known = {**attributes, "compartments": compartments}
+        return cls(name, **{**known, "warnings": tuple(attributes["warnings"])})
+
+
+def summarise_image(subject: Subject, assessment: Assessment, overlay: bytes) -> ImageSummary:
+    """Keep the small of an image's report.
+
+    Args:
+        subject: what the report is about.
+        assessment: its quality.
+        overlay: its overlay as a PNG file, for the thumbnail.
+    """
+    seconds = image_seconds(subject.records, subject.name)
+    pixel = None if subject.mpp is None else subject.mpp[0] * subject.mpp[1]
+    compartments = {}
+    for compartment, objects in assessment.objects.items():
+        area = objects.median_area_px if objects.count else None
+        compartments[compartment] = CompartmentSummary(
+            count=objects.count,
+            median_area_px=area,
+            median_area_um2=None if area is None or pixel is None else area * pixel,
+            median_diameter_px=objects.median_diameter_px if objects.count else None,
+            per_mm2=objects.per_mm2,
+            outliers=objects.outliers,
+            scores=subject.scores.get(compartment, {}),
+        )
+    return ImageSummary(
+        name=subject.name,
+        mpp_known=subject.mpp is not None,
+        compartments=compartments,
+        seconds=sum(seconds.values()) if seconds else None,
+        warnings=tuple(warnings_of(subject, assessment)),
+        thumbnail=_thumbnail(overlay),
+    )
+
+
+def _thumbnail(overlay: bytes) -> str:
+    with Image.open(io.BytesIO(overlay)) as picture:
+        picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+        small = encode_jpeg(np.asarray(picture.convert("RGB")), _THUMBNAIL_QUALITY)
+    return uri_of(small, "jpeg")

@@ -1,0 +1,144 @@
+"""What a report is about, how good it is, and what a reader should know first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cellmill.reporting.display import shown_channels
+from cellmill.reporting.quality import (
+    ChannelQuality,
+    ObjectQuality,
+    image_quality,
+    object_quality,
+)
+from cellmill.reporting.text import number, percent
+
+OBJECTS = {"whole_cell": "Cell", "nuclear": "Nucleus"}
+OBJECTS_PLURAL = {"whole_cell": "cells", "nuclear": "nuclei"}
+SATURATED_WARNING = 0.01
+_OUTLIER_WARNING = 0.05
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about.
+
+    Attributes:
+        name: the image's name.
+        image: ``(Y, X, C)``, the original pixels; may be a memory map.
+        channel_names: one name for each of C.
+        segmentation_channels: indices into C as handed to the model, -1 for a blank one.
+        labels: ``(Y, X)`` label images by compartment.
+        measurements: by compartment, columns ``(n,)`` by name, with ``label`` and ``area_px``.
+        truth: ``(Y, X)`` label images by compartment; none where there is none.
+        scores: by compartment, what ``cellmill.metrics.evaluate`` says; none without truth.
+        mpp: pixel size (y, x) in microns, None where unknown.
+        mpp_source: where it came from.
+        source: where the image came from.
+        model: name and version of the model, empty where unknown.
+        records: the records of the stages, in order.
+        remarks: sentences to show beside the warnings.
+    """
+
+    name: str
+    image: np.ndarray
+    channel_names: Sequence[str]
+    segmentation_channels: Sequence[int]
+    labels: Mapping[str, np.ndarray]
+    measurements: Mapping[str, Mapping[str, np.ndarray]]
+    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    mpp: tuple[float, float] | None = None
+    mpp_source: str = "unknown"
+    source: str = ""
+    model: str = ""
+    records: Sequence[Mapping[str, Any]] = ()
+    remarks: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The quality of a subject: of its channels, by index, and of its objects, by compartment."""
+
+    channels: Mapping[int, ChannelQuality]
+    objects: Mapping[str, ObjectQuality]
+
+
+def assess(subject: Subject) -> Assessment:
+    """Measure the quality of a subject's channels, those shown first, and of its objects."""
+    height, width, count = subject.image.shape
+    first = shown_channels(subject.segmentation_channels, count)
+    order = [*first, *(c for c in range(count) if c not in first)]
+    return Assessment(
+        channels=dict(zip(order, image_quality(subject.image, order), strict=True)),
+        objects={
+            compartment: object_quality(table["area_px"], (height, width), subject.mpp)
+            for compartment, table in subject.measurements.items()
+        },
+    )
+
+
+def warnings_of(subject: Subject, assessment: Assessment) -> list[str]:
+    """Return what a reader of the report should know first, a sentence or two each."""
+    lines = []
+    if subject.mpp is None:
+        diameters = [
+            f"{number(q.median_diameter_px)} px for {plural(c)}"
+            for c, q in assessment.objects.items()
+            if q.count
+        ]
+        found = f" The median diameter found is {' and '.join(diameters)}." if diameters else ""
+        lines.append(
+            "The pixel size is unknown, so the image was segmented at its own scale and nothing is "
+            f"given in microns.{found} If that is not near the size of the cells the model was "
+            "trained on, give the pixel size (MPP)."
+        )
+    for index in shown_channels(subject.segmentation_channels, subject.image.shape[2]):
+        name, quality = channel_name(subject, index), assessment.channels[index]
+        if quality.empty:
+            lines.append(f"Channel {name} is empty: every pixel is {number(quality.minimum)}.")
+        elif (quality.saturated_fraction or 0) > SATURATED_WARNING:
+            lines.append(
+                f"Channel {name} is saturated in {percent(quality.saturated_fraction)} of its "
+                "pixels: intensities there are lower bounds."
+            )
+    for compartment, objects in assessment.objects.items():
+        name = plural(compartment)
+        if not objects.count:
+            lines.append(f"No {name} were found.")
+        elif objects.outliers > _OUTLIER_WARNING * objects.count:
+            lines.append(
+                f"{objects.outliers:,} of {objects.count:,} {name} are far larger or smaller than "
+                "the rest: look for merged or broken ones."
+            )
+    return [*lines, *subject.remarks]
+
+
+def mpp_text(mpp: tuple[float, float] | None, source: str) -> str:
+    """Say a pixel size and where it came from."""
+    if mpp is None:
+        return "unknown"
+    if math.isclose(*mpp, rel_tol=1e-6):
+        return f"{number(mpp[1], 4)} µm/px ({source})"
+    return f"{number(mpp[1], 4)} × {number(mpp[0], 4)} µm/px, x × y ({source})"
+
+
+def channel_name(subject: Subject, index: int) -> str:
+    """Return a channel's name, or its index where it has none."""
+    names = subject.channel_names
+    return (names[index] if index < len(names) else "") or f"channel {index}"
+
+
+def singular(compartment: str) -> str:
+    """Return what one object of a compartment is called."""
+    return OBJECTS.get(compartment, compartment.replace("_", " ").capitalize())
+
+
+def plural(compartment: str) -> str:
+    """Return what objects of a compartment are called."""
+    return OBJECTS_PLURAL.get(compartment, compartment.replace("_", " "))

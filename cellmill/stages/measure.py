@@ -1,0 +1,88 @@
+"""The stage that measures every cell on the original pixels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.contract import Dataset, Input, Output, Record, for_each_image
+from cellmill.errors import BadInput
+from cellmill.measurement import measure_compartments, write_csv, write_parquet
+from cellmill.measurement.measuring import COMPARTMENTS
+
+
+def measure(
+    images: Input[Dataset],
+    labels: Input[Dataset],
+    measurements: Output[Dataset],
+    record: Output[Record],
+    background_inner_px: int = 2,
+    background_outer_px: int = 8,
+    on_bad_image: Literal["fail", "skip"] = "fail",
+) -> None:
+    """Measure every cell on the original pixels: one table an image, one row a cell.
+
+    Position, area and shape in pixels, and in µm where the pixel size is known; per channel mean,
+    spread, extremes, sum and local background. With both compartments one table holds the whole
+    cells, then the nuclei, told apart by the column `compartment`: a filter gives either, a join
+    of `cell_label` with `label` puts each nucleus beside its cell, and a cell with two nuclei or
+    none, or a nucleus outside any cell, keeps its row.
+
+    Args:
+        images: Batch with array `image` (Y, X, C), the original pixels.
+        labels: Batch with array `whole_cell` or `nuclear`, or both, (Y, X), 0 is background.
+        measurements: Batch with files `<name>.csv` and `<name>.parquet` per image.
+        record: What was done, with times and versions.
+        background_inner_px: The local background is the median of the background pixels nearest
+            to a cell that are farther away than this, in pixels.
+        background_outer_px: And no farther away than this, in pixels.
+        on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+    """
+    pixels = Batch.open(images.path)
+    source = Batch.open(labels.path)
+    totals = {"images": 0}
+    with BatchWriter(measurements.path) as out:
+
+        def work(entry: Entry) -> None:
+            found = {c: source.read(entry, c) for c in COMPARTMENTS if c in entry.arrays}
+            if not found:
+                raise BadInput(
+                    f"labels of image '{entry.name}'",
+                    expected=f"an array {' or '.join(COMPARTMENTS)}",
+                    found=", ".join(entry.arrays) or "no arrays",
+                )
+            image_entry = _image_of(pixels, source, entry)
+            try:
+                with record.step("measure"):
+                    table = measure_compartments(
+                        found,
+                        pixels.read(image_entry, "image"),
+                        mpp=image_entry.mpp,
+                        channel_names=image_entry.channels,
+                        background_ring=(background_inner_px, background_outer_px),
+                    )
+            except BadInput as bad:
+                raise BadInput(
+                    f"image '{entry.name}', {bad.what}", expected=bad.expected, found=bad.found
+                ) from None
+            with record.step("write"):
+                with out.open(entry.name, "csv") as file:
+                    write_csv(table, file)
+                with out.open(entry.name, "parquet") as file:
+                    write_parquet(table, file)
+            kinds = table["compartment"].to_pylist()
+            counts = {compartment: kinds.count(compartment) for compartment in found}
+            out.annotate(entry.name, objects=counts)
+            totals["images"] += 1
+            for compartment, count in counts.items():
+                totals[compartment] = totals.get(compartment, 0) + count
+
+        for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
+    measurements.metadata.update(totals)
+
+
+def _image_of(images: Batch, labels: Batch, entry: Entry) -> Entry:
+    """Find the image of some labels, by name, or where there is one of each, that one."""
+    if len(images.entries) == len(labels.entries) == 1:
+        return images.entries[0]
+    return images.entry(entry.name)

@@ -1,0 +1,240 @@
+"""The stage that turns a network's maps into labelled cells at the image's own resolution."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.contract import Dataset, Input, Output, Record, for_each_image
+from cellmill.errors import BadInput
+from cellmill.models.card import Compartment, ModelCard, PostprocessingParameters
+from cellmill.preprocessing.resize import resize_labels
+from cellmill.segmentation import (
+    Numbering,
+    canonical_labels,
+    object_areas,
+    segment,
+    watershed_parameters,
+)
+
+#: What a number of a card is set to where the card's own counts; no number of a card is negative.
+CARDS = -1
+_BOTH: tuple[Compartment, ...] = ("whole_cell", "nuclear")
+
+
+def postprocess(
+    predictions: Input[Dataset],
+    labels: Output[Dataset],
+    record: Output[Record],
+    on_bad_image: Literal["fail", "skip"] = "fail",
+    compartment: Literal["", "whole-cell", "nuclear", "both"] = "",
+    maxima_algorithm: Literal["", "h_maxima", "peak_local_max"] = "",
+    radius: int = -1,
+    maxima_threshold: float = -1.0,
+    interior_threshold: float = -1.0,
+    maxima_smooth: float = -1.0,
+    interior_smooth: float = -1.0,
+    small_objects_threshold: int = -1,
+    fill_holes_threshold: int = -1,
+    pixel_expansion: int = -1,
+    label_erosion: int = 0,
+    exclude_border: int = 0,
+    numbering: Literal["canonical", "reference"] = "canonical",
+) -> None:
+    """Turn a network's maps into labelled cells, at the image's own resolution.
+
+    Args:
+        predictions: Batch with the network's heads (Y', X', channels) float32, from predict.
+        labels: Batch with array `whole_cell` or `nuclear`, or both, (Y, X) int32.
+        record: What was done, with times and versions.
+        on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+        compartment: What to segment; both labels whole cells and nuclei, each by themselves. Empty
+            is the model card's default.
+        maxima_algorithm: How markers are found; empty is the card's. What follows is in pixels
+            at the model's scale, and -1 is the card's.
+        radius: Of the neighbourhood of a maximum; least distance of two for peak_local_max.
+        maxima_threshold: Least height of a maximum, or the value it exceeds for peak_local_max.
+        interior_threshold: Cells lie where the interior map exceeds this.
+        maxima_smooth: Sigma of a Gaussian on the maxima map; 0 is none.
+        interior_smooth: Sigma of a Gaussian on the interior map; 0 is none.
+        small_objects_threshold: Objects with fewer pixels are dropped.
+        fill_holes_threshold: Holes with fewer pixels are filled.
+        pixel_expansion: How far the interior map is dilated.
+        label_erosion: How much is taken off every object's edge.
+        exclude_border: No markers nearer to the border than this; peak_local_max only.
+        numbering: canonical, 1 to n in raster order of first pixels; or as DeepCell numbers.
+    """
+    source = Batch.open(predictions.path)
+    card = _card(source)
+    chosen = _parameters(
+        card,
+        _compartments(card, compartment),
+        {
+            "radius": radius,
+            "maxima_threshold": maxima_threshold,
+            "interior_threshold": interior_threshold,
+            "maxima_smooth": maxima_smooth,
+            "interior_smooth": interior_smooth,
+            "small_objects_threshold": small_objects_threshold,
+            "fill_holes_threshold": fill_holes_threshold,
+            "pixel_expansion": pixel_expansion,
+        },
+        maxima_algorithm,
+    )
+    effect = {
+        name: watershed_parameters(
+            parameters, label_erosion=label_erosion, exclude_border=exclude_border
+        )
+        for name, parameters in chosen.items()
+    }
+    totals = dict.fromkeys(chosen, 0)
+    vanished: dict[str, dict[str, int]] = {}
+    unscaled: dict[str, dict[str, float]] = {}
+    with BatchWriter(labels.path, attributes={"model": card.to_dict()}) as out:
+
+        def work(entry: Entry) -> None:
+            heads = {name: source.read(entry, name) for name in entry.arrays}
+            with record.step("segment"):
+                try:
+                    small = {
+                        name: segment(
+                            heads,
+                            parameters,
+                            label_erosion=label_erosion,
+                            exclude_border=exclude_border,
+                            numbering=numbering,
+                        )
+                        for name, parameters in chosen.items()
+                    }
+                except BadInput as bad:
+                    raise BadInput(
+                        f"image '{entry.name}', {bad.what}", expected=bad.expected, found=bad.found
+                    ) from None
+            with record.step("resize"):
+                found = _at_source_scale(small, entry, numbering)
+            areas = {name: object_areas(plane) for name, plane in found.items()}
+            objects = {name: len(area) for name, area in areas.items()}
+            lost = {name: len(object_areas(small[name])) - objects[name] for name in small}
+            diameters = {name: _median_diameter(area) for name, area in areas.items()}
+            mpp = _source_mpp(entry)
+            with record.step("write"):
+                out.write(
+                    entry.name,
+                    found,
+                    axes={name: "ZYX"[-plane.ndim :] for name, plane in found.items()},
+                    mpp=mpp,
+                    mpp_source=entry.mpp_source,
+                    attributes={
+                        **entry.attributes,
+                        "objects": objects,
+                        "vanished": lost,
+                        "median_diameter_px": diameters,
+                    },
+                )
+            for name, count in objects.items():
+                totals[name] += count
+            if any(lost.values()):
+                vanished[entry.name] = lost
+                _warn(f"image '{entry.name}': {_listed(lost)} vanished at the image's resolution")
+            if mpp is None and card.input.mpp:
+                unscaled[entry.name] = diameters
+                _warn(
+                    f"image '{entry.name}': pixel size unknown, so segmented at its own scale; "
+                    f"median diameter {_listed(diameters)} px (the model expects "
+                    f"{card.input.mpp:g} µm/px)"
+                )
+
+        for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
+    labels.metadata.update({f"{name}_objects": count for name, count in totals.items()})
+    record.note(
+        watershed={name: dataclasses.asdict(parameters) for name, parameters in effect.items()},
+        numbering=numbering,
+        objects=totals,
+        vanished=vanished,
+        median_diameter_px_where_mpp_unknown=unscaled,
+    )
+
+
+def _card(source: Batch) -> ModelCard:
+    if "model" not in source.attributes:
+        raise BadInput(
+            f"predictions '{source.folder}'",
+            expected="a model's card in the manifest, as `predict` writes it",
+            found="none",
+        )
+    return ModelCard.from_dict(source.attributes["model"], f"model card of '{source.folder}'")
+
+
+def _compartments(card: ModelCard, wanted: str) -> tuple[Compartment, ...]:
+    """The compartments to segment, whole cells first."""
+    name = wanted.replace("-", "_") or card.default_compartment
+    names = tuple(known for known in _BOTH if name in (known, "both"))
+    if not names or not set(names) <= set(card.compartments):
+        offered = " or ".join(known.replace("_", "-") for known in card.compartments)
+        raise BadInput(
+            "compartment", expected=f"what model '{card.name}' has: {offered}", found=f"'{wanted}'"
+        )
+    return names
+
+
+def _parameters(
+    card: ModelCard,
+    compartments: tuple[Compartment, ...],
+    numbers: Mapping[str, float],
+    maxima_algorithm: str,
+) -> dict[str, PostprocessingParameters]:
+    """The card's parameters of each compartment, with what the caller set in their place."""
+    changes: dict[str, Any] = {name: value for name, value in numbers.items() if value != CARDS}
+    for name, value in changes.items():
+        if value < 0:
+            raise BadInput(name, expected=f"0 or more, or {CARDS} for the card's", found=f"{value}")
+    if maxima_algorithm:
+        changes["maxima_algorithm"] = maxima_algorithm
+    return {
+        name: dataclasses.replace(card.postprocessing[name], **changes) for name in compartments
+    }
+
+
+def _at_source_scale(
+    labels: Mapping[str, np.ndarray], entry: Entry, numbering: Numbering
+) -> dict[str, np.ndarray]:
+    """Resample labels to the image's own shape; canonical ids are those of the result."""
+    shape = next(iter(labels.values())).shape
+    wanted = tuple(entry.attributes.get("source_shape") or shape)
+    if wanted == shape:
+        return dict(labels)
+    if len(shape) != 2 or len(wanted) != 2:
+        raise BadInput(
+            f"predictions of image '{entry.name}'", expected="a shape (Y, X)", found=f"{shape}"
+        )
+    resized = resize_labels(np.stack([*labels.values()], axis=-1), (wanted[0], wanted[1]))
+    planes = {name: resized[..., i] for i, name in enumerate(labels)}
+    if numbering == "reference":
+        return planes
+    return {name: canonical_labels(plane) for name, plane in planes.items()}
+
+
+def _source_mpp(entry: Entry) -> tuple[float, float] | None:
+    """The pixel size (y, x) of the image itself; the maps have another if they were resized."""
+    if "source_mpp" not in entry.attributes:
+        return entry.mpp
+    given = entry.attributes["source_mpp"]
+    return (float(given[0]), float(given[1])) if given else None
+
+
+def _median_diameter(areas: np.ndarray) -> float:
+    """Median over objects of the diameter of the disk of equal area, px; 0 without objects."""
+    return round(float(np.median(np.sqrt(areas * (4 / np.pi)))), 2) if len(areas) else 0.0
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{value:g} ({name.replace('_', '-')})" for name, value in values.items())
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)

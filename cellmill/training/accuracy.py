@@ -1,0 +1,75 @@
+"""How well a model segments images with truth, measured along the path that users' images take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cellmill.inference.tiled import PredictBatch, predict_tiled
+from cellmill.inference.tiles import TileGrid
+from cellmill.metrics import evaluate, pool
+from cellmill.models.card import ModelCard
+from cellmill.segmentation.compartment import segment
+from cellmill.training.fit import TrainingImage
+
+REPORTED_IOUS = (0.5, 0.7, 0.9)
+
+
+def segment_image(image: np.ndarray, network: PredictBatch, card: ModelCard) -> np.ndarray:
+    """Segment a normalised image: tiles, network, deep watershed, by the card's parameters.
+
+    Args:
+        image: `(Y, X, C)` float32, preprocessed as the card asks for.
+        network: the model, as `cellmill.inference.savedmodel.load` gives it.
+        card: its card; its default compartment is segmented.
+
+    Returns:
+        `(Y, X)` int32 labels.
+    """
+    grid = TileGrid.over(
+        (image.shape[0], image.shape[1]),
+        card.input.tile,
+        overlap=card.tiling.overlap,
+        padding=card.tiling.padding,
+    )
+    heads = {h.name: np.zeros((*grid.shape, h.channels), np.float32) for h in card.heads}
+    predict_tiled(image, network, grid, list(heads.values()))
+    return segment(heads, card.postprocessing[card.default_compartment])
+
+
+def measure_accuracy(
+    images: Sequence[TrainingImage], network: PredictBatch, card: ModelCard
+) -> dict[str, Any]:
+    """Score a model on images with truth.
+
+    Args:
+        images: normalised, with labels.
+        network: the model.
+        card: its card.
+
+    Returns:
+        JSON values: `images`, `objects`, `predicted`; pooled over all objects `average_precision`
+        (TP / (TP + FP + FN)) by IoU threshold, `average_precision_mean` over 0.5 … 0.95,
+        `panoptic_quality`; and `average_precision_0.5_by_image`.
+    """
+    results = [evaluate(i.labels, segment_image(i.image, network, card)) for i in images]
+    pooled = pool(results)["pooled"]
+    return {
+        "images": len(images),
+        "objects": pooled["n_truth"],
+        "predicted": pooled["n_predicted"],
+        "average_precision": _by_threshold(pooled),
+        "average_precision_mean": round(pooled["mean_average_precision"], 4),
+        "panoptic_quality": round(pooled["panoptic_quality"], 4),
+        "average_precision_0.5_by_image": {
+            image.name: _by_threshold(result)["0.5"]
+            for image, result in zip(images, results, strict=True)
+        },
+    }
+
+
+def _by_threshold(result: dict[str, Any]) -> dict[str, float]:
+    found = {round(m["iou_threshold"], 2): m["average_precision"] for m in result["matching"]}
+    return {f"{iou}": round(found[iou], 4) for iou in REPORTED_IOUS}

@@ -1,0 +1,88 @@
+"""The card of a model that was just trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cellmill.models.card import (
+    Compartment,
+    Head,
+    InputChannel,
+    ModelCard,
+    ModelInput,
+    PostprocessingParameters,
+    Preprocessing,
+    Tiling,
+)
+
+PREPROCESSING = Preprocessing(method="percentile", low=1.0, high=99.8)
+"""Cheap, monotone, and the same at every image size."""
+
+MEANINGS = {
+    "nuclear": "a fluorescent nuclear stain (DAPI, Hoechst, H2B), bright on dark",
+    "whole_cell": "a stain of whole cells, bright on dark",
+}
+
+
+def head_names(compartment: Compartment) -> tuple[str, str]:
+    """Names of the inner-distance head and of the pixelwise head, as in Mesmer's card."""
+    return f"{compartment}_inner_distance", f"{compartment}_pixelwise"
+
+
+def trained_card(
+    name: str,
+    version: str,
+    compartment: Compartment,
+    channels: Sequence[str],
+    training: Mapping[str, Any],
+    *,
+    description: str = "",
+    licence: str = "",
+) -> ModelCard:
+    """A card without accuracy, which is measured with it and added then.
+
+    The post-processing parameters were chosen on mnfinder's validation images for a model trained
+    on its training images (see the shipped model's card).
+
+    Args:
+        name: of the model.
+        version: of the model.
+        compartment: what it segments.
+        channels: names of the input's channels.
+        training: what the card is to say of data, seed, code, curve.
+        description: for a person.
+        licence: of the weights.
+    """
+    distance, classes = head_names(compartment)
+    meaning = MEANINGS[compartment] if len(channels) == 1 else ""
+    return ModelCard(
+        name=name,
+        version=version,
+        input=ModelInput(tuple(InputChannel(c, meaning) for c in channels), 0.0, (256, 256)),
+        heads=(
+            Head(distance, compartment, "inner_distance", 1),
+            Head(classes, compartment, "pixelwise", 3),
+        ),
+        preprocessing=PREPROCESSING,
+        tiling=Tiling("reflect", 0.25),
+        postprocessing={
+            compartment: PostprocessingParameters(
+                maxima_head=distance,
+                interior_head=classes,
+                maxima_channel=0,
+                interior_channel=1,
+                maxima_threshold=0.1,
+                maxima_smooth=1.0,
+                interior_threshold=0.3,
+                interior_smooth=1.0,
+                radius=2,
+                small_objects_threshold=15,
+                fill_holes_threshold=15,
+            )
+        },
+        default_compartment=compartment,
+        description=description,
+        licence=licence,
+        training=training,
+    )

@@ -1,0 +1,53 @@
+"""The component ``postprocess``: its interface."""
+
+from kfp import dsl
+
+from components.container import run_stage
+
+
+@dsl.container_component
+def postprocess(
+    predictions: dsl.Input[dsl.Dataset],
+    labels: dsl.Output[dsl.Dataset],
+    record: dsl.Output[dsl.Artifact],
+    on_bad_image: str = "fail",
+    compartment: str = "",
+    maxima_algorithm: str = "",
+    radius: int = -1,
+    maxima_threshold: float = -1.0,
+    interior_threshold: float = -1.0,
+    maxima_smooth: float = -1.0,
+    interior_smooth: float = -1.0,
+    small_objects_threshold: int = -1,
+    fill_holes_threshold: int = -1,
+    pixel_expansion: int = -1,
+    label_erosion: int = 0,
+    exclude_border: int = 0,
+    numbering: str = "canonical",
+) -> dsl.ContainerSpec:
+    """Turn a network's maps into labelled cells, at the image's own resolution.
+
+    Args:
+        predictions: Batch with the network's heads (Y', X', channels) float32, from predict.
+        on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+        compartment: What to segment; both labels whole cells and nuclei, each by themselves.
+            Empty is the model card's default.
+        maxima_algorithm: How markers are found; empty is the card's. What follows is in pixels at
+            the model's scale, and -1 is the card's.
+        radius: Of the neighbourhood of a maximum; least distance of two for peak_local_max.
+        maxima_threshold: Least height of a maximum, or the value it exceeds for peak_local_max.
+        interior_threshold: Cells lie where the interior map exceeds this.
+        maxima_smooth: Sigma of a Gaussian on the maxima map; 0 is none.
+        interior_smooth: Sigma of a Gaussian on the interior map; 0 is none.
+        small_objects_threshold: Objects with fewer pixels are dropped.
+        fill_holes_threshold: Holes with fewer pixels are filled.
+        pixel_expansion: How far the interior map is dilated.
+        label_erosion: How much is taken off every object's edge.
+        exclude_border: No markers nearer to the border than this; peak_local_max only.
+        numbering: canonical, 1 to n in raster order of first pixels; or as DeepCell numbers.
+
+    Returns:
+        labels: Batch with array `whole_cell` or `nuclear`, or both, (Y, X) int32.
+        record: What was done, with times and versions.
+    """
+    return run_stage("postprocess", image="imaging")

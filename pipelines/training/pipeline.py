@@ -1,0 +1,95 @@
+"""``training``: images and label images in, a model with its card and accuracy out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from kfp import dsl
+
+from components.tiff_to_npz.component import tiff_to_npz
+from components.train_segmenter.component import train_segmenter
+from pipelines.hardware import PORTABLE, Hardware
+from pipelines.outputs import OutputFile
+
+OUTPUTS = (
+    OutputFile("model", "", "model"),
+    OutputFile("metrics", "", "metrics.json"),
+)
+
+
+class Outputs(NamedTuple):
+    """What the pipeline gives."""
+
+    model: dsl.Model
+    metrics: dsl.Metrics
+
+
+def build(hardware: Hardware = PORTABLE) -> Any:
+    """Return the pipeline, its tasks placed on some hardware."""
+    cpu, gpu = hardware["cpu"], hardware["gpu"]
+
+    @dsl.pipeline(name="training")
+    def training(
+        items: list[dict[str, str]],
+        hard_background: list[dict[str, str]],
+        channels: str = "",
+        mpp: float = 0.0,
+        name: str = "my-model",
+        compartment: str = "nuclear",
+        validation: str = "",
+        validation_fraction: float = 0.15,
+        steps: int = 1000,
+        patience: int = 0,
+        seed: int = 0,
+        time_limit_minutes: float = 0.0,
+        on_bad_image: str = "fail",
+    ) -> Outputs:
+        """Train a segmenter on images and label images, and measure it on images held out.
+
+        Args:
+            items: Images, each with `image`, `truth`, `name` and digests.
+            hard_background: The same images; `truth` is what looks like a cell and is none.
+            channels: Channels to train on, by name or 0-based index.
+            mpp: Pixel size in microns, where the files do not say; 0 for unknown.
+            name: The model's name.
+            compartment: What the label images show: `nuclear` or `whole-cell`.
+            validation: Names or patterns of the images to hold out; empty to draw them.
+            validation_fraction: Part of the images to hold out.
+            steps: Batches to train on at most.
+            patience: Stop after so many looks without a better one; 0 trains all steps.
+            seed: Of everything random.
+            time_limit_minutes: Stop training after this time; 0 is no limit.
+            on_bad_image: `fail` the run, or `skip` the image and go on.
+
+        Returns:
+            model: The model's folder, SavedModel and card.
+            metrics: Accuracy on the images held out, and the training's curve.
+        """
+        converted = cpu.place(
+            tiff_to_npz(items=items, channels=channels, mpp=mpp, on_bad_image=on_bad_image)
+        )
+        background = cpu.place(
+            tiff_to_npz(
+                items=hard_background, channels=channels, mpp=mpp, on_bad_image=on_bad_image
+            )
+        )
+        background.set_display_name("tiff_to_npz: hard background")
+        trained = gpu.place(
+            train_segmenter(
+                images=converted.outputs["images"],
+                labels=converted.outputs["truth"],
+                hard_background=background.outputs["truth"],
+                name=name,
+                compartment=compartment,
+                validation=validation,
+                validation_fraction=validation_fraction,
+                steps=steps,
+                patience=patience,
+                seed=seed,
+                time_limit_minutes=time_limit_minutes,
+                on_bad_image=on_bad_image,
+            )
+        )
+        return Outputs(model=trained.outputs["model"], metrics=trained.outputs["metrics"])
+
+    return training

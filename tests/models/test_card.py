@@ -1,0 +1,152 @@
+"""A card goes to JSON and back unchanged, and every kind of wrong card is one line."""
+
+import copy
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellmill.errors import BadInput
+from cellmill.models.card import FILE_NAME, ModelCard, PostprocessingParameters, known_cards
+
+MESMER = known_cards()["Mesmer"]
+
+
+def test_known_cards_say_what_the_reference_does():
+    assert [head.name for head in MESMER.heads] == [
+        "whole_cell_inner_distance",
+        "whole_cell_pixelwise",
+        "nuclear_inner_distance",
+        "nuclear_pixelwise",
+    ]
+    assert [head.channels for head in MESMER.heads] == [1, 3, 1, 3]
+    assert MESMER.postprocessing["whole_cell"].maxima_threshold == 0.075
+    assert MESMER.postprocessing["nuclear"].maxima_threshold == 0.1
+    for parameters in MESMER.postprocessing.values():
+        assert (parameters.interior_channel, parameters.radius) == (1, 2)
+        assert parameters.small_objects_threshold == parameters.fill_holes_threshold == 15
+    assert MESMER.input.tile == (256, 256)
+    assert MESMER.input.mpp == 0.5
+    for name in ("NuclearSegmentation", "CytoplasmSegmentation"):
+        card = known_cards()[name]
+        (parameters,) = card.postprocessing.values()
+        assert (card.input.mpp, card.tiling.padding) == (0.65, "reflect")
+        assert (parameters.radius, parameters.interior_threshold) == (10, 0.01)
+        assert parameters.interior_head == card.heads[-1].name
+        assert parameters.small_objects_threshold == parameters.fill_holes_threshold == 0
+
+
+@pytest.mark.parametrize("card", known_cards().values(), ids=known_cards())
+def test_json_round_trip(card, tmp_path):
+    assert ModelCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
+    card.save(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [FILE_NAME]
+    assert ModelCard.load(tmp_path) == ModelCard.load(tmp_path / FILE_NAME) == card
+
+
+def test_free_sections_are_kept(tmp_path):
+    accuracy = {"AP@0.5": 0.9, "command": "make x", "images": ["a", "b"]}
+    card = dataclasses.replace(MESMER, accuracy=accuracy)
+    card.save(tmp_path)
+    assert ModelCard.load(tmp_path).accuracy == accuracy
+
+
+def changed(path, value):
+    """Mesmer's card as JSON with one value replaced (or, with `...`, left out)."""
+    values = copy.deepcopy(MESMER.to_dict())
+    *parents, last = path
+    place = values
+    for key in parents:
+        place = place[key]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (["format"], "cellmill-model/9", "format: expected 'cellmill-model/1'"),
+        (["name"], ..., "name"),
+        (["name"], 7, "name: expected a str"),
+        (["nmae"], "x", "'nmae'"),
+        (["heads"], [], "heads: expected at least one"),
+        (["heads", 1, "kind"], "pixelwize", "heads[1].kind: expected one of"),
+        (["heads", 1, "name"], "nuclear_pixelwise", "heads: expected different names"),
+        (["heads", 0, "channels"], 0, "heads[0].channels"),
+        (["input", "channels"], [], "input.channels"),
+        (["input", "mpp"], -0.5, "input.mpp"),
+        (["input", "mpp"], float("nan"), "input.mpp: expected a finite number"),
+        (["input", "mpp"], True, "input.mpp"),
+        (["input", "tile"], [256], "input.tile: expected 2 values"),
+        (["input", "tile"], [256, 2.5], "input.tile[1]: expected a whole number"),
+        (["preprocessing", "method"], "magic", "preprocessing.method"),
+        (["preprocessing", "low"], 99.9, "preprocessing.low"),
+        (["tiling", "overlap"], 1, "tiling.overlap"),
+        (["postprocessing"], {}, "postprocessing: expected at least one"),
+        (["postprocessing", "cell"], {}, "postprocessing: expected one of"),
+        (["postprocessing", "nuclear", "interior_head"], "x", "nuclear.interior_head"),
+        (["postprocessing", "nuclear", "interior_channel"], 3, "nuclear.interior_channel"),
+        (["postprocessing", "nuclear", "radius"], 0, "postprocessing.nuclear.radius"),
+        (["postprocessing", "nuclear", "maxima_head"], ..., "maxima_head"),
+        (["postprocessing", "nuclear", "maxima_treshold"], 0.1, "'maxima_treshold'"),
+        (["default_compartment"], "cytoplasm", "default_compartment"),
+        (["weights", "location"], "", "weights.location"),
+        (["training"], [], "training: expected an object"),
+    ],
+)
+def test_wrong_cards_are_one_line_that_names_the_place(path, value, says):
+    with pytest.raises(BadInput) as error:
+        ModelCard.from_dict(changed(path, value), "model card 'x'")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith("model card 'x'")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+def test_any_value_anywhere_is_a_card_or_bad_input(data):
+    path, place = [], MESMER.to_dict()
+    while isinstance(place, (dict, list)) and place and (not path or data.draw(st.booleans())):
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        path.append(data.draw(st.sampled_from(keys)))
+        place = place[path[-1]]
+    values = changed(path, data.draw(json_values))
+    try:
+        card = ModelCard.from_dict(values)
+    except BadInput:
+        return
+    assert ModelCard.from_dict(card.to_dict()) == card
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "[" * 100_000])
+def test_files_that_are_no_cards(tmp_path, text):
+    (tmp_path / FILE_NAME).write_text(text)
+    with pytest.raises(BadInput, match=r"model\.json"):
+        ModelCard.load(tmp_path)
+
+
+def test_missing_card_and_missing_folder(tmp_path):
+    with pytest.raises(BadInput, match="a model without a card"):
+        ModelCard.load(tmp_path)
+    with pytest.raises(BadInput, match="no such folder"):
+        ModelCard.load(tmp_path / "nothing")
+
+
+def test_parameters_are_checked_wherever_they_are_made():
+    good = MESMER.postprocessing["nuclear"]
+    assert dataclasses.replace(good, radius=10).radius == 10
+    for name, value in [("radius", 0), ("maxima_smooth", -1), ("pixel_expansion", -1)]:
+        with pytest.raises(BadInput, match=name):
+            dataclasses.replace(good, **{name: value})
+    assert isinstance(good, PostprocessingParameters)

@@ -1,0 +1,113 @@
+"""Numbering, areas, small objects and erosion, against plain loops."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from skimage.segmentation import find_boundaries
+
+from cellmill.errors import BadInput
+from cellmill.segmentation import (
+    canonical_labels,
+    dense_labels,
+    erode_labels,
+    object_areas,
+    remove_small_objects,
+)
+
+SHAPES = hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=12)
+LABELS = hnp.arrays(np.int32, SHAPES, elements=st.integers(0, 6))
+WIDE_LABELS = hnp.arrays(
+    st.sampled_from([np.uint8, np.int32, np.uint32, np.int64, np.uint64]),
+    SHAPES,
+    elements=st.sampled_from([0, 1, 2, 7, 100, 127]),
+)
+
+
+def numbered_one_by_one(labels):
+    numbers = {0: 0}
+    ids = [numbers.setdefault(int(value), len(numbers)) for value in labels.ravel()]
+    return np.array(ids).reshape(labels.shape)
+
+
+@given(WIDE_LABELS)
+def test_canonical_ids_count_first_pixels(labels):
+    canonical = canonical_labels(labels)
+    assert canonical.dtype == np.int32
+    assert np.array_equal(canonical, numbered_one_by_one(labels))
+    assert np.array_equal(canonical_labels(canonical), canonical)
+
+
+@given(LABELS, st.randoms(use_true_random=False))
+def test_canonical_form_is_the_same_whatever_the_ids(labels, random):
+    ids = random.sample(range(1, 10**12), 6)
+    renamed = np.array([0, *ids])[labels]
+    assert np.array_equal(canonical_labels(renamed), canonical_labels(labels))
+
+
+def test_canonical_ids_across_blocks_of_the_scan(monkeypatch):
+    monkeypatch.setattr("cellmill.segmentation.labels._BLOCK", 7)
+    labels = np.random.default_rng(0).integers(0, 40, (31, 17))
+    assert np.array_equal(canonical_labels(labels), numbered_one_by_one(labels))
+
+
+def test_ids_far_above_the_pixel_count():
+    labels = np.array([[2**62, 0, 5], [5, 2**40, 2**62]])
+    assert canonical_labels(labels).tolist() == [[1, 0, 2], [2, 3, 1]]
+    assert canonical_labels(np.full((2, 2), 2**63, np.uint64)).tolist() == [[1, 1], [1, 1]]
+
+
+def test_labels_may_be_bool_or_empty():
+    assert canonical_labels(np.array([[True, False]])).tolist() == [[1, 0]]
+    assert canonical_labels(np.zeros((0, 5), np.int64)).shape == (0, 5)
+    assert dense_labels(np.zeros((0, 5), np.int64)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("number", [canonical_labels, dense_labels])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.ones((2, 2)), "labels: expected integers, found float64"),
+        (np.array([[-3, 1]]), "labels: expected 0 or more, found -3"),
+    ],
+)
+def test_what_is_no_label_image_is_refused(number, labels, message):
+    with pytest.raises(BadInput, match=message):
+        number(labels)
+
+
+@given(WIDE_LABELS)
+def test_dense_ids_keep_the_order_of_ids(labels):
+    dense = dense_labels(labels)
+    ids = np.unique(labels[labels > 0])
+    assert np.array_equal(dense, np.searchsorted(ids, labels) + (labels > 0))
+
+
+@given(LABELS, st.integers(0, 30))
+def test_small_objects_go_by_their_pixel_count(labels, threshold):
+    counts = Counter(labels.ravel().tolist())
+    expected = np.where([[counts[int(v)] < threshold] for v in labels.ravel()], 0, 1)
+    expected = expected.reshape(labels.shape) * labels
+    assert np.array_equal(remove_small_objects(labels, threshold), expected)
+    assert object_areas(labels).tolist() == [counts[k] for k in sorted(counts) if k]
+
+
+def test_an_object_of_exactly_the_threshold_stays():
+    labels = np.array([[1, 1, 0, 2, 2, 2]])
+    assert remove_small_objects(labels, 3).tolist() == [[0, 0, 0, 2, 2, 2]]
+    assert remove_small_objects(labels, 2).tolist() == labels.tolist()
+
+
+@given(LABELS, st.integers(0, 3))
+def test_erosion_takes_scikit_image_s_inner_boundary(labels, width):
+    expected = labels.copy()
+    for _ in range(width):
+        expected[find_boundaries(expected, mode="inner")] = 0
+    assert np.array_equal(erode_labels(labels, width), expected)
+
+
+def test_the_image_border_is_not_eroded():
+    assert (erode_labels(np.ones((4, 5), np.int32), 3) == 1).all()

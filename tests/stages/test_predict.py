@@ -1,0 +1,168 @@
+"""The predict stage: heads of whole images, batches and records, refusals."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cellmill.arrays.batch import Batch, BatchWriter
+from cellmill.contract import Dataset, Model, Record
+from cellmill.errors import BadInput
+from cellmill.inference import savedmodel
+from cellmill.inference.savedmodel import load
+from cellmill.inference.tiled import predict_tiled
+from cellmill.inference.tiles import TileGrid
+from cellmill.stages.predict import predict
+from tests.inference.tiny_models import card, save_model
+
+pytestmark = pytest.mark.tensorflow
+
+
+def image(shape, seed=0):
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+def write_preprocessed(folder, images, made_for=None):
+    attributes = {"model": made_for.to_dict()} if made_for else {}
+    with BatchWriter(folder, attributes=attributes) as out:
+        for name, array in images.items():
+            out.write(
+                name,
+                {"image": array},
+                axes={"image": "YXC"},
+                mpp=(0.5, 0.4),
+                mpp_source="test",
+                attributes={"source_shape": [7, 9], "scale": [1.5, 1.25]},
+            )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    return folder, save_model(folder)
+
+
+def run(tmp_path, model_folder, **parameters):
+    out = tmp_path / "predictions"
+    record = Record(tmp_path / "record.json")
+    predict(Dataset(tmp_path / "images"), Model(model_folder), Dataset(out), record, **parameters)
+    return Batch.open(out), record
+
+
+def test_heads_of_every_image_by_the_cards_names(tmp_path, model):
+    folder, made = model
+    images = {
+        "large": image((100, 75, 1)),
+        "small": image((5, 3, 1), 1),
+        "wide": image((20, 90, 1)),
+    }
+    write_preprocessed(tmp_path / "images", images, made)
+    batch, record = run(tmp_path, folder, batch_size=4)
+    network = load(folder, made)
+    assert batch.attributes["model"] == made.to_dict()
+    for entry in batch.entries:
+        source = images[entry.name]
+        expected = [np.empty((*source.shape[:2], n), np.float32) for n in (1, 3)]
+        grid = TileGrid.over(source.shape[:2], (32, 32))
+        predict_tiled(source, network, grid, expected, 4)
+        for key, wanted in zip(("distance", "pixelwise"), expected, strict=True):
+            assert np.array_equal(batch.read(entry, key), wanted)
+            assert entry.arrays[key].dtype == "float32"
+        assert entry.attributes == {"source_shape": [7, 9], "scale": [1.5, 1.25]}
+        assert entry.mpp == (0.5, 0.4)
+    assert record.notes["device"] == "cpu"
+    assert record.notes["precision"] == "float32"
+    assert record.notes["batch_size"] == 4
+    assert record.notes["memory_retries"] == 0
+    assert [step["name"] for step in record.steps] == ["load model"]
+
+
+def test_the_model_is_loaded_once_for_a_batch(tmp_path, model, monkeypatch):
+    loads = []
+    original = tf.saved_model.load
+    monkeypatch.setattr(tf.saved_model, "load", lambda path: loads.append(path) or original(path))
+    write_preprocessed(tmp_path / "images", {f"i{i}": image((40, 40, 1), i) for i in range(4)})
+    run(tmp_path, model[0])
+    assert len(loads) == 1
+
+
+def test_two_runs_are_equal_to_the_bit_and_batch_sizes_nearly(tmp_path, model):
+    write_preprocessed(tmp_path / "images", {"a": image((90, 80, 1))})
+    (batch, _), arrays = run(tmp_path, model[0]), {}
+    for key in ("distance", "pixelwise"):
+        arrays[key] = batch.read(batch.entries[0], key).copy()
+    for batch_size, tolerance in ((8, 0), (3, 1e-5)):
+        batch, _ = run(tmp_path, model[0], batch_size=batch_size)
+        for key, wanted in arrays.items():
+            assert np.abs(batch.read(batch.entries[0], key) - wanted).max() <= tolerance
+
+
+def test_memory_that_runs_out_is_noted_and_survived(tmp_path, model, monkeypatch):
+    write_preprocessed(tmp_path / "images", {"a": image((90, 80, 1))})
+    whole, _ = run(tmp_path, model[0])
+    expected = whole.read(whole.entries[0], "distance").copy()
+    original = savedmodel.Network.__call__
+
+    def small(self, tiles):
+        if len(tiles) > 2:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        return original(self, tiles)
+
+    monkeypatch.setattr(savedmodel.Network, "__call__", small)
+    batch, record = run(tmp_path, model[0])
+    assert np.abs(batch.read(batch.entries[0], "distance") - expected).max() < 1e-5
+    assert record.notes["batch_size"] == 2
+    assert record.notes["memory_retries"] == 2
+
+
+def test_mixed_precision_is_recorded(tmp_path, model):
+    write_preprocessed(tmp_path / "images", {"a": image((40, 40, 1))})
+    batch, record = run(tmp_path, model[0], precision="mixed_bfloat16")
+    assert record.notes["precision"] == "mixed_bfloat16"
+    assert record.notes["products_in_16_bits"] == 1
+    assert batch.read(batch.entries[0], "distance").dtype == np.float32
+
+
+def test_a_two_channel_model(tmp_path):
+    made = save_model(tmp_path / "two", channels=2)
+    write_preprocessed(tmp_path / "images", {"a": image((50, 40, 2))}, made)
+    batch, _ = run(tmp_path, tmp_path / "two")
+    assert batch.read(batch.entries[0], "pixelwise").shape == (50, 40, 3)
+
+
+def test_images_that_are_not_for_the_model_get_one_line(tmp_path, model):
+    write_preprocessed(tmp_path / "images", {"a": image((40, 40, 2)), "b": image((40, 40, 1))})
+    with pytest.raises(BadInput, match=r"image 'a': expected float32 \(Y, X, 1\).*\(40, 40, 2\)"):
+        run(tmp_path, model[0])
+    batch, _ = run(tmp_path, model[0], on_bad_image="skip")
+    assert [entry.status for entry in batch.entries] == ["skipped", "ok"]
+    assert batch.entries[0].arrays == {}
+    write_preprocessed(tmp_path / "images", {"a": image((40, 40, 1))}, card(method="mesmer"))
+    with pytest.raises(BadInput, match="preprocessed for model 'tiny' 1, found for 'tiny' 1, with"):
+        run(tmp_path, model[0])
+
+
+def test_parameters_out_of_range(tmp_path, model):
+    write_preprocessed(tmp_path / "images", {"a": image((40, 40, 1))})
+    with pytest.raises(BadInput, match="batch_size: expected at least 1, found 0"):
+        run(tmp_path, model[0], batch_size=0)
+    folder = tmp_path / "overlapping"
+    save_model(folder, overlap=0.9)
+    with pytest.raises(BadInput, match=r"tiling.overlap: expected 0 to 0.5, found 0.9"):
+        run(tmp_path, folder)
+
+
+def test_a_card_without_a_savedmodel_says_so_on_the_command_line(tmp_path):
+    write_preprocessed(tmp_path / "images", {"a": image((40, 40, 1))})
+    (tmp_path / "model").mkdir()
+    card().save(tmp_path / "model")
+    command = [sys.executable, "-m", "cellmill", "predict", "--preprocessed", tmp_path / "images"]
+    command += ["--model", tmp_path / "model", "--predictions", tmp_path / "out"]
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "expected a SavedModel (saved_model.pb)" in done.stderr

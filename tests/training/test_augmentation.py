@@ -1,0 +1,84 @@
+"""Crops show what their labels say, and a seed fixes them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cellmill.training.augmentation import Augmentation, random_crop, vary_picture
+
+RANGES = Augmentation()
+
+
+def scene(shape=(90, 110)):
+    """An image whose pixels are its labels."""
+    labels = np.zeros(shape, np.int32)
+    labels[10:40, 20:50] = 2
+    labels[50:80, 60:100] = 5
+    return labels.astype(np.float32)[..., None], labels
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1))
+def test_image_and_labels_move_together(seed):
+    image, labels = scene()
+    random = np.random.default_rng(seed)
+    picture, (cut, hard) = random_crop(image, [labels, labels > 0], 64, random, RANGES)
+    assert picture.shape == (64, 64, 1)
+    assert picture.dtype == np.float32
+    assert cut.dtype == np.int32
+    assert set(np.unique(cut)) <= {0, 2, 5}
+    np.testing.assert_array_equal(hard, cut > 0)
+    # Away from edges, interpolation gives the label itself.
+    inner = np.ones_like(cut, bool)
+    for axis in (0, 1):
+        for shift in range(-4, 5):
+            inner &= np.roll(cut, shift, axis) == cut
+    inner[:4] = inner[-4:] = inner[:, :4] = inner[:, -4:] = False
+    # Corners of rotated boxes reach diagonally, so a few pixels may differ.
+    assert (np.abs(picture[..., 0] - cut)[inner] < 0.02).mean() > 0.99
+
+
+def test_large_ids_survive():
+    labels = np.full((40, 40), 2**31 - 1, np.int32)
+    image = np.ones((40, 40, 1), np.float32)
+    _, (cut,) = random_crop(image, [labels], 32, np.random.default_rng(0), RANGES)
+    assert (cut == 2**31 - 1).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 200), (33, 17)])
+def test_small_images_are_mirrored(shape):
+    image = np.ones((*shape, 2), np.float32)
+    picture, (cut,) = random_crop(
+        image, [np.ones(shape, np.int32)], 48, np.random.default_rng(1), RANGES
+    )
+    assert picture.shape == (48, 48, 2)
+    assert (cut == 1).all()
+    np.testing.assert_allclose(picture, 1, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3))
+def test_pictures_stay_finite_and_repeat_with_the_seed(seed, channels):
+    picture = np.random.default_rng(0).random((48, 64, channels), np.float32) * 3 - 0.5
+    before = picture.copy()
+    first = vary_picture(picture, np.random.default_rng(seed), RANGES)
+    again = vary_picture(picture, np.random.default_rng(seed), RANGES)
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(picture, before)
+    assert first.dtype == np.float32
+    assert first.shape == picture.shape
+    assert np.isfinite(first).all()
+
+
+def test_zoom_covers_its_range():
+    image, labels = scene((400, 400))
+    labels[:] = 0
+    labels[180:220, 180:220] = 1
+    random = np.random.default_rng(0)
+    areas = [
+        (random_crop(image, [labels], 192, random, RANGES)[1][0] > 0).sum() for _ in range(400)
+    ]
+    whole = [area for area in areas if area > 300]
+    assert min(whole) < 1600 * 0.5
+    assert max(whole) > 1600 * 2.5
