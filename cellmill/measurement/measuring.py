@@ -79,7 +79,9 @@ def measure_compartments(
     """
     for name, array in labels.items():
         _check(name, array, image)
-    _check_scale(mpp, background_ring)
+    check_ring(background_ring)
+    if mpp is not None and not (len(mpp) == 2 and min(mpp) > 0):
+        raise BadInput("mpp", expected="two sizes above 0, or none", found=f"{mpp}")
     present = [name for name in COMPARTMENTS if name in labels]
     if len(present) != len(labels) or not present:
         raise BadInput(
@@ -111,6 +113,16 @@ def measure_compartments(
             )
         )
     return describe(pa.concat_tables(tables), mpp=mpp, channels=suffixes, ring=background_ring)
+
+
+def check_ring(radii: tuple[int, int]) -> None:
+    """Refuse radii of the background ring that leave no ring, by BadInput."""
+    if not 0 <= radii[0] < radii[1] <= 1000:
+        raise BadInput(
+            "the background ring",
+            expected="an inner radius from 0 on and a larger outer one up to 1000 px",
+            found=f"{radii[0]} and {radii[1]}",
+        )
 
 
 def _measure_bands(
@@ -150,17 +162,6 @@ def _check(name: str, labels: npt.NDArray, image: npt.NDArray) -> None:
         )
     if not labels.size:
         raise BadInput("the image to measure", expected="pixels", found=f"shape {image.shape}")
-
-
-def _check_scale(mpp: tuple[float, float] | None, ring: tuple[int, int]) -> None:
-    if mpp is not None and not (len(mpp) == 2 and min(mpp) > 0):
-        raise BadInput("mpp", expected="two sizes above 0, or none", found=f"{mpp}")
-    if not 0 <= ring[0] < ring[1] <= 1000:
-        raise BadInput(
-            "the background ring",
-            expected="an inner radius from 0 on and a larger outer one up to 1000 px",
-            found=f"{ring[0]} and {ring[1]}",
-        )
 
 
 def _check_values(labels: npt.NDArray) -> None:

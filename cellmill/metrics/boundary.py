@@ -89,8 +89,7 @@ def match_boundaries(
             expected=f"the shape of the predicted labels, {predicted.shape}",
             found=f"{truth.shape}",
         )
-    if not 0 <= tolerance_px <= 100:
-        raise BadInput("the boundary tolerance", expected="0 to 100 px", found=f"{tolerance_px}")
+    check_tolerance(tolerance_px)
     disk = _disk(tolerance_px)
     halo = disk.shape[0] // 2 + 1
     height, width = truth.shape
@@ -107,6 +106,12 @@ def match_boundaries(
             for part in (line, line & _dilate(other, disk))
         ]
     return Boundary(float(tolerance_px), *(int(value) for value in counts))
+
+
+def check_tolerance(tolerance_px: float) -> None:
+    """Refuse a tolerance that is not from 0 to 100 px, by BadInput."""
+    if not 0 <= tolerance_px <= 100:
+        raise BadInput("the boundary tolerance", expected="0 to 100 px", found=f"{tolerance_px}")
 
 
 def boundary_mask(labels: npt.NDArray) -> npt.NDArray[np.bool_]:

@@ -14,8 +14,8 @@ from cellmill.reporting.pictures import encode_jpeg, uri_of
 from cellmill.reporting.subject import Assessment, Subject, warnings_of
 from cellmill.reporting.timing import image_seconds
 
-THUMBNAIL_SIDE = 144
-_THUMBNAIL_QUALITY = 78
+THUMBNAIL_SIDE = 120
+_THUMBNAIL_QUALITY = 72
 
 
 @dataclass(frozen=True)

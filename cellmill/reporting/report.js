@@ -90,7 +90,8 @@
   function drawBase() {
     base.setTransform(1, 0, 0, 1, 0, 0);
     base.globalCompositeOperation = "source-over";
-    base.clearRect(0, 0, baseCanvas.width, baseCanvas.height);
+    base.fillStyle = "#000000";
+    base.fillRect(0, 0, baseCanvas.width, baseCanvas.height);
     base.setTransform(view.scale, 0, 0, view.scale, view.left, view.top);
     base.imageSmoothingEnabled = view.scale < 1.5;
     base.imageSmoothingQuality = "high";
@@ -98,9 +99,10 @@
     // Magenta and green share no primary: multiplying by one leaves that channel alone.
     const shown = page.channels.map((_, i) => element(`channel-${i}`)).map((box) => !box || box.checked);
     if (shown.length === 2 && !(shown[0] && shown[1])) {
+      base.setTransform(1, 0, 0, 1, 0, 0);
       base.globalCompositeOperation = "multiply";
       base.fillStyle = shown[0] ? "#ff00ff" : shown[1] ? "#00ff00" : "#000000";
-      base.fillRect(0, 0, width, height);
+      base.fillRect(0, 0, baseCanvas.width, baseCanvas.height);
     }
   }
 

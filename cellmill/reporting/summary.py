@@ -26,7 +26,7 @@ THUMBNAIL_LIMIT = 16 << 20
 
 @dataclass(frozen=True)
 class Summary:
-    """A run: its images in order, and its stages' totals as ``stage_totals`` gives them."""
+    """A run: its images in order, and the records of its stages, or what they were reduced to."""
 
     images: Sequence[ImageSummary]
     stages: Sequence[Mapping[str, Any]]
@@ -215,7 +215,7 @@ def _figures(summary: Summary, pools: Mapping[str, Mapping[str, Any]]) -> list[d
             figures.append(
                 _figure(f"Pooled AP at IoU 0.5{suffix}", fixed(first["average_precision"]))
             )
-    total = sum(stage["wall_s"] for stage in summary.stages)
+    total = sum(stage["wall_s"] for stage in stage_totals(summary.stages))
     if total:
         figures.append(_figure("Time in stages", seconds(total)))
     return figures

@@ -8,7 +8,7 @@ from cellmill.arrays.batch import Batch, BatchWriter, Entry
 from cellmill.contract import Dataset, Input, Output, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.measurement import measure_compartments, write_csv, write_parquet
-from cellmill.measurement.measuring import COMPARTMENTS
+from cellmill.measurement.measuring import COMPARTMENTS, check_ring
 
 
 def measure(
@@ -38,6 +38,8 @@ def measure(
         background_outer_px: And no farther away than this, in pixels.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
     """
+    ring = (background_inner_px, background_outer_px)
+    check_ring(ring)
     pixels = Batch.open(images.path)
     source = Batch.open(labels.path)
     totals = {"images": 0}
@@ -59,7 +61,7 @@ def measure(
                         pixels.read(image_entry, "image"),
                         mpp=image_entry.mpp,
                         channel_names=image_entry.channels,
-                        background_ring=(background_inner_px, background_outer_px),
+                        background_ring=ring,
                     )
             except BadInput as bad:
                 raise BadInput(

@@ -14,6 +14,7 @@ from cellmill.arrays.files import write_text
 from cellmill.contract import Dataset, Input, Metrics, Output, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.metrics import evaluate, pool
+from cellmill.metrics.boundary import check_tolerance
 
 COMPARTMENTS = ("whole_cell", "nuclear")
 
@@ -47,6 +48,7 @@ def metrics(
         boundary_tolerance_px: How far apart boundaries may lie for the boundary F, in pixels.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
     """
+    check_tolerance(boundary_tolerance_px)
     source = Batch.open(labels.path)
     truths = Batch.open(truth.path)
     results: dict[str, list[dict[str, Any]]] = {}
@@ -76,10 +78,10 @@ def metrics(
     whole: dict[str, Any] = {**seen, **pooled}
     if not pooled:
         print("no truth: nothing to score", file=sys.stderr)
-        whole["note"] = "no truth"
+        whole["note"] = metrics.metadata["note"] = "no truth"
     write_text(metrics.path, _json(whole))
     metrics.metadata.update(seen)
-    metrics.metadata.update(_headlines(pooled) or {"note": "no truth"})
+    metrics.metadata.update(_headlines(pooled))
 
 
 def _truth_of(

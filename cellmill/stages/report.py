@@ -16,6 +16,7 @@ from cellmill.arrays.files import write_text
 from cellmill.contract import HTML, Dataset, Input, Output, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.measurement.table import channel_suffixes
+from cellmill.metrics.evaluation import FORMAT as SCORES_FORMAT
 from cellmill.reporting.display import shown_channels
 from cellmill.reporting.image_summary import ImageSummary, summarise_image
 from cellmill.reporting.overlay import overlay_png
@@ -138,51 +139,64 @@ class _Sources:
     scores: Batch | None
     truth: Batch | None
 
+    def entry_of(self, batch: Batch | None, labels: Entry) -> Entry | None:
+        """Return a batch's entry for some labels: by name, or where there is one of each, that."""
+        if batch is None:
+            return None
+        if len(batch.entries) == len(self.labels.entries) == 1:
+            return batch.entries[0]
+        return next((each for each in batch.entries if each.name == labels.name), None)
+
     def passed_on(self) -> list[Entry]:
         """Return the entries of the labels, skipped where measuring had to skip."""
-        measured = {entry.name: entry for entry in self.measurements.entries}
-        return [
-            measured[entry.name]
-            if entry.ok and entry.name in measured and not measured[entry.name].ok
-            else entry
-            for entry in self.labels.entries
-        ]
+        passed = []
+        for entry in self.labels.entries:
+            measured = self.entry_of(self.measurements, entry)
+            skipped = entry.ok and measured is not None and not measured.ok
+            passed.append(measured if measured is not None and skipped else entry)
+        return passed
 
 
 def _subject(sources: _Sources, entry: Entry, records: Sequence[Mapping[str, Any]]) -> Subject:
-    image_entry = sources.images.entry(entry.name)
+    image_entry = sources.entry_of(sources.images, entry)
+    if image_entry is None:
+        raise BadInput(
+            f"images '{sources.images.folder}'", expected=f"an entry '{entry.name}'", found="none"
+        )
     image = sources.images.read(image_entry, "image")
     found = {c: sources.labels.read(entry, c) for c in COMPARTMENTS if c in entry.arrays}
     if not found:
         raise BadInput(
-            f"'{entry.name}' in '{sources.labels.folder}'",
+            f"labels of image '{entry.name}'",
             expected=f"an array {' or '.join(COMPARTMENTS)}",
             found=", ".join(entry.arrays) or "no arrays",
         )
     card = sources.labels.attributes.get("model") or {}
+    scores = _scores(sources, entry, list(found))
     return Subject(
         name=entry.name,
         image=image,
         channel_names=channel_suffixes(image_entry.channels, image.shape[2]),
         segmentation_channels=image_entry.attributes.get("segmentation_channels", [0]),
         labels=found,
-        measurements=_measurements(sources.measurements, entry.name, list(found)),
-        truth=_truth(sources.truth, entry.name, list(found)),
-        scores=_scores(sources.scores, entry.name, list(found)),
+        measurements=_measurements(sources, entry, list(found)),
+        truth=_truth(sources, entry, list(scores or found)),
+        scores=scores,
         mpp=image_entry.mpp,
         mpp_source=image_entry.mpp_source,
         source=str(image_entry.attributes.get("source", "")),
         model=f"{card.get('name', '')} {card.get('version', '')}".strip(),
         records=records,
-        remarks=_remarks(sources, entry.name, records),
+        remarks=_remarks(sources, entry, records),
     )
 
 
 def _measurements(
-    batch: Batch, name: str, compartments: Sequence[str]
+    sources: _Sources, entry: Entry, compartments: Sequence[str]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Read a table of measurements; columns of numbers, missing ones as NaN, by compartment."""
-    path = batch.file(batch.entry(name), "parquet")
+    batch = sources.measurements
+    path = batch.file(sources.entry_of(batch, entry) or batch.entry(entry.name), "parquet")
     try:
         table = pyarrow.parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
@@ -203,45 +217,51 @@ def _measurements(
     return {c: {k: v[kinds == c] for k, v in numbers.items()} for c in compartments}
 
 
-def _truth(batch: Batch | None, name: str, compartments: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read true labels by compartment: two are whole cells, then nuclei; one is of all alike."""
-    entry = None if batch is None else _entry(batch, name)
-    if batch is None or entry is None or "labels" not in entry.arrays:
+def _truth(sources: _Sources, entry: Entry, compartments: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read true labels by compartment, as the stage ``metrics`` reads them."""
+    batch, found = sources.truth, sources.entry_of(sources.truth, entry)
+    if batch is None or found is None or not found.arrays:
         return {}
-    labels = batch.read(entry, "labels")
+    named = {c: batch.read(found, c) for c in compartments if c in found.arrays}
+    if named:
+        return named
+    labels = batch.read(found, "labels")
     if labels.ndim == 2:
-        return dict.fromkeys(compartments[:1], labels)
+        return dict.fromkeys(compartments, labels)
     return {c: labels[..., COMPARTMENTS.index(c)] for c in compartments}
 
 
 def _scores(
-    batch: Batch | None, name: str, compartments: Sequence[str]
+    sources: _Sources, entry: Entry, compartments: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Read scores by compartment; none where the entry says that there is no truth."""
-    entry = None if batch is None else _entry(batch, name)
-    if batch is None or entry is None or "json" not in entry.files:
+    batch, found = sources.scores, sources.entry_of(sources.scores, entry)
+    if batch is None or found is None or "json" not in found.files:
         return {}
-    document = _read_json(batch.file(entry, "json"), "scores")
-    return {c: document[c] for c in compartments if "matching" in (document.get(c) or {})}
+    path = batch.file(found, "json")
+    document = _read_json(path, "scores")
+    given = {c: document[c] for c in compartments if document.get(c)}
+    for compartment, scores in given.items():
+        if not isinstance(scores, dict) or scores.get("format") != SCORES_FORMAT:
+            raise BadInput(
+                f"scores '{path}', {compartment}", expected=SCORES_FORMAT, found="something else"
+            )
+    return given
 
 
 def _remarks(
-    sources: _Sources, name: str, records: Sequence[Mapping[str, Any]]
+    sources: _Sources, entry: Entry, records: Sequence[Mapping[str, Any]]
 ) -> tuple[str, ...]:
     """Return what stages noticed about an image, and why it has no scores if it was skipped."""
     found = []
     for record in records:
         noticed = (record.get("notes") or {}).get("remarks")
         if isinstance(noticed, Mapping):
-            found += [f"{line[:1].upper()}{line[1:]}." for line in noticed.get(name, ())]
-    scored = None if sources.scores is None else _entry(sources.scores, name)
+            found += [f"{line[:1].upper()}{line[1:]}." for line in noticed.get(entry.name, ())]
+    scored = sources.entry_of(sources.scores, entry)
     if scored is not None and not scored.ok:
         found.append(f"Not scored: {scored.error}.")
     return tuple(found)
-
-
-def _entry(batch: Batch, name: str) -> Entry | None:
-    return next((entry for entry in batch.entries if entry.name == name), None)
 
 
 def _read_record(record: Record) -> dict[str, Any]:

@@ -150,8 +150,10 @@ def open_image(
             size = PixelSize((mpp, mpp), "parameter")
         if size.remark:
             remarks.append(size.remark)
-        level = _choose_level(chosen, size, target_mpp, remarks)
-        yield _layout(tif, chosen, level, size, z, t, label, remarks)
+        with damage_is_bad_input(label, WHOLE):
+            level = _choose_level(chosen, size, target_mpp, remarks)
+            image = _layout(tif, chosen, level, size, z, t, label, remarks)
+        yield image
 
 
 def _check_one_file(
@@ -352,7 +354,7 @@ def _names(
     channels = given or tuple(str(i) for i in range(sizes["C"]))
     if samples == 1:
         return channels
-    letters = [("R", "G", "B")[s] if colour and s < 3 else str(s) for s in range(samples)]
+    letters = ["RGBA"[s] if colour and s < 4 else str(s) for s in range(samples)]
     if sizes["C"] == 1:
         return tuple(letters)
     return tuple(f"{channel} {letter}" for channel in channels for letter in letters)

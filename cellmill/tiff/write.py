@@ -83,7 +83,6 @@ def write_labels(
                 software="cellmill",
                 resolution=resolution,
                 resolutionunit=unit,
-                maxworkers=1,
             )
 
 
@@ -100,8 +99,7 @@ def _check_and_hash(
                 expected=f"labels from 0 to {limit}, which fit {stored}",
                 found=f"label {low if low < 0 else high}",
             )
-        # int64, so that the UUID says which labels they are and not how they are stored.
-        identity.update(np.ascontiguousarray(rows, "<i8").data)
+        identity.update(np.ascontiguousarray(rows, "<i4").data)
 
 
 def _tiles(array: np.ndarray, stored: np.dtype) -> Iterator[np.ndarray]:

@@ -13,8 +13,8 @@ def deepcell_reference(
     predictions: dsl.Output[dsl.Dataset],
     preprocessed: dsl.Output[dsl.Dataset],
     record: dsl.Output[dsl.Artifact],
-    compartment: str = "whole_cell",
     on_bad_image: str = "fail",
+    compartment: str = "",
 ) -> dsl.ContainerSpec:
     """Segment images with DeepCell's Mesmer, whole, as the reference to compare with.
 
@@ -24,15 +24,16 @@ def deepcell_reference(
     is unknown is run at its own scale.
 
     Args:
-        images: Images `(Y, X, C)` as `tiff_to_npz` gives them.
-        model: A SavedModel with Mesmer's two channels and four heads that Keras 2.8 loads.
-        compartment: What is segmented: whole cells, nuclei or both.
-        on_bad_image: Whether a bad image fails the stage or is skipped.
+        images: Batch of images, array `image` (Y, X, C), from tiff_to_npz.
+        model: Model folder, a SavedModel with Mesmer's channels and heads that Keras 2.8 loads.
+        on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+        compartment: What to segment; both labels whole cells and nuclei, each by themselves.
+            Empty is the model card's default.
 
     Returns:
-        labels: Label images `(Y, X)` int32 per compartment, numbered in raster order.
-        predictions: What the network said, `(Y', X', channels)` float32 per head, untiled.
-        preprocessed: What the network was shown, `(Y', X', 2)` float32, at the model's scale.
-        record: What was done, and how long it took.
+        labels: Batch with array `whole_cell` or `nuclear`, or both, (Y, X) int32.
+        predictions: Batch with what the network said, (Y', X', channels) float32 per head.
+        preprocessed: Batch with what the network was shown, `image` (Y', X', 2) float32.
+        record: What was done, with times and versions.
     """
     return run_stage("deepcell_reference", image="deepcell")

@@ -1,7 +1,5 @@
 """``deepcell_segmentation``: images in, cells out, over batches of images."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from kfp import dsl

@@ -1,7 +1,5 @@
 """``training``: images and label images in, a model with its card and accuracy out."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from kfp import dsl

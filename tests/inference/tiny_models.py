@@ -22,7 +22,6 @@ def card(
     heads=(("distance", 1), ("pixelwise", 3)),
     method="none",
     mpp=0.5,
-    overlap=0.25,
 ) -> ModelCard:
     return ModelCard(
         name="tiny",
@@ -32,7 +31,7 @@ def card(
         postprocessing={"nuclear": PostprocessingParameters(heads[0][0], heads[-1][0])},
         default_compartment="nuclear",
         preprocessing=Preprocessing(method=method),
-        tiling=Tiling("constant", overlap),
+        tiling=Tiling("constant", 0.25),
     )
 
 
@@ -69,10 +68,10 @@ def save(folder: Path, channels=1, tile=(32, 32), names=("distance", "pixelwise"
     return module
 
 
-def save_model(folder: Path, channels=1, **fields) -> ModelCard:
+def save_model(folder: Path, channels=1) -> ModelCard:
     """A whole model folder: SavedModel and card."""
     save(folder, channels)
     names = ("nuclear", "membrane", "third")[:channels]
-    made = card(names, **fields)
+    made = card(names)
     made.save(folder)
     return made

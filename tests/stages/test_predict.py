@@ -148,10 +148,6 @@ def test_parameters_out_of_range(tmp_path, model):
     write_preprocessed(tmp_path / "images", {"a": image((40, 40, 1))})
     with pytest.raises(BadInput, match="batch_size: expected at least 1, found 0"):
         run(tmp_path, model[0], batch_size=0)
-    folder = tmp_path / "overlapping"
-    save_model(folder, overlap=0.9)
-    with pytest.raises(BadInput, match=r"tiling.overlap: expected 0 to 0.5, found 0.9"):
-        run(tmp_path, folder)
 
 
 def test_a_card_without_a_savedmodel_says_so_on_the_command_line(tmp_path):

@@ -175,6 +175,13 @@ def test_colour(planar, options):
         assert is_grey(image)
 
 
+def test_alpha_is_a_channel_that_grey_does_not_ask():
+    data = np.dstack([noise((50, 40), "uint8")] * 3 + [noise((50, 40), "uint8")])
+    with open_image(tiff(data, photometric="rgb", extrasamples=["unassalpha"]), "a.tif") as image:
+        assert image.channels == ("R", "G", "B", "A")
+        assert is_grey(image)
+
+
 def test_samples_side_by_side_that_are_no_colours_are_channels():
     data = noise((50, 40, 5))
     file = tiff(data, photometric="minisblack", planarconfig="contig", metadata=None)
