@@ -12,6 +12,7 @@ UV_VERSION := 0.13.8
 # Settings of a run; make hands those given on its command line on through the environment.
 export IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T MODEL COMPARTMENT ON_BAD_IMAGE
 export BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET
+export HARD_BACKGROUND NAME STEPS SEED VALIDATION VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES
 
 # An environment is complete when its stamp, named after its lock, is there.
 stamp = $(1)/.complete-$(shell cat $(2) setup.cfg | sha256sum | cut -c1-16)
@@ -48,6 +49,12 @@ setup: $(VENV_STAMP) ## make .venv: cellmill, its command, and kfp
 .PHONY: run
 run: setup ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… MODEL=… COMPARTMENT=… OUTPUT=…]
 	@$(VENV)/bin/python -m launch.run deepcell_segmentation --make
+
+.PHONY: run-training
+run-training: export IMAGE = $(IMAGES)
+run-training: export TRUTH = $(LABELS)
+run-training: setup ## train a model: IMAGES=… LABELS=… [HARD_BACKGROUND=… NAME=… STEPS=… OUTPUT=…]
+	@$(VENV)/bin/python -m launch.run training --make
 
 .PHONY: doctor
 doctor: setup ## say what this machine has and lacks for each place to run

@@ -31,7 +31,8 @@ def find_items(images: str, truth: str = "") -> list[Item]:
             one truth for one image whatever its name. Empty for none.
 
     Returns:
-        One ``{image, truth, name, digest, truth_digest}`` per image, names unique, in the order of the names.
+        One ``{image, truth, name, digest, truth_digest}`` per image, in the order of their names,
+        which are unique.
 
     Raises:
         BadInput: nothing was found, or a truth belongs to no image.

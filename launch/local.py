@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
+import io
 import logging
 import os
 import signal
@@ -61,10 +63,14 @@ def run_pipeline(
 
     signal.signal(signal.SIGINT, interrupt)
     terminate = signal.signal(signal.SIGTERM, interrupt)
-    # kfp.local logs every task's whole command line; ours says what a user wants to know.
+    # kfp.local logs and prints every task's whole command line; ours says what a user wants.
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings(), installed(run):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            installed(run),
+        ):
             warnings.simplefilter("ignore")
             local.init(
                 runner=local.SubprocessRunner(use_venv=False),

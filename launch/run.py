@@ -12,8 +12,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,7 +36,11 @@ from launch.tables import outputs_of
 LOCAL_WORKERS = 2
 IMAGES_PER_WORKER = 4
 #: Parameters that the launcher fills, not the user.
-_FILLED = ("batches", "items")
+_FILLED = ("batches", "items", "hard_background")
+#: What a run's folder holds beside its results.
+_BOOKKEEPING = ("run.json", "artifacts")
+_OBJECTS = {"whole_cell": "cells", "nuclear": "nuclei"}
+_LINES = 20
 _CASTS = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
 
 
@@ -47,11 +51,13 @@ class Request:
     Attributes:
         image: file, folder, glob or URI; empty for the sample image.
         truth: the same for label images; empty for none.
+        hard_background: for training, label images of what looks like a cell and is none.
         output: the run's folder; empty for a new one under ``outputs/``.
     """
 
     image: str
     truth: str
+    hard_background: str
     output: str
 
 
@@ -82,10 +88,10 @@ def _main(argv: Sequence[str]) -> int:
     spec = ROOT / "pipelines" / name / "pipeline.yaml"
     parameters = _parameters(spec)
     given = _settings(name, parameters, argv[1:])
-    request = Request(given.pop("image"), given.pop("truth"), given.pop("output"))
+    request = Request(*(given.pop(f.name) for f in fields(Request)))
     _check_target(given)
-    items = _items(request)
-    arguments = _arguments(parameters, given, items)
+    items = _items(request, sample="items" not in parameters)
+    arguments = _arguments(parameters, given, items, request)
     folder = _run_folder(request, items)
     run(name, spec, arguments, folder, items)
     return 0
@@ -145,12 +151,13 @@ def _settings(
     own = {
         "image": "file, folder, glob or URI; the sample image by default",
         "truth": "label images, matched by name",
+        "hard_background": "for training: label images of what looks like a cell and is none",
         "output": "the run's folder; a new one under outputs/ by default",
         "runner": "local (docker is not available yet)",
         "target": "local (kubeflow and vertex are not available yet)",
     }
     for key, text in own.items():
-        parser.add_argument(f"--{key}", default="", help=text)
+        parser.add_argument(f"--{key.replace('_', '-')}", dest=key, default="", help=text)
     for key, declared in parameters.items():
         if key not in _FILLED and not key.endswith("_digest"):
             text = declared.get("description", "").replace("%", "%%")
@@ -170,9 +177,11 @@ def _check_target(given: dict[str, str]) -> None:
             raise BadInput(key.upper(), expected="local (others are not there yet)", found=value)
 
 
-def _items(request: Request) -> list[Item]:
+def _items(request: Request, *, sample: bool) -> list[Item]:
     if request.image:
         return find_items(request.image, request.truth)
+    if not sample:
+        raise BadInput("IMAGES", expected="images to train on", found="none")
     if request.truth:
         raise BadInput("TRUTH", expected="IMAGE beside it", found="TRUTH alone")
     image, truth = samples.sample_image()
@@ -180,7 +189,10 @@ def _items(request: Request) -> list[Item]:
 
 
 def _arguments(
-    parameters: Mapping[str, Mapping[str, Any]], given: Mapping[str, str], items: list[Item]
+    parameters: Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, str],
+    items: list[Item],
+    request: Request,
 ) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for key, declared in parameters.items():
@@ -190,6 +202,8 @@ def _arguments(
             arguments[key] = cut(items, workers)
         elif key == "items":
             (arguments[key],) = cut(items, 1)
+        elif key == "hard_background":
+            (arguments[key],) = cut(find_items(request.image, request.hard_background), 1)
         elif key.endswith("_digest"):
             arguments[key] = _digest_of(given[key.removesuffix("_digest")])
         elif given[key]:
@@ -236,16 +250,44 @@ def _run_folder(request: Request, items: Sequence[Item]) -> Path:
 
 def _tell(folder: Path, images: Sequence[str], seconds: float) -> None:
     shown = os.path.relpath(folder)
-    summary = folder / "summary.json"
-    if summary.exists():
-        for line in json.loads(summary.read_text()).get("lines", []):
-            print(line)
-    print(f"done in {seconds:.0f} s: {shown}/ (outputs/latest)")
-    for file in sorted(p.name for p in folder.iterdir() if p.is_file()):
-        if file != "run.json":
-            print(f"  {shown}/{file}")
+    print()
+    for line in _results(folder / "summary.json"):
+        print(line)
+    print(f"\ndone in {seconds:.0f} s: {shown}/ (outputs/latest)")
+    for path in sorted(folder.iterdir(), key=lambda p: (p.is_dir(), p.name)):
+        if path.name not in _BOOKKEEPING and (path.is_file() or path.name not in images):
+            print(f"  {path.name}{'/' if path.is_dir() else ''}")
     if len(images) > 1:
-        print(f"  {shown}/<image>/ for each of {len(images)} images")
+        print(f"  <image>/ for each of {len(images)} images")
+
+
+def _results(summary: Path) -> Iterator[str]:
+    """Say in a line what was found in each image, for as many as fit a screen."""
+    if not summary.exists():
+        return
+    images = json.loads(summary.read_text())["images"]
+    for image in images[:_LINES]:
+        if image["error"]:
+            yield f"{image['name']}: left out: {image['error']}"
+            continue
+        found = [
+            f"{c['count']} {_OBJECTS.get(name, name)}" + _against_truth(c)
+            for name, c in image["compartments"].items()
+        ]
+        yield f"{image['name']}: {', '.join(found)}"
+        for warning in image["warnings"]:
+            yield f"  note: {warning}"
+    if len(images) > _LINES:
+        yield f"… and {len(images) - _LINES} more images, all in summary.csv"
+
+
+def _against_truth(compartment: Mapping[str, Any]) -> str:
+    if compartment.get("f1_50") is None:
+        return ""
+    return (
+        f" (against the truth, at IoU 0.5: F1 {compartment['f1_50']:.3f}, "
+        f"AP {compartment['average_precision_50']:.3f})"
+    )
 
 
 if __name__ == "__main__":

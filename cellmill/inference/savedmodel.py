@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -164,7 +166,8 @@ def gpu_peak_bytes(network: Network) -> int:
 def _tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        import tensorflow
+        with _import_notices_held_back():
+            import tensorflow
     except ModuleNotFoundError as error:
         if error.name != "tensorflow":
             raise
@@ -172,6 +175,31 @@ def _tensorflow() -> Any:
             "predict", expected="TensorFlow (pip install 'cellmill[tensorflow]')", found="none"
         ) from None
     return tensorflow
+
+
+@contextlib.contextmanager
+def _import_notices_held_back() -> Iterator[None]:
+    """Keep from a user's terminal what TensorFlow's libraries print while they are loaded.
+
+    Its native code writes to the file descriptor before any log level counts. If the import fails,
+    what was written is shown.
+    """
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        terminal = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def _choose_device(tf: Any, device: Device, threads: int) -> tuple[str, dict[str, Any]]:

@@ -105,8 +105,8 @@ def test_it_is_scikit_image_put_together(number):
     for algorithm, radius in (("h_maxima", 2), ("peak_local_max", 3)):
         parameters = WatershedParameters(
             radius=radius,
-            maxima_threshold=rng.choice([0.02, 0.075, 0.3]),
-            interior_threshold=rng.choice([0.01, 0.2, 0.5]),
+            maxima_threshold=float(rng.choice([0.02, 0.075, 0.3])),
+            interior_threshold=float(rng.choice([0.01, 0.2, 0.5])),
             maxima_smooth=rng.choice([0, 1]),
             interior_smooth=rng.choice([0, 2]),
             label_erosion=int(rng.integers(2)),
