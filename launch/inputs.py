@@ -6,10 +6,9 @@ import itertools
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from cellmill.errors import BadInput
-from cellmill.uris import digest, list_uris, local_path, unique_names
+from cellmill.uris import digest, list_uris, local_path, scheme_of, unique_names
 
 #: A batch is one task's argument, and an argument is at most 128 KiB (Linux's MAX_ARG_STRLEN).
 BATCH_BYTES = 64 * 1024
@@ -79,8 +78,9 @@ def cut(items: Sequence[Item], workers: int) -> list[list[Item]]:
 
 
 def _absolute(uris: Sequence[str]) -> list[str]:
-    paths = [(uri, local_path(uri)) for uri in uris]
-    return [str(Path(p).absolute()) if p is not None else uri for uri, p in paths]
+    """Paths as every task sees them; a bucket's URI stays one, mounted here or not."""
+    paths = [local_path(uri) if scheme_of(uri) in ("", "file") else None for uri in uris]
+    return [str(p.absolute()) if p else uri for uri, p in zip(uris, paths, strict=True)]
 
 
 def _match(names: Sequence[str], truths: Sequence[str]) -> dict[str, str]:

@@ -17,8 +17,6 @@ import numpy.typing as npt
 from cellmill.metrics.grouping import group_by
 
 LABEL_BITS = 40
-_LABEL_MASK = (1 << LABEL_BITS) - 1
-_NOWHERE = np.int64(1 << 62)
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def find_ring_pixels(
     """
     nearest, square = nearest_objects(labels, radii[1])
     ring = background[rows] & (nearest[rows] > 0) & (square[rows] > radii[0] ** 2)
-    return RingPixels(nearest[rows][ring], image[ring])
+    return RingPixels(nearest[rows][ring].astype(np.int64), image[ring])
 
 
 def nearest_objects(
@@ -69,7 +67,7 @@ def nearest_objects(
 
     Returns:
         The nearest object's label, 0 where none is in reach, and the square of its distance, both
-        int64 `(Y, X)`.
+        `(Y, X)`, int32 where that is enough, else int64.
 
     Example:
         >>> nearest, square = nearest_objects(np.array([[7, 0, 0, 0, 3]]), 2)
@@ -77,23 +75,29 @@ def nearest_objects(
         ([[7, 7, 3, 3, 3]], [[0, 1, 4, 1, 0]])
     """
     height, width = labels.shape
-    columns = np.arange(width)
-    left = np.maximum.accumulate(np.where(labels > 0, columns, -1), axis=1)
-    right = np.where(labels > 0, columns, width)
+    # One integer orders by (distance², label); 32 bits of it are twice as fast where they do.
+    bits = int(labels.max(initial=0)).bit_length()
+    dtype = np.int32 if (2 * reach**2 + 2) << bits < 1 << 31 else np.int64
+    beyond = dtype((reach**2 + 1) << bits)
+    columns = np.arange(width, dtype=np.int32)
+    left = np.maximum.accumulate(np.where(labels > 0, columns, np.int32(-1)), axis=1)
+    right = np.where(labels > 0, columns, np.int32(width))
     right = np.minimum.accumulate(right[:, ::-1], axis=1)[:, ::-1]
-    in_row = np.full((height, width), _NOWHERE)
+    in_row = np.full((height, width), beyond)
     for at, is_there in ((left, left >= 0), (right, right < width)):
         distance = np.abs(columns - at)
-        found = np.take_along_axis(labels, np.clip(at, 0, max(0, width - 1)), axis=1)
-        key = (distance.astype(np.int64) ** 2 << LABEL_BITS) | found.astype(np.int64)
-        np.minimum(in_row, np.where(is_there & (distance <= reach), key, _NOWHERE), out=in_row)
+        near = is_there & (distance <= reach)
+        y, x = np.nonzero(near)
+        key = distance[near].astype(dtype) ** 2 << bits
+        key |= labels[y, at[near]].astype(dtype)
+        in_row[y, x] = np.minimum(in_row[y, x], key)
     best = in_row.copy()
     for dy in range(1, min(reach, height - 1) + 1):
-        step = dy**2 << LABEL_BITS
+        step = dtype(dy**2 << bits)
         np.minimum(best[dy:], in_row[:-dy] + step, out=best[dy:])
         np.minimum(best[:-dy], in_row[dy:] + step, out=best[:-dy])
-    square = best >> LABEL_BITS
-    return np.where(square <= reach**2, best & _LABEL_MASK, 0), square
+    square = best >> bits
+    return np.where(square <= reach**2, best & dtype((1 << bits) - 1), 0), square
 
 
 def ring_medians(

@@ -27,11 +27,6 @@ from cellmill.metrics.pixels import Pixels, pixel_overlap
 FORMAT = "cellmill-metrics/1"
 
 
-def _described(section: str, kind: type, scores: Mapping[str, str]) -> dict[str, str]:
-    counts = {f"{section}.{each.name}": each.metadata["meaning"] for each in fields(kind)}
-    return counts | {f"{section}.{name}": meaning for name, meaning in scores.items()}
-
-
 SCORES: dict[str, str] = {
     "mean_average_precision": "mean of matching[].average_precision over the thresholds",
     "panoptic_quality": "sum of IoU / (TP + FP/2 + FN/2), pairs with an IoU above 0.5",
@@ -75,7 +70,11 @@ FIELDS: dict[str, str] = {
     "n_truth": "true objects",
     "n_predicted": "predicted objects",
     "object_errors.deepcell_compat.correct_detections": "correct detections and catastrophes",
-    **{k: v for name, kind in _SECTIONS.items() for k, v in _described(name, kind, {}).items()},
+    **{
+        f"{section}.{each.name}": each.metadata["meaning"]
+        for section, kind in _SECTIONS.items()
+        for each in fields(kind)
+    },
     **SCORES,
 }
 """Every entry of `evaluate`'s result by its path (`matching[]` is a list) and what it means."""

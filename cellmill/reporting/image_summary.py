@@ -73,7 +73,7 @@ class ImageSummary:
         """Read what ``to_attributes`` gave.
 
         Raises:
-            TypeError: the values are of another form.
+            AttributeError, KeyError, TypeError: the values are of another form.
         """
         compartments = {
             key: CompartmentSummary(**values) for key, values in attributes["compartments"].items()

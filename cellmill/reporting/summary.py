@@ -7,7 +7,8 @@ import io
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -31,11 +32,12 @@ class Summary:
     images: Sequence[ImageSummary]
     stages: Sequence[Mapping[str, Any]]
 
-    @property
+    @cached_property
     def compartments(self) -> list[str]:
         """Every compartment that any image has, in order of appearance."""
         return list(dict.fromkeys(c for image in self.images for c in image.compartments))
 
+    @cached_property
     def pooled(self) -> dict[str, dict[str, Any]]:
         """Return ``cellmill.metrics.pool`` by compartment; only those with truth somewhere."""
         given = {
@@ -55,7 +57,7 @@ def summary_json(summary: Summary) -> str:
         "format": "cellmill-summary/1",
         "version": __version__,
         "images": [_plain(image) for image in summary.images],
-        "pooled": summary.pooled(),
+        "pooled": summary.pooled,
         "stages": stage_totals(summary.stages),
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -95,7 +97,7 @@ def render_summary(summary: Summary, title: str = "Summary", links: bool = True)
     failed = [image for image in summary.images if image.error]
     thumbnails = _thumbnails(summary.images)
     rows, whole = stage_rows(stage_totals(summary.stages))
-    pools = summary.pooled()
+    pools = summary.pooled
     page = {
         "title": title,
         "version": __version__,
@@ -133,7 +135,7 @@ _CSV_FIELDS = (
 
 
 def _numbers(found: CompartmentSummary) -> dict[str, Any]:
-    values = {k: v for k, v in asdict(found).items() if k != "scores"}
+    values = {key: value for key, value in vars(found).items() if key != "scores"}
     half = at_half(found.scores) if found.scores else {}
     return {**values, **{f"{key}_50": half.get(key) for key in _AT_HALF}}
 

@@ -235,16 +235,16 @@ def _one_mpp(entry: Entry) -> float | None:
 def _check_sides(
     name: str, shape: tuple[int, ...], mpp: float | None, tile: tuple[int, ...]
 ) -> None:
-    """Refuse what the package crashes on: one side shorter than a tile and the other longer."""
+    """Refuse what the package crashes on: a line of pixels, sides both below and above a tile."""
     scale = 1.0 if mpp is None else mpp / MODEL_MPP
     sides = [int(side * scale) for side in shape]
     differences = [side - whole for side, whole in zip(sides, tile, strict=True)]
-    if min(differences) < 0 < max(differences):
+    if min(sides) < 2 or min(differences) < 0 < max(differences):
         raise BadInput(
             f"image '{name}'",
-            expected=f"no side under {tile[0]} px at {MODEL_MPP} µm/px, or neither above it "
-            "(deepcell crashes on the rest)",
-            found=f"{sides[0]} × {sides[1]}",
+            expected=f"sides of at least 2 px at {MODEL_MPP} µm/px, and none above {tile[0]} where "
+            "another is below (deepcell crashes on the rest)",
+            found=f"{sides[0]} × {sides[1]} px",
         )
 
 

@@ -22,8 +22,10 @@ from cellmill.segmentation import (
     watershed_parameters,
 )
 
-#: What a number of a card is set to where the card's own counts; no number of a card is negative.
+#: A parameter of this value leaves the card's; maps and their thresholds are not negative.
 CARDS = -1
+#: How many images a warning names.
+_NAMED = 5
 _BOTH: tuple[Compartment, ...] = ("whole_cell", "nuclear")
 
 
@@ -140,14 +142,8 @@ def postprocess(
                 totals[name] += count
             if any(lost.values()):
                 vanished[entry.name] = lost
-                _warn(f"image '{entry.name}': {_listed(lost)} vanished at the image's resolution")
             if mpp is None and card.input.mpp:
                 unscaled[entry.name] = diameters
-                _warn(
-                    f"image '{entry.name}': pixel size unknown, so segmented at its own scale; "
-                    f"median diameter {_listed(diameters)} px (the model expects "
-                    f"{card.input.mpp:g} µm/px)"
-                )
 
         for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
     labels.metadata.update({f"{name}_objects": count for name, count in totals.items()})
@@ -157,6 +153,12 @@ def postprocess(
         objects=totals,
         vanished=vanished,
         median_diameter_px_where_mpp_unknown=unscaled,
+    )
+    _warn("objects vanished at the image's own resolution", vanished)
+    _warn(
+        f"pixel size unknown (the model expects {card.input.mpp:g} µm/px), so segmented at its own "
+        "scale; median diameter in px",
+        unscaled,
     )
 
 
@@ -232,9 +234,12 @@ def _median_diameter(areas: np.ndarray) -> float:
     return round(float(np.median(np.sqrt(areas * (4 / np.pi)))), 2) if len(areas) else 0.0
 
 
-def _listed(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{value:g} ({name.replace('_', '-')})" for name, value in values.items())
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
+def _warn(text: str, images: Mapping[str, Mapping[str, float]]) -> None:
+    """Print one line that names the first images of whom it is true."""
+    if images:
+        listed = [
+            f"'{image}': " + ", ".join(f"{value:g} ({key})" for key, value in values.items())
+            for image, values in [*images.items()][:_NAMED]
+        ]
+        rest = f", and {len(images) - _NAMED} more images" if len(images) > _NAMED else ""
+        print(f"warning: {text}: {'; '.join(listed)}{rest}", file=sys.stderr)

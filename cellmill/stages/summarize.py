@@ -56,7 +56,7 @@ def _image(batch: Batch, entry: Entry) -> ImageSummary:
         return ImageSummary(entry.name, error=entry.error or "left out")
     try:
         return ImageSummary.from_attributes(entry.name, entry.attributes["summary"])
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise BadInput(
             f"'{entry.name}' in '{batch.folder}'",
             expected="a summary, as the stage report keeps it",
@@ -70,7 +70,7 @@ def _headline(summary: Summary) -> dict[str, str | int | float | bool]:
         "images": len(summary.images),
         "left_out": sum(bool(image.error) for image in summary.images),
     }
-    pools = summary.pooled()
+    pools = summary.pooled
     for compartment in summary.compartments:
         counts = [
             i.compartments[compartment].count

@@ -23,6 +23,7 @@ class Augmentation:
         noise: greatest σ of Gaussian noise.
         blur: greatest σ of a Gaussian blur, in pixels.
         haze: greatest height of smooth haze (uneven background, out-of-focus light, cytoplasm).
+        crowding: part of the crops in which objects are set beside others, touching them.
     """
 
     scale: tuple[float, float] = (0.5, 2.0)
@@ -32,6 +33,7 @@ class Augmentation:
     noise: float = 0.08
     blur: float = 1.5
     haze: float = 0.5
+    crowding: float = 0.6
 
 
 def random_crop(

@@ -75,7 +75,7 @@ def trained_card(
                 maxima_threshold=0.1,
                 maxima_smooth=1.0,
                 interior_threshold=0.3,
-                interior_smooth=1.0,
+                interior_smooth=2.0,
                 radius=2,
                 small_objects_threshold=15,
                 fill_holes_threshold=15,

@@ -18,6 +18,7 @@ import numpy as np
 
 from cellmill.errors import BadInput, CellmillError
 from cellmill.training.augmentation import Augmentation, random_crop, vary_picture
+from cellmill.training.crowding import crowd
 from cellmill.training.network import STRIDE
 from cellmill.training.targets import inner_distance, pixel_classes, pixel_weights
 
@@ -249,8 +250,10 @@ def _crop(
 ) -> Batch:
     hard = image.hard_background
     truth = [image.labels] if hard is None else [image.labels, hard]
-    picture, cut = random_crop(image.image, truth, size, random, augmentation)
-    return _taught(vary_picture(picture, random, augmentation), cut[0], *cut[1:])
+    picture, (labels, *others) = random_crop(image.image, truth, size, random, augmentation)
+    if random.random() < augmentation.crowding:
+        picture, labels = crowd(picture, labels, random)
+    return _taught(vary_picture(picture, random, augmentation), labels, *others)
 
 
 def _validation_batch(image: TrainingImage) -> Batch:

@@ -66,6 +66,7 @@ CASES = (
     Case("odd sides", (411, 377)),
     Case("odd sides, 8 bits", (301, 515), np.uint8, alone=True),
     Case("smaller than a tile", (151, 202), alone=True),
+    Case("very small", (31, 18)),
     Case("as large as a tile", (256, 256), np.uint8),
     Case("one tile wide", (430, 256)),
     Case("a side of a tile, a side less", (256, 199)),
@@ -81,13 +82,14 @@ CASES = (
 )
 
 ALONE = tuple(case for case in CASES if case.alone)
+CRASHES = Case("wider than a tile, not as high", (200, 700))
 
 
 def write_images(folder: Path, cases: tuple[Case, ...]) -> None:
     """Write the cases' images as `tiff_to_npz` would."""
     with BatchWriter(folder) as out:
-        for case in cases:
-            image = case.image(seed=2000 + CASES.index(case))
+        for index, case in enumerate(cases):
+            image = case.image(seed=2000 + index)
             out.write(
                 case.name,
                 {"image": image},

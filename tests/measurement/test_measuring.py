@@ -119,6 +119,11 @@ def test_background_is_the_median_of_the_ring(raw, inner, width):
         for row in table.select(["label", "background_channel_0"]).to_pylist():
             ring = [image[y, x, 0] for y, x in expected.get(row["label"], [])]
             assert row["background_channel_0"] == (np.median(ring) if ring else None)
+    huge = measure_labels(
+        labels.astype(np.int64) << 37, image, background_ring=(inner, inner + width)
+    )
+    small = measure_labels(labels, image, background_ring=(inner, inner + width))
+    assert huge["background_channel_0"].equals(small["background_channel_0"])
 
 
 def test_an_enclosed_object_has_no_background_and_the_other_compartment_is_none():

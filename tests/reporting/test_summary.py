@@ -96,7 +96,7 @@ def test_accuracy_is_pooled_over_objects():
         ImageSummary(name, compartments={"nuclear": CompartmentSummary(count=1, scores=scores)})
         for name, scores in (("good", good), ("bad", bad))
     ]
-    pools = Summary(images, []).pooled()["nuclear"]
+    pools = Summary(images, []).pooled["nuclear"]
     assert pools["pooled"]["matching"][0]["recall"] == 3 / 4
     assert pools["per_image_mean"]["matching"][0]["recall"] == 1 / 2
 

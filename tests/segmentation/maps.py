@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
+from cellmill.models.card import ModelCard
+
 SHAPES_2D = ((64, 64), (97, 131), (33, 57), (128, 40))
 SHAPES_3D = ((12, 40, 33), (5, 48, 48), (21, 19, 23))
 
@@ -104,6 +106,19 @@ def like_a_network(seed: int, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
         np.clip(maxima + noise[0], 0, 1).astype(np.float32),
         np.clip(interior + noise[1], 0, 1).astype(np.float32),
     )
+
+
+def card_heads(
+    card: ModelCard, shape: tuple[int, int] = (80, 90), seed: int = 1
+) -> dict[str, np.ndarray]:
+    """Give every head of a card, `(*shape, channels)`; each compartment shows disks of its own."""
+    rng = np.random.default_rng(seed)
+    heads = {head.name: rng.random((*shape, head.channels), np.float32) for head in card.heads}
+    for k, parameters in enumerate(card.postprocessing.values()):
+        maxima, interior = like_a_network(seed, balls(seed + k, shape, 20, 8))
+        heads[parameters.maxima_head][..., parameters.maxima_channel] = maxima
+        heads[parameters.interior_head][..., parameters.interior_channel] = interior
+    return heads
 
 
 def flat_maps() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

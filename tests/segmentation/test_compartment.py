@@ -8,29 +8,15 @@ import pytest
 from cellmill.errors import BadInput
 from cellmill.models.card import known_cards
 from cellmill.segmentation import deep_watershed, segment, watershed_parameters
-from tests.segmentation.maps import balls, like_a_network
+from tests.segmentation.maps import card_heads
 
 CARD = known_cards()["Mesmer"]
 WHOLE_CELL = CARD.postprocessing["whole_cell"]
 
 
-def heads(shape=(80, 90), seed=1):
-    """Every head of the card, each compartment from disks of its own."""
-    rng = np.random.default_rng(seed)
-    out = {}
-    for k, parameters in enumerate(CARD.postprocessing.values()):
-        maps = like_a_network(seed, balls(seed + k, shape, 20, 8))
-        for role, values in zip(("maxima", "interior"), maps, strict=True):
-            name = getattr(parameters, f"{role}_head")
-            head = rng.random((*shape, CARD.head(name).channels), np.float32)
-            head[..., getattr(parameters, f"{role}_channel")] = values
-            out[name] = head
-    return out
-
-
 @pytest.mark.parametrize("compartment", CARD.compartments)
 def test_the_card_s_heads_channels_and_parameters_count(compartment):
-    given, parameters = heads(), CARD.postprocessing[compartment]
+    given, parameters = card_heads(CARD), CARD.postprocessing[compartment]
     maxima, interior = (
         given[head][np.newaxis, ..., channel : channel + 1]
         for head, channel in (
@@ -73,7 +59,7 @@ def test_every_field_of_a_card_reaches_the_watershed():
 
 
 def without(name):
-    return {key: value for key, value in heads().items() if key != name}
+    return {key: value for key, value in card_heads(CARD).items() if key != name}
 
 
 @pytest.mark.parametrize(
@@ -85,16 +71,19 @@ def without(name):
         ),
         ({}, "found no heads"),
         (
-            heads() | {WHOLE_CELL.interior_head: np.zeros((80, 90, 1), np.float32)},
+            card_heads(CARD) | {WHOLE_CELL.interior_head: np.zeros((80, 90, 1), np.float32)},
             f"'{WHOLE_CELL.interior_head}': expected a channel 1, found 1 channels",
         ),
-        (heads() | {WHOLE_CELL.interior_head: np.zeros((80, 90))}, r"expected \(Y, X, C\)"),
         (
-            heads() | {WHOLE_CELL.interior_head: np.zeros((80, 91, 3))},
+            card_heads(CARD) | {WHOLE_CELL.interior_head: np.zeros((80, 90))},
+            r"expected \(Y, X, C\)",
+        ),
+        (
+            card_heads(CARD) | {WHOLE_CELL.interior_head: np.zeros((80, 91, 3))},
             r"expected one shape, found \(80, 90\) and \(80, 91\)",
         ),
         (
-            heads() | {WHOLE_CELL.maxima_head: np.full((80, 90, 1), np.nan)},
+            card_heads(CARD) | {WHOLE_CELL.maxima_head: np.full((80, 90, 1), np.nan)},
             f"'{WHOLE_CELL.maxima_head}', channel 0: expected finite.*7200 NaN",
         ),
     ],

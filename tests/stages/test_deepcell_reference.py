@@ -139,6 +139,9 @@ def test_unequal_pixel_sides_are_refused() -> None:
         ((300, 300), None, False),
         ((200, 200), None, False),
         ((256, 200), None, False),
+        ((2, 2), None, False),
+        ((1, 1), None, True),
+        ((256, 1), None, True),
         ((200, 700), None, True),
         ((700, 200), 0.5, True),
         ((200, 300), 0.65, False),  # 260 × 390

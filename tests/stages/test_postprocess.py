@@ -14,7 +14,7 @@ from cellmill.models.card import known_cards
 from cellmill.preprocessing import resize_labels
 from cellmill.segmentation import canonical_labels, segment
 from cellmill.stages.postprocess import postprocess
-from tests.segmentation.test_compartment import heads
+from tests.segmentation.maps import card_heads
 
 MESMER = known_cards()["Mesmer"]
 NUCLEAR = known_cards()["NuclearSegmentation"]
@@ -54,7 +54,7 @@ def run(tmp_path, **parameters):
     ],
 )
 def test_labels_are_the_sciences_and_the_rest_travels_on(tmp_path, compartment, expected):
-    images = {"a": heads(seed=1), "b c": heads(seed=2)}
+    images = {"a": card_heads(MESMER), "b c": card_heads(MESMER, seed=2)}
     write_predictions(tmp_path / "predictions", images, source="file:///a.tif", **UNSCALED)
     batch, record, labels = run(tmp_path, compartment=compartment)
     assert batch.attributes["model"] == MESMER.to_dict()
@@ -80,7 +80,7 @@ def test_labels_are_the_sciences_and_the_rest_travels_on(tmp_path, compartment, 
 @pytest.mark.parametrize("source_shape", [(133, 171), (40, 61), (80, 200)])
 def test_labels_come_back_at_the_image_s_own_scale(tmp_path, compartment, source_shape):
     attributes = {"source_shape": [*source_shape], "source_mpp": [0.3, 0.25]}
-    given = heads()
+    given = card_heads(MESMER)
     write_predictions(tmp_path / "predictions", {"a": given}, mpp=(0.5, 0.48), **attributes)
     batch, _, _ = run(tmp_path, compartment=compartment)
     entry = batch.entries[0]
@@ -97,7 +97,7 @@ def test_labels_come_back_at_the_image_s_own_scale(tmp_path, compartment, source
 
 def test_objects_that_vanish_in_downsizing_are_counted_and_told(tmp_path, capsys):
     attributes = {"source_shape": [8, 9], "source_mpp": [5.0, 5.0]}
-    given = heads()
+    given = card_heads(MESMER)
     write_predictions(tmp_path / "predictions", {"a": given}, **attributes)
     batch, record, _ = run(tmp_path, compartment="nuclear", small_objects_threshold=0)
     kept = batch.read(batch.entries[0], "nuclear")
@@ -107,12 +107,13 @@ def test_objects_that_vanish_in_downsizing_are_counted_and_told(tmp_path, capsys
     assert kept.max() == len(np.unique(kept[kept > 0]))
     assert batch.entries[0].attributes["vanished"] == {"nuclear": lost}
     assert record.notes["vanished"] == {"a": {"nuclear": lost}}
-    assert f"image 'a': {lost} (nuclear) vanished" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"objects vanished at the image's own resolution: 'a': {lost} (nuclear)" in told
 
 
 def test_unknown_pixel_size_is_told_with_the_median_diameter(tmp_path, capsys):
     attributes = {"source_shape": [*SHAPE], "source_mpp": None}
-    write_predictions(tmp_path / "predictions", {"a": heads()}, mpp=None, **attributes)
+    write_predictions(tmp_path / "predictions", {"a": card_heads(MESMER)}, mpp=None, **attributes)
     batch, record, _ = run(tmp_path, compartment="nuclear")
     areas = np.bincount(batch.read(batch.entries[0], "nuclear").ravel())[1:]
     diameter = round(float(np.median(2 * np.sqrt(areas / np.pi))), 2)
@@ -120,12 +121,21 @@ def test_unknown_pixel_size_is_told_with_the_median_diameter(tmp_path, capsys):
     assert batch.entries[0].attributes["median_diameter_px"] == {"nuclear": diameter}
     assert record.notes["median_diameter_px_where_mpp_unknown"] == {"a": {"nuclear": diameter}}
     told = capsys.readouterr().err
-    assert "image 'a': pixel size unknown" in told
-    assert f"{diameter:g} (nuclear) px" in told
+    assert told.startswith("warning: pixel size unknown (the model expects 0.5 µm/px)")
+    assert told.endswith(f"median diameter in px: 'a': {diameter:g} (nuclear)\n")
+
+
+def test_a_warning_names_a_few_of_many(tmp_path, capsys):
+    images = {f"{k}": card_heads(MESMER, (20, 20)) for k in range(8)}
+    write_predictions(tmp_path / "predictions", images, mpp=None)
+    run(tmp_path)
+    told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(told) == 1
+    assert told[0].endswith("and 3 more images")
 
 
 def test_nothing_is_told_where_the_pixel_size_is_known(tmp_path, capsys):
-    write_predictions(tmp_path / "predictions", {"a": heads()}, **UNSCALED)
+    write_predictions(tmp_path / "predictions", {"a": card_heads(MESMER)}, **UNSCALED)
     _, record, _ = run(tmp_path)
     assert capsys.readouterr().err == ""
     assert record.notes["median_diameter_px_where_mpp_unknown"] == {}
@@ -146,7 +156,7 @@ OVERRIDES = {
 
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_a_parameter_takes_the_card_s_place(tmp_path, name):
-    given = heads()
+    given = card_heads(MESMER)
     write_predictions(tmp_path / "predictions", {"a": given}, **UNSCALED)
     batch, record, _ = run(tmp_path, **{name: OVERRIDES[name]})
     changed = dataclasses.replace(MESMER.postprocessing["whole_cell"], **{name: OVERRIDES[name]})
@@ -158,7 +168,10 @@ def test_a_parameter_takes_the_card_s_place(tmp_path, name):
 
 
 def test_erosion_border_and_the_reference_s_ids(tmp_path):
-    given, chosen = heads(), {"label_erosion": 1, "exclude_border": 6, "numbering": "reference"}
+    given, chosen = (
+        card_heads(MESMER, seed=2),
+        {"label_erosion": 1, "exclude_border": 6, "numbering": "reference"},
+    )
     write_predictions(tmp_path / "predictions", {"a": given}, **UNSCALED)
     batch, record, _ = run(tmp_path, maxima_algorithm="peak_local_max", **chosen)
     card = MESMER.postprocessing["whole_cell"]
@@ -184,20 +197,20 @@ def test_erosion_border_and_the_reference_s_ids(tmp_path):
 def test_bad_parameters_fail_at_once_even_where_bad_images_are_skipped(
     tmp_path, parameters, message
 ):
-    write_predictions(tmp_path / "predictions", {"a": heads()}, NUCLEAR, **UNSCALED)
+    write_predictions(tmp_path / "predictions", {"a": card_heads(MESMER)}, NUCLEAR, **UNSCALED)
     with pytest.raises(BadInput, match=message):
         run(tmp_path, on_bad_image="skip", **parameters)
     assert not (tmp_path / "labels").exists()
 
 
 def test_predictions_without_a_card_are_refused(tmp_path):
-    write_predictions(tmp_path / "predictions", {"a": heads()}, None, **UNSCALED)
+    write_predictions(tmp_path / "predictions", {"a": card_heads(MESMER)}, None, **UNSCALED)
     with pytest.raises(BadInput, match="expected a model's card in the manifest"):
         run(tmp_path)
 
 
 def broken(change):
-    given = heads()
+    given = card_heads(MESMER)
     name = MESMER.postprocessing["whole_cell"].maxima_head
     if change == "missing":
         del given[name]
@@ -214,7 +227,7 @@ def broken(change):
     ],
 )
 def test_a_bad_image_fails_or_is_skipped(tmp_path, change, message):
-    images = {"bad": broken(change), "good": heads()}
+    images = {"bad": broken(change), "good": card_heads(MESMER)}
     write_predictions(tmp_path / "predictions", images, **UNSCALED)
     with pytest.raises(BadInput, match=message):
         run(tmp_path)
@@ -223,9 +236,10 @@ def test_a_bad_image_fails_or_is_skipped(tmp_path, change, message):
     assert not batch.entries[0].arrays
 
 
+@pytest.mark.parametrize("shape", [SHAPE, (1, 1)])
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_maps_without_shape_have_no_objects(tmp_path, value):
-    flat = {name: np.full_like(head, value) for name, head in heads().items()}
+def test_maps_without_shape_have_no_objects(tmp_path, value, shape):
+    flat = {h.name: np.full((*shape, h.channels), value, np.float32) for h in MESMER.heads}
     write_predictions(tmp_path / "predictions", {"a": flat}, **UNSCALED)
     batch, _, labels = run(tmp_path, compartment="both")
     assert labels.metadata == {"whole_cell_objects": 0, "nuclear_objects": 0}
@@ -234,7 +248,7 @@ def test_maps_without_shape_have_no_objects(tmp_path, value):
 
 
 def test_it_runs_by_hand(tmp_path):
-    write_predictions(tmp_path / "predictions", {"it's a": heads((1, 1))}, **UNSCALED)
+    write_predictions(tmp_path / "predictions", {"it's a": card_heads(MESMER)}, **UNSCALED)
     command = [sys.executable, "-m", "cellmill", "postprocess"]
     command += ["--predictions", str(tmp_path / "predictions"), "--labels", str(tmp_path / "out")]
     done = subprocess.run([*command, "--compartment", "nuclear"], capture_output=True, text=True)
