@@ -11,7 +11,7 @@ UV_VERSION := 0.13.8
 
 # Settings of a run; make hands those given on its command line on through the environment.
 export IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T MODEL COMPARTMENT ON_BAD_IMAGE
-export BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET
+export TRUTH_COMPARTMENT BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET
 export HARD_BACKGROUND NAME STEPS SEED VALIDATION VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES
 
 # An environment is complete when its stamp, named after its lock, is there.

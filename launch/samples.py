@@ -146,6 +146,7 @@ def labels_from_colours(painted: np.ndarray, smallest: int = SPECK_PIXELS) -> np
     Returns:
         `(Y, X)` int32, objects numbered 1…n in raster order of their first pixels.
     """
+    # Here, not above: `make run` asks for the sample image alone, from a bare environment.
     import numpy as np
     from scipy import ndimage
 

@@ -176,7 +176,9 @@ def train_segmenter(
         "base": f"{base_card.name} {base_card.version}" if base_card else "",
         "parameters": asdict(parameters),
         "augmentation": asdict(augmentation),
-        "network": {"widths": list(WIDTHS), "weights": network.count_params()},
+        "network": base_card.training["network"]
+        if base_card
+        else {"widths": list(WIDTHS), "weights": network.count_params()},
         **done.to_dict(),
     }
     card = trained_card(

@@ -14,19 +14,12 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cellmill.errors import CellmillError
-from cellmill.models.card import (
-    Head,
-    InputChannel,
-    ModelCard,
-    ModelInput,
-    PostprocessingParameters,
-    Preprocessing,
-    Tiling,
-)
+from cellmill.models.card import ModelCard, Weights, known_cards
 from launch.environments import environment
 from launch.paths import ROOT, cache_folder
 
@@ -40,45 +33,17 @@ PYTHON_VARIABLE = "CELLMILL_DEEPCELL_PYTHON"
 
 
 def card(training: dict[str, Any]) -> ModelCard:
-    """Give the model's card: Mesmer's inputs, heads and defaults."""
-    heads = []
-    postprocessing = {}
-    for compartment, threshold in (("whole_cell", 0.075), ("nuclear", 0.1)):
-        heads += [
-            Head(f"{compartment}_inner_distance", compartment, "inner_distance", 1),
-            Head(f"{compartment}_pixelwise", compartment, "pixelwise", 3),
-        ]
-        postprocessing[compartment] = PostprocessingParameters(
-            maxima_head=f"{compartment}_inner_distance",
-            maxima_channel=0,
-            interior_head=f"{compartment}_pixelwise",
-            interior_channel=1,
-            maxima_threshold=threshold,
-            maxima_smooth=0,
-            interior_threshold=0.2,
-            interior_smooth=2,
-            radius=2,
-            small_objects_threshold=15,
-            fill_holes_threshold=15,
-        )
-    return ModelCard(
+    """Give the model's card: Mesmer's own as cellmill ships it, which so is tested too."""
+    return replace(
+        known_cards()["Mesmer"],
         name="conformance",
         version="1",
         description="PanopticNet made by deepcell for tests; it has seen made tissue only.",
-        input=ModelInput(
-            channels=(
-                InputChannel("nuclear", "a DNA stain"),
-                InputChannel("membrane", "a membrane or cytoplasm stain"),
-            ),
-            mpp=0.5,
-            tile=(256, 256),
-        ),
-        heads=tuple(heads),
-        preprocessing=Preprocessing(method="mesmer"),
-        tiling=Tiling(padding="constant", overlap=0.25),
-        postprocessing=postprocessing,
-        default_compartment="whole_cell",
+        licence="",
+        citation="",
+        weights=Weights(),
         training={"data": "made tissue", **training},
+        accuracy=training["accuracy"],
     )
 
 

@@ -1,0 +1,132 @@
+"""`make run` on a user's files: what is asked for is what is run, and what is wrong is one line."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+import tifffile
+
+from launch import samples
+from launch.paths import ROOT
+
+
+def launch(*arguments, **environ):
+    return subprocess.run(
+        [sys.executable, "-m", "launch.run", "deepcell_segmentation", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environ},
+    )
+
+
+@pytest.fixture(scope="module")
+def sample():
+    image, truth = samples.sample_image()
+    return tifffile.imread(image), tifffile.imread(truth)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, sample):
+    """A folder of three images, two with truth, one of them not an image at all."""
+    image, truth = sample
+    made = tmp_path_factory.mktemp("it's a folder")
+    (made / "images").mkdir()
+    (made / "truth").mkdir()
+    tifffile.imwrite(made / "images" / "a b.tif", image[:256, :300])
+    tifffile.imwrite(made / "images" / 'c "d".tif', image[200:456, 100:356].astype(np.float32))
+    (made / "images" / "broken.tif").write_bytes(b"II*\0nothing")
+    tifffile.imwrite(made / "truth" / "a b_mask.tif", truth[:256, :300].astype(np.uint16))
+    tifffile.imwrite(made / "truth" / 'c "d".tif', truth[200:456, 100:356].astype(np.uint16))
+    return made
+
+
+@pytest.mark.pipeline
+def test_a_folder_runs_and_a_bad_image_is_left_out(folder, tmp_path):
+    run = tmp_path / "the run"
+    done = launch(
+        *("--image", folder / "images", "--truth", folder / "truth"),
+        *("--output", run, "--on-bad-image", "skip", "--mpp", "0.5", "--label-dtype", "uint16"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "broken: left out" in done.stdout
+    assert json.loads((run / "run.json").read_text())["status"] == "succeeded"
+    summary = json.loads((run / "summary.json").read_text())
+    assert [i["status"] for i in summary["images"]] == ["ok", "skipped", "ok"]
+    for name in ("a b", 'c "d"'):
+        made = run / name
+        with tifffile.TiffFile(made / "labels.tif") as tiff:
+            labels = tiff.asarray()
+            assert tiff.is_ome
+            assert 'PhysicalSizeX="0.5"' in tiff.ome_metadata
+        assert labels.dtype == np.uint16
+        table = parquet.read_table(made / "measurements.parquet")
+        np.testing.assert_array_equal(table["label"], np.arange(1, labels.max() + 1))
+        areas = np.bincount(labels.ravel())[1:]
+        np.testing.assert_array_equal(table["area_px"], areas)
+        np.testing.assert_allclose(table["area_um2"], areas * 0.25)
+        assert {p.name for p in made.iterdir()} == {
+            "labels.tif",
+            "overlay.png",
+            "measurements.csv",
+            "measurements.parquet",
+            "metrics.json",
+            "report.html",
+        }
+    assert not (run / "broken").exists()
+
+
+@pytest.mark.pipeline
+def test_a_bad_image_fails_the_run_with_its_one_line(folder, tmp_path):
+    done = launch("--image", folder / "images" / "broken.tif", "--output", tmp_path / "run")
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("cellmill: stage 'tiff_to_npz' failed: ")
+    assert "broken.tif" in line
+    assert "log: " in line
+    assert "Traceback" not in done.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+    assert not list((tmp_path / "run").rglob("labels.tif"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--image", "/no/such.tif"], "/no/such.tif"),
+        (["--truth", "x.tif"], "TRUTH"),
+        (["--mpp", "wide"], "MPP: expected a number, found 'wide'"),
+        (["--batch-size", "2.5"], "BATCH_SIZE: expected a whole number"),
+        (["--nonsense", "1"], "--nonsense"),
+    ],
+)
+def test_bad_settings_are_one_line_and_leave_nothing(arguments, expected, tmp_path):
+    done = launch(*arguments, "--output", tmp_path / "run")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert expected in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_that_is_not_empty_is_refused(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    done = launch("--output", tmp_path)
+    assert done.returncode == 2
+    assert "a new or an empty folder" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = launch("--output", tmp_path / "file" / "run")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_make_hands_settings_on_whole(tmp_path):
+    done = launch("--make", IMAGE=str(tmp_path / 'it\'s "none".tif'))
+    assert done.returncode == 2
+    assert 'it\'s "none".tif' in done.stderr
