@@ -51,7 +51,8 @@ def measure_accuracy(
         card: its card.
 
     Returns:
-        JSON values: `measured`, how; `images`, `objects`, `predicted`; pooled over all objects `average_precision`
+        JSON values: `measured`, how; `images`, `objects`, `predicted`; pooled over all objects
+        `average_precision`
         (TP / (TP + FP + FN)) by IoU threshold, `average_precision_mean` over 0.5 … 0.95,
         `panoptic_quality`; and `average_precision_0.5_by_image`.
     """
