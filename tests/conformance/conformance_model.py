@@ -7,7 +7,6 @@ folder. It is made once per state of the scripts that make it and of deepcell's 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cellmill.cache import cache_folder, locked
 from cellmill.errors import CellmillError
 from cellmill.models.card import ModelCard, Weights, known_cards
 from launch.environments import environment
-from launch.paths import ROOT, cache_folder
+from launch.paths import ROOT
 
 HERE = Path(__file__).resolve().parent
 MADE_FROM = (
@@ -82,11 +82,9 @@ def conformance_model(python: Path) -> Path:
     Raises:
         CellmillError: it could not be made, or does not find cells.
     """
-    folder = cache_folder() / "conformance" / _digest(*(path.read_bytes() for path in MADE_FROM))
+    folder = cache_folder("conformance") / _digest(*(path.read_bytes() for path in MADE_FROM))
     network = folder / "network"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / "lock"):
         if not network.is_dir():
             print("making the conformance model (once, minutes) …", file=sys.stderr, flush=True)
             draft = folder / "draft"
