@@ -52,9 +52,8 @@ def measure_accuracy(
 
     Returns:
         JSON values: `measured`, how; `images`, `objects`, `predicted`; pooled over all objects
-        `average_precision`
-        (TP / (TP + FP + FN)) by IoU threshold, `average_precision_mean` over 0.5 … 0.95,
-        `panoptic_quality`; and `average_precision_0.5_by_image`.
+        `average_precision` (TP / (TP + FP + FN)) by IoU threshold, `average_precision_mean` over
+        0.5 … 0.95, `panoptic_quality`; and `average_precision_0.5_by_image`.
     """
     results = [evaluate(i.labels, segment_image(i.image, network, card)) for i in images]
     pooled = pool(results)["pooled"]

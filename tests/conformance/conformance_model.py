@@ -7,7 +7,6 @@ folder. It is made once per state of the scripts that make it and of deepcell's 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cellmill.cache import cache_folder, locked
 from cellmill.errors import CellmillError
 from cellmill.models.card import ModelCard, Weights, known_cards
 from launch.environments import environment
-from launch.paths import ROOT, cache_folder
+from launch.paths import ROOT
 
 HERE = Path(__file__).resolve().parent
 MADE_FROM = (
@@ -82,20 +82,28 @@ def conformance_model(python: Path) -> Path:
     Raises:
         CellmillError: it could not be made, or does not find cells.
     """
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in MADE_FROM)).hexdigest()
-    folder = cache_folder() / "conformance" / digest[:16]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
+    folder = cache_folder("conformance") / _digest(*(path.read_bytes() for path in MADE_FROM))
+    network = folder / "network"
+    with locked(folder / "lock"):
+        if not network.is_dir():
             print("making the conformance model (once, minutes) …", file=sys.stderr, flush=True)
-            draft = folder.with_suffix(".draft")
+            draft = folder / "draft"
             shutil.rmtree(draft, ignore_errors=True)
             run(python, HERE / "make_model.py", draft)
-            draft.rename(folder)
-        # Written anew each time: the card's format may change where the network has not.
-        card(json.loads((folder / "training.json").read_text())).save(folder)
-    return folder
+            draft.rename(network)
+        # The card may change where the network has not: each card has a folder of its own.
+        made = card(json.loads((network / "training.json").read_text()))
+        model = folder / f"model-{_digest(json.dumps(made.to_dict()).encode())}"
+        model.mkdir(exist_ok=True)
+        for part in ("saved_model.pb", "keras_metadata.pb", "variables"):
+            if not (model / part).exists():
+                (model / part).symlink_to(Path("..", "network", part))
+        made.save(model)
+    return model
+
+
+def _digest(*contents: bytes) -> str:
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:16]
 
 
 if __name__ == "__main__":

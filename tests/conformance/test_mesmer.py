@@ -80,10 +80,18 @@ def reference_python() -> Path:
 
 @pytest.fixture(scope="module")
 def runs(reference_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Make the model if need be and run everything; that a run fails is said in short."""
+    try:
+        made = Runs(conformance_model(reference_python), tmp_path_factory.mktemp("conformance"))
+        run_all(reference_python, made.model, made.folder)
+    except CellmillError as error:
+        pytest.fail(str(error), pytrace=False)
+    return made
+
+
+def run_all(reference_python: Path, model_folder: Path, folder: Path) -> None:
     """Run the reference and ours on all images, and ours on what the reference gave."""
-    made = Runs(conformance_model(reference_python), tmp_path_factory.mktemp("conformance"))
-    folder = made.folder
-    model = ("--model", made.model)
+    model = ("--model", model_folder)
     write_images(folder / "images-both", CASES)
     write_images(folder / "images-alone", (*ALONE, CRASHES))
 
@@ -121,7 +129,6 @@ def runs(reference_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Ru
     for compartment in CASES_OF:
         postprocess(f"reference-{compartment}-predictions", "labels-of-same", compartment)
         postprocess("predictions", "labels", compartment)
-    return made
 
 
 def test_the_shipped_cards_parameters_are_mesmers_own(runs: Runs) -> None:

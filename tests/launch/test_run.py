@@ -12,6 +12,7 @@ import tifffile
 
 from launch import samples
 from launch.paths import ROOT
+from launch.run import main
 
 
 def launch(*arguments, **environ):
@@ -22,6 +23,15 @@ def launch(*arguments, **environ):
         cwd=ROOT,
         env={**os.environ, **environ},
     )
+
+
+def refused(capsys, *arguments):
+    """The one line with which settings are refused."""
+    assert main(["deepcell_segmentation", *map(str, arguments)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    (line,) = said.err.splitlines()
+    return line
 
 
 @pytest.fixture(scope="module")
@@ -103,27 +113,25 @@ def test_a_bad_image_fails_the_run_with_its_one_line(folder, tmp_path):
         (["--nonsense", "1"], "--nonsense"),
     ],
 )
-def test_bad_settings_are_one_line_and_leave_nothing(arguments, expected, tmp_path):
-    done = launch(*arguments, "--output", tmp_path / "run")
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert expected in done.stderr
+def test_bad_settings_are_one_line_and_leave_nothing(arguments, expected, tmp_path, capsys):
+    assert expected in refused(capsys, *arguments, "--output", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_an_output_that_is_not_empty_is_refused(tmp_path):
+def test_an_output_that_is_not_empty_is_refused(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("keep")
-    done = launch("--output", tmp_path)
-    assert done.returncode == 2
-    assert "a new or an empty folder" in done.stderr
+    assert "a new or an empty folder" in refused(capsys, "--output", tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_an_output_that_cannot_be_written_is_refused(tmp_path):
+def test_an_output_that_cannot_be_written_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    done = launch("--output", tmp_path / "file" / "run")
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
+    assert "OUTPUT" in refused(capsys, "--output", tmp_path / "file" / "run")
+
+
+def test_a_pipeline_that_is_not_there_is_refused(capsys):
+    assert main(["nothing"]) == 2
+    assert "deepcell_segmentation" in capsys.readouterr().err
 
 
 def test_make_hands_settings_on_whole(tmp_path):
