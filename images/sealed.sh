@@ -71,7 +71,7 @@ other() {
   python="$(python3 -c 'import sys; from launch.environments import find_python; print(find_python(sys.argv[1]))' "$1")"
   prefix="$("$python" -c 'import sys; print(sys.base_prefix)')"
   rm -rf "$layer" && mkdir -p "$layer"
-  tar -C "$prefix" -c --exclude=__pycache__ --exclude=test --exclude=site-packages bin lib | tar -C "$layer" -x
+  tar -C "$prefix" -c --exclude=__pycache__ --exclude=test --exclude=site-packages bin include lib | tar -C "$layer" -x
   "$python" -m ensurepip --version > /dev/null || fail "Python $1: expected with ensurepip, found without"
   printf '%s\n' "FROM local/python:3.11" "COPY . /usr/local/" \
     "RUN ldconfig && ln -sf python$1 /usr/local/bin/python3 && python3 -m ensurepip > /dev/null" > "$layer.Dockerfile"

@@ -31,7 +31,6 @@ from launch.paths import ROOT
 
 #: What a build reads of the clone, beside the image's own folder.
 _SOURCES = ("cellmill", "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE")
-_OPTIONAL_SOURCES = ("README.md", "CHANGELOG.md")
 SOURCES_LABEL = "org.cellmill.sources"
 #: Academic use only: built by whom uses it, never handed on.
 _NEVER_PUSHED = ("deepcell",)
@@ -103,6 +102,7 @@ def build(image: str, wheel: Path, *, sealed: bool = False) -> Image:
 
 def build_wheel(folder: Path) -> Path:
     """Build cellmill's wheel from this clone into a folder; the clone is left as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cellmill-wheel-") as copy:
         for path in _source_files():
             place = Path(copy) / path.relative_to(ROOT)
@@ -197,7 +197,6 @@ def _lock(image: str) -> Path:
 
 def _source_files() -> list[Path]:
     tops = [ROOT / name for name in _SOURCES]
-    tops += [ROOT / name for name in _OPTIONAL_SOURCES if (ROOT / name).exists()]
     found = [p for p in tops if p.is_file()]
     for top in tops:
         found += [p for p in top.rglob("*") if p.is_file() and "__pycache__" not in p.parts]

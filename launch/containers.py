@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cellmill.cache import cache_folder
 from cellmill.errors import BadInput, CellmillError
 from cellmill.uris import local_path, scheme_of
 from launch.build_images import SOURCES_LABEL, sources_digest
 from launch.docker import docker, has_image, has_network, image_id, image_label
 from launch.environments import image_name
-from launch.paths import cache_folder
 from launch.task_handler import Start, Task
 
 #: Folders of the images that a mount must not hide: a file in one is mounted by itself.
@@ -79,7 +79,7 @@ class Containers:
         command += [_mount(path, path, "readonly") for path in self.mounts]
         environ = {"CELLMILL_IMAGE": self.images[task.image], **task.environ}
         if task.stage == _DOWNLOADS:
-            cache = cache_folder() / "models"
+            cache = cache_folder("models")
             cache.mkdir(parents=True, exist_ok=True)
             command += [_mount(cache, _HOME / ".cache/cellmill/models")]
             environ |= {k: os.environ[k] for k in _DOWNLOAD_SETTINGS if os.environ.get(k)}
