@@ -78,8 +78,16 @@ compile: $(DEV_STAMP) ## write components/*/component.yaml, their READMEs, pipel
 	@$(DEV)/bin/python -m launch.compile
 
 .PHONY: test
-test: $(DEV_STAMP) ## run the tests
-	@$(DEV)/bin/python -m pytest $(PYTEST)
+test: $(DEV_STAMP) ## run the tests (but those of `make conformance`)
+	@$(DEV)/bin/python -m pytest -n 2 -m "not deepcell" $(PYTEST)
+
+.PHONY: conformance
+conformance: $(DEV_STAMP) ## compare every step with DeepCell's own package on one model (Python 3.10)
+	@$(DEV)/bin/python -m pytest tests/conformance tests/segmentation tests/metrics tests/training -m deepcell --tb=short
+
+.PHONY: conformance-model
+conformance-model: $(DEV_STAMP) ## train the model that conformance compares with, in DeepCell's package
+	@$(DEV)/bin/python -m tests.conformance.conformance_model
 
 .PHONY: check
 check: $(DEV_STAMP) ## lint, format, types, drift of generated files
@@ -105,7 +113,7 @@ lock: $(DEV_STAMP) ## resolve all environments anew
 	  $$lock -c requirements-dev.lock images/$$name/requirements.in -o images/$$name/requirements.lock; \
 	done; \
 	$(DEV)/bin/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-header --upgrade \
-	  images/deepcell/requirements.in -o images/deepcell/requirements.lock
+	  --override images/deepcell/overrides.txt images/deepcell/requirements.in -o images/deepcell/requirements.lock
 
 .PHONY: clean
 clean: ## remove what can be made again, not the outputs of runs

@@ -29,7 +29,6 @@ MADE_FROM = (
     HERE / "tissue.py",
     ROOT / "images" / "deepcell" / "requirements.lock",
 )
-PYTHON_VARIABLE = "CELLMILL_DEEPCELL_PYTHON"
 
 
 def card(training: dict[str, Any]) -> ModelCard:
@@ -45,16 +44,6 @@ def card(training: dict[str, Any]) -> ModelCard:
         training={"data": "made tissue", **training},
         accuracy=training["accuracy"],
     )
-
-
-def deepcell_python() -> Path:
-    """Return deepcell's interpreter: the one named by the variable, else one made from the lock.
-
-    Raises:
-        CellmillError: there is no Python 3.10, or the environment cannot be made.
-    """
-    named = os.environ.get(PYTHON_VARIABLE, "")
-    return Path(named) if named else environment("deepcell")
 
 
 def run(python: Path, *arguments: str | Path) -> None:
@@ -108,6 +97,6 @@ def _digest(*contents: bytes) -> str:
 
 if __name__ == "__main__":
     try:
-        print(conformance_model(deepcell_python()))
+        print(conformance_model(environment("deepcell")))
     except CellmillError as error:
         sys.exit(str(error))
