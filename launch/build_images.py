@@ -139,7 +139,7 @@ def push(image: str, registry: str) -> Image:
     target = Image(f"{registry.rstrip('/')}/{local.repository.rsplit('/', 1)[-1]}", local.tag)
     docker("tag", local.reference, target.reference)
     docker("push", target.reference)
-    text = docker("image", "inspect", "--format", "{{join .RepoDigests \"\\n\"}}", target.reference)
+    text = docker("image", "inspect", "--format", '{{join .RepoDigests "\\n"}}', target.reference)
     for line in text.splitlines():
         repository, _, digest = line.partition("@")
         if repository == target.repository:

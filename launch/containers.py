@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +26,17 @@ from launch.task_handler import Start, Task
 
 #: Folders of the images that a mount must not hide: a file in one is mounted by itself.
 _OF_IMAGE = ("/", "/bin", "/dev", "/etc", "/home", "/home/cellmill", "/lib", "/lib64", "/opt")
-_OF_IMAGE += ("/opt/cellmill", "/opt/venv", "/proc", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var")
+_OF_IMAGE += (
+    "/opt/cellmill",
+    "/opt/venv",
+    "/proc",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var",
+)
 #: The one stage that downloads by name, and what it may know for that.
 _DOWNLOADS = "fetch_model"
 _DOWNLOAD_SETTINGS = ("DEEPCELL_ACCESS_TOKEN",)
@@ -95,7 +104,7 @@ def needs_network(task: Task) -> bool:
     parameters = task.executor.get("inputs", {}).get("parameterValues", {})
     if task.stage == _DOWNLOADS:
         source = parameters.get("source", "")
-        if source and not os.path.exists(source):
+        if source and not Path(source).exists():
             return True
     return any(text and scheme_of(text) not in ("", "file") for text in _strings(parameters))
 
@@ -112,7 +121,7 @@ def mounts_of(arguments: Mapping[str, Any]) -> list[Path]:
         if not text.startswith(("/", "file:")):
             continue
         path = local_path(text)
-        if path is None or not os.path.exists(path):
+        if path is None or not path.exists():
             continue
         # A link's target must be there too, under its own name.
         for place in (path, path.resolve()):

@@ -47,7 +47,9 @@ def has_image(reference: str) -> bool:
 
 def image_label(reference: str, label: str) -> str:
     """Return a label of an image on this machine; empty where it has none."""
-    return docker("image", "inspect", "--format", f'{{{{index .Config.Labels "{label}"}}}}', reference)
+    return docker(
+        "image", "inspect", "--format", f'{{{{index .Config.Labels "{label}"}}}}', reference
+    )
 
 
 def image_id(reference: str) -> str:
@@ -56,5 +58,5 @@ def image_id(reference: str) -> str:
 
 
 def has_network(name: str) -> bool:
-    """Whether the engine has a network of a name: one started without a bridge has no ``bridge``."""
+    """Whether the engine has a network; one that was started without a bridge has no ``bridge``."""
     return name in docker("network", "ls", "--format", "{{.Name}}").splitlines()

@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             docker("pull", "--quiet", tag)
             repository = tag.split(":")[0]
             digests = docker("image", "inspect", "--format", "{{json .RepoDigests}}", tag)
-            found = re.search(rf'"(?:[^"]*/)?{re.escape(repository)}@(sha256:[0-9a-f]{{64}})"', digests)
+            found = re.search(
+                rf'"(?:[^"]*/)?{re.escape(repository)}@(sha256:[0-9a-f]{{64}})"', digests
+            )
             if not found:
                 raise CellmillError(f"base '{tag}': expected a digest in its registry, found none")
             write_text(path, pin(text, found[1]))

@@ -28,7 +28,6 @@ from kfp.local import status, subprocess_task_handler
 from launch.environments import environment, image_name
 from launch.paths import ROOT
 
-
 #: A process's and a container's exit code after SIGKILL.
 _KILLED = (-9, 137)
 

@@ -167,7 +167,7 @@ class TestInContainers:
         assert path.stat().st_uid == os.getuid()
 
     def test_bad_input_is_the_stages_one_line_its_log_and_exit_code_2(self, tmp_path):
-        image = tmp_path / "it's, \"bad\".tif"
+        image = tmp_path / 'it\'s, "bad".tif'
         image.write_bytes(b"II*\0nothing")
 
         @dsl.pipeline(name="bad")
