@@ -26,8 +26,9 @@ from launch.task_handler import Start, Task
 
 #: Folders of the images that a mount must not hide: a file in one is mounted by itself.
 _OF_IMAGE = frozenset(
-    "/ /bin /dev /etc /home /home/cellmill /lib /lib64 /opt /opt/cellmill /opt/venv /proc /run /sbin "
-    "/sys /tmp /usr /usr/bin /usr/lib /usr/local /var /var/tmp".split()
+    {"/", "/bin", "/dev", "/etc", "/home", "/home/cellmill", "/lib", "/lib64", "/opt"}
+    | {"/opt/cellmill", "/opt/venv", "/proc", "/run", "/sbin", "/sys", "/tmp", "/usr"}
+    | {"/usr/bin", "/usr/lib", "/usr/local", "/var", "/var/tmp"}
 )
 #: The one stage that downloads by name, and what it may know for that.
 _DOWNLOADS = "fetch_model"
