@@ -28,7 +28,7 @@ class Augmentation:
 
     scale: tuple[float, float] = (0.5, 2.0)
     gamma: tuple[float, float] = (0.6, 1.7)
-    gain: tuple[float, float] = (0.1, 1.5)
+    gain: tuple[float, float] = (0.4, 1.3)
     offset: float = 0.08
     noise: float = 0.08
     blur: float = 1.5
@@ -100,7 +100,8 @@ def vary_picture(
             gamma = _log_uniform(random, ranges.gamma)
             plane = np.sign(plane) * np.abs(plane) ** gamma
         if random.random() < 0.5:
-            plane = plane * _field(random, plane.shape, 2, 0.6, 1.4)
+            plane = plane * _field(random, plane.shape, 2, 1 / ranges.gain[1], ranges.gain[1])
+        plane = plane * _log_uniform(random, ranges.gain)
         if random.random() < 0.4:
             plane = plane + random.uniform(0, ranges.haze) * _haze(random, plane)
         if random.random() < 0.3:
@@ -108,9 +109,7 @@ def vary_picture(
         if random.random() < 0.5:
             grain = random.standard_normal(plane.shape, np.float32)
             plane = plane + random.uniform(0, ranges.noise) * grain
-        plane = plane + random.uniform(-ranges.offset, ranges.offset)
-        # Last, so that what is dim is not lost in noise: dim means that something else is bright.
-        varied[..., channel] = plane * _log_uniform(random, ranges.gain)
+        varied[..., channel] = plane + random.uniform(-ranges.offset, ranges.offset)
     return varied.astype(np.float32)
 
 

@@ -109,7 +109,7 @@ def _paste(
     window = tuple(slice(p, p + n) for p, n in zip(place, donor.mask.shape, strict=True))
     below, under = picture[window], labels[window]
     soft = cv2.GaussianBlur(donor.mask.astype(np.float32), (0, 0), 0.8)[..., None]
-    light = donor.window * soft * np.float32(np.exp(random.uniform(-0.7, 0.7)))
+    light = donor.window * soft * np.float32(random.uniform(0.6, 1.4))
     adds = random.random() < 0.5
     picture[window] = below + light if adds else np.maximum(below * (1 - soft), light)
     if not adds:

@@ -30,7 +30,8 @@ def export_network(network: keras.Model, folder: Path) -> None:
     channels = network.input_shape[-1]
 
     @tf.function(
-        input_signature=[tf.TensorSpec((None, None, None, channels), tf.float32, name="image")]
+        input_signature=[tf.TensorSpec((None, None, None, channels), tf.float32, name="image")],
+        autograph=False,
     )
     def serve(image: Any) -> dict[str, Any]:
         return dict(zip(names, network(image, training=False), strict=True))

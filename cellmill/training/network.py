@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 WIDTHS = (16, 24, 40, 64, 96)
 """Channels at full, 1/2, 1/4, 1/8 and 1/16 resolution."""
 
-COMPRESSION = 20.0
-"""Brightness below 1 / COMPRESSION stays linear, above it counts by its logarithm."""
-
 STRIDE = 2 ** (len(WIDTHS) - 1)
 """Sides of an input must be multiples of this."""
 
@@ -45,9 +42,7 @@ def build_network(
         return layers.ReLU()(x)
 
     image = layers.Input((None, None, channels), name="image", dtype="float32")
-    # One bright cell makes all others dim: the inverse hyperbolic sine shows them beside it.
-    compressed = keras.ops.arcsinh(image * COMPRESSION) / COMPRESSION**0.5
-    x = block(layers.Concatenate()([image, compressed]), widths[0])
+    x = block(image, widths[0])
     skips = [x]
     for width in widths[1:]:
         x = block(block(x, width, stride=2), width)

@@ -95,7 +95,7 @@ def pixel_weights(
     labels: np.ndarray,
     hard_background: np.ndarray | None = None,
     *,
-    seam_weight: float = 6.0,
+    seam_weight: float = 4.0,
     hard_weight: float = 4.0,
 ) -> np.ndarray:
     """How much each pixel counts in the loss.

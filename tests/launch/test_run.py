@@ -10,9 +10,11 @@ import pyarrow.parquet as parquet
 import pytest
 import tifffile
 
+from cellmill.arrays.batch import Batch
 from launch import samples
 from launch.paths import ROOT
 from launch.run import main
+from tests.by_hand import stages
 
 
 def launch(*arguments, **environ):
@@ -88,6 +90,11 @@ def test_a_folder_runs_and_a_bad_image_is_left_out(folder, tmp_path):
             "report.html",
         }
     assert not (run / "broken").exists()
+    # The same stages by hand, in this interpreter's environment, find the same cells.
+    assert stages(tmp_path, folder / "images" / "a b.tif", mpp=0.5) == 0
+    batch = Batch.open(tmp_path / "labels")
+    by_hand = batch.read(batch.entry("a b"), "nuclear")
+    np.testing.assert_array_equal(by_hand, tifffile.imread(run / "a b" / "labels.tif"))
 
 
 @pytest.mark.pipeline
