@@ -47,7 +47,7 @@ help: ## list the targets
 setup: $(VENV_STAMP) ## make .venv: cellmill, its command, and kfp
 
 .PHONY: run
-run: setup ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… MODEL=… COMPARTMENT=… OUTPUT=…]
+run: setup ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… MODEL=… COMPARTMENT=… OUTPUT=… RUNNER=docker]
 	@$(VENV)/bin/python -m launch.run deepcell_segmentation --make
 
 .PHONY: run-training
@@ -55,6 +55,19 @@ run-training: export IMAGE = $(IMAGES)
 run-training: export TRUTH = $(LABELS)
 run-training: setup ## train a model: IMAGES=… LABELS=… [HARD_BACKGROUND=… NAME=… STEPS=… OUTPUT=…]
 	@$(VENV)/bin/python -m launch.run training --make
+
+.PHONY: build-images
+build-images: $(VENV_STAMP) ## build the images that the YAML names, or NAME=… [SEALED=1: without a registry]
+	@$(VENV)/bin/python -m launch.build_images $(NAME) $(if $(SEALED),--sealed)
+
+.PHONY: push
+push: $(VENV_STAMP) ## push the images to REGISTRY=… and write their digests to images/release.lock.yaml
+	@test -n "$(REGISTRY)" || { echo "cellmill: REGISTRY: expected, found nothing" >&2; exit 2; }
+	@$(VENV)/bin/python -m launch.build_images $(NAME) --push "$(REGISTRY)"
+
+.PHONY: pin-base
+pin-base: $(VENV_STAMP) ## write the present digests of the images' bases into their Dockerfiles
+	@$(VENV)/bin/python -m launch.pin_base $(NAME)
 
 .PHONY: doctor
 doctor: setup ## say what this machine has and lacks for each place to run
