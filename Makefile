@@ -15,6 +15,9 @@ export IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T MODEL COMPARTMENT ON
 export TRUTH_COMPARTMENT BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET
 export HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES
 
+# Names that systems set for themselves count on make's own command line only.
+$(foreach name,NAME VERSION DESCRIPTION,$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))))
+
 # An environment is complete when its stamp, named after its lock, is there.
 stamp = $(1)/.complete-$(shell cat $(2) setup.cfg | sha256sum | cut -c1-16)
 VENV_STAMP := $(call stamp,$(VENV),requirements.lock)
