@@ -6,18 +6,26 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := .venv
+CLOUD := .venv-cloud
 DEV := .venv-dev
 UV_VERSION := 0.13.8
 
 # Settings of a run; make hands those given on its command line on through the environment.
 export IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T MODEL COMPARTMENT ON_BAD_IMAGE
 export TRUTH_COMPARTMENT BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET
+export PROJECT REGION PIPELINE_ROOT SERVICE_ACCOUNT NETWORK KMS_KEY LABELS CACHE WAIT
+export HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT
 export HARD_BACKGROUND NAME STEPS SEED VALIDATION VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES
 
 # An environment is complete when its stamp, named after its lock, is there.
 stamp = $(1)/.complete-$(shell cat $(2) setup.cfg | sha256sum | cut -c1-16)
 VENV_STAMP := $(call stamp,$(VENV),requirements.lock)
+CLOUD_STAMP := $(call stamp,$(CLOUD),requirements-cloud.lock)
 DEV_STAMP := $(call stamp,$(DEV),requirements-dev.lock)
+
+# The clouds' clients are large; a run on this machine goes without them.
+RUN_ENV := $(if $(filter-out local,$(TARGET)),$(CLOUD),$(VENV))
+RUN_STAMP := $(if $(filter-out local,$(TARGET)),$(CLOUD_STAMP),$(VENV_STAMP))
 
 define make_environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -36,6 +44,9 @@ endef
 $(VENV_STAMP): requirements.lock setup.cfg
 	$(call make_environment,$(VENV),requirements.lock)
 
+$(CLOUD_STAMP): requirements-cloud.lock setup.cfg
+	$(call make_environment,$(CLOUD),requirements-cloud.lock)
+
 $(DEV_STAMP): requirements-dev.lock setup.cfg
 	$(call make_environment,$(DEV),requirements-dev.lock)
 
@@ -47,8 +58,8 @@ help: ## list the targets
 setup: $(VENV_STAMP) ## make .venv: cellmill, its command, and kfp
 
 .PHONY: run
-run: setup ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… MODEL=… COMPARTMENT=… OUTPUT=… RUNNER=docker]
-	@$(VENV)/bin/python -m launch.run deepcell_segmentation --make
+run: $(RUN_STAMP) ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… MODEL=… COMPARTMENT=… OUTPUT=… RUNNER=docker]
+	@$(RUN_ENV)/bin/python -m launch.run deepcell_segmentation --make
 
 .PHONY: run-training
 run-training: export IMAGE = $(IMAGES)
@@ -109,6 +120,7 @@ lock: $(DEV_STAMP) ## resolve all environments anew
 	@set -e; lock="$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --upgrade"; \
 	$$lock requirements-dev.in -o requirements-dev.lock; \
 	$$lock -c requirements-dev.lock requirements.in -o requirements.lock; \
+	$$lock -c requirements-dev.lock requirements-cloud.in -o requirements-cloud.lock; \
 	for name in imaging tensorflow; do \
 	  $$lock -c requirements-dev.lock images/$$name/requirements.in -o images/$$name/requirements.lock; \
 	done; \
