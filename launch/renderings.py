@@ -61,7 +61,9 @@ class Choice:
     hours: float = 6.0
 
 
-def render(name: str, target: str, choice: Choice | None = None, images: Images | None = None) -> str:
+def render(
+    name: str, target: str, choice: Choice | None = None, images: Images | None = None
+) -> str:
     """Return the YAML of a pipeline, rendered.
 
     Args:
@@ -104,7 +106,9 @@ def hardware_for(target: str, choice: Choice) -> Hardware:
         machine = machine_for(kind, choice.count, choice.machine)
         gpu = replace(gpu, accelerator=kind.name, accelerators=choice.count)
         if target == "vertex-spot":
-            gpu = replace(gpu, wrap=_custom_job(kind.name, machine, choice), decorate=_retried(choice))
+            gpu = replace(
+                gpu, wrap=_custom_job(kind.name, machine, choice), decorate=_retried(choice)
+            )
     if target == "kubeflow":
         cpu, gpu = replace(cpu, decorate=_on_kubernetes()), _kubernetes_gpu(gpu, choice)
     return {"cpu": cpu, "gpu": gpu}

@@ -105,6 +105,5 @@ def machine_for(kind: Accelerator, count: int, machine: str = "") -> str:
     raise BadInput(
         "ACCELERATORS",
         expected=f"one of {', '.join(map(str, counts))} ({machine or kind.name})",
-        found=count,
+        found=str(count),
     )
-
