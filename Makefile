@@ -61,6 +61,10 @@ setup: $(VENV_STAMP) ## make .venv: cellmill, its command, and kfp
 run: $(RUN_STAMP) ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… MODEL=… COMPARTMENT=… OUTPUT=… RUNNER=docker]
 	@$(RUN_ENV)/bin/python -m launch.run deepcell_segmentation --make
 
+.PHONY: fetch
+fetch: $(CLOUD_STAMP) ## follow a run that a cloud has (OUTPUT=its folder) and fetch its outputs
+	@$(CLOUD)/bin/python -m launch.fetch "$(OUTPUT)"
+
 .PHONY: run-training
 run-training: export IMAGE = $(IMAGES)
 run-training: export TRUTH = $(LABELS)

@@ -1,4 +1,4 @@
-"""Files of a run in a Google Cloud Storage bucket: inputs go there once, outputs come from there."""
+"""Files of a run in a Google Cloud Storage bucket: inputs go there once, outputs come back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Bucket:
     def __init__(self, root: str, project: str = "", credentials: Any = None) -> None:
         bucket, _, self.prefix = root.removeprefix("gs://").strip("/").partition("/")
         with _said(root):
-            from google.cloud import storage
+            from google.cloud import storage  # type: ignore[attr-defined]
 
             client = storage.Client(project=project or None, credentials=credentials)
             self.bucket = client.bucket(bucket)

@@ -62,7 +62,7 @@ class Job(Protocol):
 
 
 def choice_of(given: Mapping[str, str]) -> Choice:
-    """Read ``ACCELERATOR``, ``ACCELERATORS``, ``MACHINE_TYPE`` and ``SPOT``.
+    """Read what the user chose of the hardware: ``ACCELERATOR``, ``SPOT`` and so on.
 
     Raises:
         BadInput: a number or a flag is none.
@@ -75,6 +75,9 @@ def choice_of(given: Mapping[str, str]) -> Choice:
         count=int(count),
         machine=given.get("machine_type", ""),
         spot=flag("SPOT", given.get("spot", "")),
+        service_account=given.get("service_account", ""),
+        network=given.get("network", ""),
+        kms_key=given.get("kms_key", ""),
     )
 
 

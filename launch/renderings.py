@@ -51,6 +51,10 @@ class Choice:
         spot: take machines that are cheap and can be taken away.
         boot_disk_gb: size of the machine's disk, which holds the task's inputs and outputs.
         hours: after which a task is ended.
+        service_account: as whom a task runs that is a job of its own on Vertex AI, which does not
+            take the run's.
+        network: the same for the network.
+        kms_key: the same for the key of encryption.
     """
 
     accelerator: str = ""
@@ -59,6 +63,9 @@ class Choice:
     spot: bool = False
     boot_disk_gb: int = 100
     hours: float = 6.0
+    service_account: str = ""
+    network: str = ""
+    kms_key: str = ""
 
 
 def render(
@@ -134,6 +141,9 @@ def _custom_job(kind: str, machine: str, choice: Choice) -> Callable[[Any], Any]
                 boot_disk_size_gb=choice.boot_disk_gb,
                 timeout=f"{round(choice.hours * 3600)}s",
                 strategy="SPOT" if choice.spot else "STANDARD",
+                service_account=choice.service_account,
+                network=choice.network,
+                encryption_spec_key_name=choice.kms_key,
             )
 
     return wrap

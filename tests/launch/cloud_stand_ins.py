@@ -115,7 +115,7 @@ class Bucket(StandIn):
             prefix = query.get("prefix", "")
             names = sorted(n for b, n in self.objects if b == bucket and n.startswith(prefix))
             return 200, {"kind": "storage#objects", "items": [self.about(bucket, n) for n in names]}
-        return 200, {"kind": "storage#bucket", "name": bucket, "id": bucket}
+        return 200, {"kind": "storage#bucket", "name": bucket, "projectNumber": "123"}
 
     def about(self, bucket, name):
         data = self.objects[bucket, name]
