@@ -71,20 +71,8 @@ def run_in_cloud(
         RunFailed: the run failed.
         CellmillError: the cloud refuses.
     """
-    settings: Any = (
-        vertex.VertexSettings.of(given)
-        if target == "vertex"
-        else kubeflow.KubeflowSettings.of(given)
-    )
+    settings, text = prepare(target, name, given, images)
     follow = flag("WAIT", given.get("wait", ""))
-    choice = choice_of(given)
-    text = render(
-        name, _rendering(target, given), choice, released_images() if images is None else images
-    )
-    if "localhost/" in text:
-        raise BadInput(
-            "images", expected="in a registry (make push REGISTRY=…)", found="localhost/"
-        )
     folder.mkdir(parents=True, exist_ok=True)
     spec = folder / f"pipeline.{_rendering(target, given)}.yaml"
     write_text(spec, text)
@@ -107,6 +95,32 @@ def run_in_cloud(
     if not follow:
         return None
     return finish(job, name, text, bucket, folder)
+
+
+def prepare(
+    target: str, name: str, given: Mapping[str, str], images: Images | None = None
+) -> tuple[Any, str]:
+    """Check all that can be checked before anything is sent or written.
+
+    Returns:
+        The cloud's settings, and the pipeline's YAML rendered for it.
+
+    Raises:
+        BadInput: a setting is missing or wrong, or the images are on this machine only.
+    """
+    settings: Any = (
+        vertex.VertexSettings.of(given)
+        if target == "vertex"
+        else kubeflow.KubeflowSettings.of(given)
+    )
+    flag("WAIT", given.get("wait", ""))
+    pushed = released_images() if images is None else images
+    text = render(name, _rendering(target, given), choice_of(given), pushed)
+    if "localhost/" in text:
+        raise BadInput(
+            "images", expected="in a registry (make push REGISTRY=…)", found="localhost/"
+        )
+    return settings, text
 
 
 def finish(job: Job, name: str, text: str, bucket: Bucket, folder: Path) -> list[str]:

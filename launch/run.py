@@ -25,7 +25,7 @@ from cellmill.errors import BadInput, CellmillError
 from cellmill.uris import digest, local_path
 from cellmill.version import __version__
 from launch import samples
-from launch.clouds import CLOUDS, run_in_cloud
+from launch.clouds import CLOUDS, prepare, run_in_cloud
 from launch.clouds import SETTINGS as CLOUD_SETTINGS
 from launch.collect import collect, link_latest
 from launch.compile import pipeline_names
@@ -89,6 +89,8 @@ def _main(argv: Sequence[str]) -> int:
     given = _settings(name, parameters, argv[1:])
     request = Request(*(given.pop(f.name) for f in fields(Request)))
     target, runner = _place(given)
+    if target != "local":
+        prepare(target, name, given)
     items = _items(request, sample="items" not in parameters)
     workers = LOCAL_WORKERS if target == "local" else CLOUD_WORKERS
     arguments = _arguments(parameters, given, items, request, workers)
