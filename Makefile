@@ -132,6 +132,11 @@ check: $(DEV_STAMP) ## lint, format, types, drift of generated files
 	@$(DEV)/bin/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(DEV)/bin/mypy
 	@$(DEV)/bin/python -m launch.compile --check
+	@$(DEV)/bin/python -m launch.lint_ir
+
+.PHONY: lint-ir
+lint-ir: $(DEV_STAMP) ## find in the compiled YAML what kfp does not, or in FILE=… [RELEASE=1]
+	@$(DEV)/bin/python -m launch.lint_ir $(FILE) $(if $(RELEASE),--release)
 
 .PHONY: format
 format: $(DEV_STAMP) ## format the code
