@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := .venv
+CLOUD := .venv-cloud
 DEV := .venv-dev
 UV_VERSION := 0.13.8
 MODEL_DESCRIPTION := Nuclei in fluorescence images, at the image's own scale. A 0.36-million-parameter U-Net trained in minutes on 29 images of cultured cells (RPE1, U2OS and others) of mnfinder 1.2.3 (MIT), nuclei about 8 to 60 pixels across.
@@ -13,15 +14,24 @@ MODEL_DESCRIPTION := Nuclei in fluorescence images, at the image's own scale. A 
 # Settings of a run; make hands those given on its command line on through the environment.
 export IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T MODEL COMPARTMENT ON_BAD_IMAGE
 export TRUTH_COMPARTMENT BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET
+export PROJECT REGION PIPELINE_ROOT SERVICE_ACCOUNT NETWORK KMS_KEY LABELS CACHE WAIT
+export HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT
 export HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES
 
 # Names that systems set for themselves count on make's own command line only.
-$(foreach name,NAME VERSION DESCRIPTION,$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))))
+$(foreach name,NAME VERSION DESCRIPTION HOST NAMESPACE,$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))))
+
+named = $(if $(filter-out environment,$(origin NAME)),$(NAME))
 
 # An environment is complete when its stamp, named after its lock, is there.
 stamp = $(1)/.complete-$(shell cat $(2) setup.cfg | sha256sum | cut -c1-16)
 VENV_STAMP := $(call stamp,$(VENV),requirements.lock)
+CLOUD_STAMP := $(call stamp,$(CLOUD),requirements-cloud.lock)
 DEV_STAMP := $(call stamp,$(DEV),requirements-dev.lock)
+
+# The clouds' clients are large; a run on this machine goes without them.
+RUN_ENV := $(if $(filter-out local,$(TARGET)),$(CLOUD),$(VENV))
+RUN_STAMP := $(if $(filter-out local,$(TARGET)),$(CLOUD_STAMP),$(VENV_STAMP))
 
 define make_environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -40,6 +50,9 @@ endef
 $(VENV_STAMP): requirements.lock setup.cfg
 	$(call make_environment,$(VENV),requirements.lock)
 
+$(CLOUD_STAMP): requirements-cloud.lock setup.cfg
+	$(call make_environment,$(CLOUD),requirements-cloud.lock)
+
 $(DEV_STAMP): requirements-dev.lock setup.cfg
 	$(call make_environment,$(DEV),requirements-dev.lock)
 
@@ -51,8 +64,12 @@ help: ## list the targets
 setup: $(VENV_STAMP) ## make .venv: cellmill, its command, and kfp
 
 .PHONY: run
-run: setup ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… MODEL=… COMPARTMENT=… OUTPUT=… RUNNER=docker]
-	@$(VENV)/bin/python -m launch.run deepcell_segmentation --make
+run: $(RUN_STAMP) ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… MODEL=… COMPARTMENT=… OUTPUT=… RUNNER=docker]
+	@$(RUN_ENV)/bin/python -m launch.run deepcell_segmentation --make
+
+.PHONY: fetch
+fetch: $(CLOUD_STAMP) ## follow a run that a cloud has (OUTPUT=its folder) and fetch its outputs
+	@$(CLOUD)/bin/python -m launch.fetch "$(OUTPUT)"
 
 .PHONY: run-training
 run-training: export IMAGE = $(IMAGES)
@@ -62,16 +79,16 @@ run-training: setup ## train a model: IMAGES=… LABELS=… [HARD_BACKGROUND=…
 
 .PHONY: build-images
 build-images: $(VENV_STAMP) ## build the images that the YAML names, or NAME=… [SEALED=1: without a registry]
-	@$(VENV)/bin/python -m launch.build_images $(NAME) $(if $(SEALED),--sealed)
+	@$(VENV)/bin/python -m launch.build_images $(named) $(if $(SEALED),--sealed)
 
 .PHONY: push
 push: $(VENV_STAMP) ## push the images to REGISTRY=… and write their digests to images/release.lock.yaml
 	@test -n "$(REGISTRY)" || { echo "cellmill: REGISTRY: expected, found nothing" >&2; exit 2; }
-	@$(VENV)/bin/python -m launch.build_images $(NAME) --push "$(REGISTRY)"
+	@$(VENV)/bin/python -m launch.build_images $(named) --push "$(REGISTRY)"
 
 .PHONY: pin-base
 pin-base: $(VENV_STAMP) ## write the present digests of the images' bases into their Dockerfiles
-	@$(VENV)/bin/python -m launch.pin_base $(NAME)
+	@$(VENV)/bin/python -m launch.pin_base $(named)
 
 .PHONY: train-model
 train-model: export IMAGE = build/mnfinder/images
@@ -115,6 +132,11 @@ check: $(DEV_STAMP) ## lint, format, types, drift of generated files
 	@$(DEV)/bin/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(DEV)/bin/mypy
 	@$(DEV)/bin/python -m launch.compile --check
+	@$(DEV)/bin/python -m launch.lint_ir
+
+.PHONY: lint-ir
+lint-ir: $(DEV_STAMP) ## find in the compiled YAML what kfp does not, or in FILE=… [RELEASE=1]
+	@$(DEV)/bin/python -m launch.lint_ir $(FILE) $(if $(RELEASE),--release)
 
 .PHONY: format
 format: $(DEV_STAMP) ## format the code
@@ -129,6 +151,7 @@ lock: $(DEV_STAMP) ## resolve all environments anew
 	@set -e; lock="$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --upgrade"; \
 	$$lock requirements-dev.in -o requirements-dev.lock; \
 	$$lock -c requirements-dev.lock requirements.in -o requirements.lock; \
+	$$lock -c requirements-dev.lock requirements-cloud.in -o requirements-cloud.lock; \
 	for name in imaging tensorflow; do \
 	  $$lock -c requirements-dev.lock images/$$name/requirements.in -o images/$$name/requirements.lock; \
 	done; \

@@ -43,7 +43,7 @@ stop() {
   [ -s "$folder/pid" ] || return 0
   kill "$(cat "$folder/pid")" 2> /dev/null || true
   for _ in $(seq 60); do
-    [ -e "$folder/pid" ] || return 0
+    [ -e "$folder/pid" ] || { umount "$folder/exec/netns/default" 2> /dev/null || true; return 0; }
     sleep 0.5
   done
   fail "the engine does not stop"

@@ -44,14 +44,15 @@ def generated_files() -> Iterator[tuple[Path, str]]:
     for name in component_names():
         folder = ROOT / "components" / name
         declared = component(name)
-        text = _yaml(declared)
+        text = to_yaml(declared)
         yield folder / "component.yaml", text
         yield folder / "README.md", component_readme(name, declared.description or "", text)
     for name in pipeline_names():
-        yield ROOT / "pipelines" / name / "pipeline.yaml", _yaml(pipeline(name))
+        yield ROOT / "pipelines" / name / "pipeline.yaml", to_yaml(pipeline(name))
 
 
-def _yaml(compiled: dsl.base_component.BaseComponent) -> str:
+def to_yaml(compiled: dsl.base_component.BaseComponent) -> str:
+    """Return what kfp's compiler writes of a component or a pipeline."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "compiled.yaml"
         compiler.Compiler().compile(compiled, str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -12,6 +13,8 @@ from cellmill.errors import CellmillError
 from components.images import read_lock
 from launch.docker import docker, has_image
 from launch.environments import find_python, image_names, wanted_python
+from launch.paths import ROOT
+from launch.remote import released_images
 from launch.task_handler import check_seam
 
 
@@ -21,8 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _line("local", local)
     _line("conformance", list(_deepcell()))
     _line("docker", list(_docker()))
-    _line("kubeflow", ["running there is not part of this version yet"])
-    _line("vertex", ["running there is not part of this version yet"])
+    images = list(_released())
+    _line("kubeflow", [*images, *_packages("kfp.kubernetes"), *_credentials()])
+    _line("vertex", [*images, *_packages("google.cloud.aiplatform"), *_credentials()])
     return int(bool(local))
 
 
@@ -66,6 +70,32 @@ def _docker() -> Iterator[str]:
     for name, image in read_lock().items():
         if name != "deepcell" and not has_image(image.reference):
             yield f"no image {image.reference} (make build-images NAME={name})"
+
+
+def _released() -> Iterator[str]:
+    try:
+        released_images()
+    except CellmillError as error:
+        yield str(error)
+
+
+def _packages(*modules: str) -> Iterator[str]:
+    for module in modules:
+        with contextlib.suppress(ModuleNotFoundError):
+            if importlib.util.find_spec(module) is not None:
+                continue
+        if not (ROOT / ".venv-cloud").exists():
+            yield f"{module} is not installed (a run there installs it)"
+
+
+def _credentials() -> Iterator[str]:
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        google.auth.default()
+    except GoogleAuthError:
+        yield "no Google Cloud credentials (gcloud auth application-default login)"
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from cellmill.errors import BadInput, CellmillError
 from cellmill.uris import digest, local_path
 from cellmill.version import __version__
 from launch import samples
+from launch.clouds import CLOUDS, prepare, run_in_cloud
+from launch.clouds import SETTINGS as CLOUD_SETTINGS
 from launch.collect import collect, link_latest
 from launch.compile import pipeline_names
 from launch.inputs import Item, cut, find_items
@@ -35,10 +37,12 @@ from launch.tables import outputs_of
 #: kfp.local works on two tasks at a time; more batches of few images only load the model again.
 LOCAL_WORKERS = 2
 IMAGES_PER_WORKER = 4
+#: In a cloud, where every batch has machines of its own.
+CLOUD_WORKERS = 16
 #: Parameters that the launcher fills, not the user.
 _FILLED = ("batches", "items", "hard_background")
 #: What a run's folder holds beside its results.
-_BOOKKEEPING = ("run.json", "artifacts")
+_BOOKKEEPING = ("run.json", "job.json", "artifacts")
 _OBJECTS = {"whole_cell": "cells", "nuclear": "nuclei"}
 _LINES = 20
 _CASTS = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
@@ -84,11 +88,14 @@ def _main(argv: Sequence[str]) -> int:
     parameters = _parameters(spec)
     given = _settings(name, parameters, argv[1:])
     request = Request(*(given.pop(f.name) for f in fields(Request)))
-    runner = _runner(given)
+    target, runner = _place(given)
+    if target != "local":
+        prepare(target, name, given)
     items = _items(request, sample="items" not in parameters)
-    arguments = _arguments(parameters, given, items, request)
+    workers = LOCAL_WORKERS if target == "local" else CLOUD_WORKERS
+    arguments = _arguments(parameters, given, items, request, workers)
     folder = _run_folder(request, items)
-    run(name, spec, arguments, folder, items, runner)
+    run(name, spec, arguments, folder, items, runner if target == "local" else target, given)
     return 0
 
 
@@ -99,8 +106,18 @@ def run(
     folder: Path,
     items: Sequence[Item],
     runner: str = "local",
+    settings: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a pipeline on this machine and fill the run's folder.
+    """Run a pipeline and fill the run's folder.
+
+    Args:
+        name: the pipeline's name.
+        spec: its compiled YAML.
+        arguments: its arguments.
+        folder: the run's folder.
+        items: the images.
+        runner: `local` or `docker`, on this machine; `vertex` or `kubeflow`.
+        settings: of a run in a cloud.
 
     Raises:
         RunFailed: a stage failed. ``run.json`` says so; what there is stays for a look.
@@ -129,11 +146,18 @@ def run(
 
     note("running")
     try:
-        outputs = run_pipeline(spec, arguments, folder / "artifacts", folder / "logs", runner)
-        images = collect(outputs, outputs_of(name), folder)
+        if runner in CLOUDS:
+            images = run_in_cloud(runner, name, arguments, folder, settings or {})
+        else:
+            outputs = run_pipeline(spec, arguments, folder / "artifacts", folder / "logs", runner)
+            images = collect(outputs, outputs_of(name), folder)
     except BaseException as error:
         note("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
+    if images is None:
+        note("submitted")
+        print(f"submitted; its outputs: make fetch OUTPUT={os.path.relpath(folder)}")
+        return
     note("succeeded")
     link_latest(folder, ROOT / "outputs")
     _tell(folder, images, time.monotonic() - begun)
@@ -155,7 +179,8 @@ def _settings(
         "hard_background": "for training: label images of what looks like a cell and is none",
         "output": "the run's folder; a new one under outputs/ by default",
         "runner": "local, or docker: in the images that make build-images makes",
-        "target": "local (kubeflow and vertex are not available yet)",
+        "target": "local, vertex or kubeflow",
+        **CLOUD_SETTINGS,
     }
     for key, text in own.items():
         parser.add_argument(f"--{key.replace('_', '-')}", dest=key, default="", help=text)
@@ -172,13 +197,15 @@ def _settings(
     return given
 
 
-def _runner(given: dict[str, str]) -> str:
-    if (target := given.pop("target")) not in ("", "local"):
-        raise BadInput("TARGET", expected="local (others are not there yet)", found=target)
-    runner = given.pop("runner") or "local"
+def _place(given: dict[str, str]) -> tuple[str, str]:
+    target, runner = given.pop("target") or "local", given.pop("runner") or "local"
+    if target not in ("local", *CLOUDS):
+        raise BadInput("TARGET", expected=f"local, {' or '.join(CLOUDS)}", found=target)
     if runner not in ("local", "docker"):
         raise BadInput("RUNNER", expected="local or docker", found=runner)
-    return runner
+    if target != "local" and runner != "local":
+        raise BadInput("RUNNER", expected=f"none beside TARGET={target}", found=runner)
+    return target, runner
 
 
 def _items(request: Request, *, sample: bool) -> list[Item]:
@@ -197,12 +224,13 @@ def _arguments(
     given: Mapping[str, str],
     items: list[Item],
     request: Request,
+    most: int = LOCAL_WORKERS,
 ) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for key, declared in parameters.items():
         kind = declared["parameterType"]
         if key == "batches":
-            workers = min(LOCAL_WORKERS, max(1, len(items) // IMAGES_PER_WORKER))
+            workers = min(most, max(1, len(items) // IMAGES_PER_WORKER))
             arguments[key] = cut(items, workers)
         elif key == "items":
             (arguments[key],) = cut(items, 1)

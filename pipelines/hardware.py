@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kfp import dsl
 
@@ -17,18 +18,30 @@ class Machine:
         memory: memory, as Kubernetes writes it.
         accelerator: type of accelerator; empty for none.
         accelerators: how many.
+        wrap: for a platform on which a component brings its machine itself.
+        decorate: for settings of a task that one platform alone knows.
     """
 
     cpu: str
     memory: str
     accelerator: str = ""
     accelerators: int = 0
+    wrap: Callable[[Any], Any] | None = None
+    decorate: Callable[[dsl.PipelineTask], object] | None = None
+
+    def use(self, component: Any) -> Any:
+        """Return a component as it is called on this machine. Call it outside the pipeline."""
+        return self.wrap(component) if self.wrap else component
 
     def place(self, task: dsl.PipelineTask) -> dsl.PipelineTask:
         """Ask for this machine for a task, and return the task."""
-        task.set_cpu_limit(self.cpu).set_memory_limit(self.memory)
-        if self.accelerator:
-            task.set_accelerator_type(self.accelerator).set_accelerator_limit(self.accelerators)
+        if not self.wrap:
+            task.set_cpu_limit(self.cpu).set_memory_limit(self.memory)
+            if self.accelerator:
+                task.set_accelerator_type(self.accelerator)
+                task.set_accelerator_limit(self.accelerators)
+        if self.decorate:
+            self.decorate(task)
         return task
 
 

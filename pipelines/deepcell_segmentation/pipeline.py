@@ -45,6 +45,7 @@ class Outputs(NamedTuple):
 def build(hardware: Hardware = PORTABLE) -> Any:
     """Return the pipeline, its tasks placed on some hardware."""
     cpu, gpu = hardware["cpu"], hardware["gpu"]
+    predict_on_gpu = gpu.use(predict)
 
     @dsl.pipeline(name="deepcell-segmentation")
     def deepcell_segmentation(
@@ -111,7 +112,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 )
             )
             predicted = gpu.place(
-                predict(
+                predict_on_gpu(
                     preprocessed=prepared.outputs["preprocessed"],
                     model=fetched.outputs["model"],
                     batch_size=batch_size,

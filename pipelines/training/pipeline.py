@@ -25,6 +25,7 @@ class Outputs(NamedTuple):
 def build(hardware: Hardware = PORTABLE) -> Any:
     """Return the pipeline, its tasks placed on some hardware."""
     cpu, gpu = hardware["cpu"], hardware["gpu"]
+    train_segmenter_on_gpu = gpu.use(train_segmenter)
 
     @dsl.pipeline(name="training")
     def training(
@@ -79,7 +80,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         )
         background.set_display_name("tiff_to_npz: hard background")
         trained = gpu.place(
-            train_segmenter(
+            train_segmenter_on_gpu(
                 images=converted.outputs["images"],
                 labels=converted.outputs["truth"],
                 hard_background=background.outputs["truth"],

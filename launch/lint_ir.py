@@ -1,0 +1,196 @@
+"""Finds what neither kfp nor Vertex AI's client does in a compiled YAML.
+
+``python -m launch.lint_ir [--release] FILE …``; by default all that is committed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from launch.paths import ROOT
+from pipelines.accelerators import ACCELERATORS
+
+#: What Vertex AI takes as a pipeline's specification.
+MOST_BYTES = 4 * 1024 * 1024
+#: Images of platforms, which name them by tag.
+VENDORS = ("gcr.io/ml-pipeline/google-cloud-pipeline-components:",)
+_GPU_NAMES = {*ACCELERATORS, "nvidia.com/gpu"}
+_INSTALLS = re.compile(r"\b(pip3?|uv|conda|apt-get)\s+install\b")
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "STRING": (str,),
+    "NUMBER_INTEGER": (int,),
+    "NUMBER_DOUBLE": (int, float),
+    "BOOLEAN": (bool,),
+    "LIST": (list,),
+    "STRUCT": (dict,),
+}
+
+
+def lint(text: str, *, release: bool = False, kubernetes: bool = False) -> Iterator[str]:
+    """Yield what is wrong with a compiled YAML, a line each.
+
+    Args:
+        text: the YAML.
+        release: images must be pinned by digest.
+        kubernetes: a second document, of Kubernetes' settings, is wanted.
+    """
+    if len(text.encode()) > MOST_BYTES:
+        yield f"the file has {len(text.encode())} bytes, more than {MOST_BYTES}"
+    documents = list(yaml.safe_load_all(text))
+    if len(documents) > 1 and not kubernetes:
+        yield f"{len(documents)} YAML documents: Vertex AI takes one"
+    spec = documents[0]
+    components, executors = spec.get("components", {}), spec["deploymentSpec"]["executors"]
+    if "dag" in spec["root"]:
+        yield from _dag("root", spec["root"], components)
+    for name, component in components.items():
+        if "dag" in component:
+            yield from _dag(name, component, components)
+        elif component.get("executorLabel") not in executors:
+            yield f"{name}: executor '{component.get('executorLabel')}' is not there"
+        for key, declared in _parameters(component).items():
+            if "defaultValue" in declared and not _is(declared, declared["defaultValue"]):
+                yield f"{name}: the default of '{key}' is no {declared['parameterType']}"
+    for name, executor in executors.items():
+        if "container" in executor:
+            yield from _container(name, executor["container"], release)
+    yield from _pools(components, release)
+
+
+def _dag(name: str, owner: Mapping[str, Any], components: Mapping[str, Any]) -> Iterator[str]:
+    tasks = owner["dag"]["tasks"]
+    for task, used in tasks.items():
+        where = f"{name}: task '{task}'"
+        reference = used["componentRef"]["name"]
+        if reference not in components:
+            yield f"{where}: component '{reference}' is not there"
+            continue
+        for other in used.get("dependentTasks", []):
+            if other not in tasks:
+                yield f"{where}: depends on '{other}', which is not there"
+        component = components[reference]
+        given = used.get("inputs", {})
+        loops = [used.get(k, {}) for k in ("parameterIterator", "artifactIterator")]
+        items = {loop["itemInput"] for loop in loops if loop}
+        for kind in ("artifacts", "parameters"):
+            declared = component.get("inputDefinitions", {}).get(kind, {})
+            for key, about in declared.items():
+                if not about.get("isOptional") and key not in {*given.get(kind, {}), *items}:
+                    yield f"{where}: input '{key}' is required and not given"
+            for key, source in given.get(kind, {}).items():
+                if key not in declared:
+                    yield f"{where}: '{reference}' has no input '{key}'"
+                yield from _source(where, key, source, owner, components)
+                yield from _type(where, key, source, declared.get(key, {}), owner)
+
+
+def _source(
+    where: str,
+    key: str,
+    source: Mapping[str, Any],
+    owner: Mapping[str, Any],
+    components: Mapping[str, Any],
+) -> Iterator[str]:
+    outer = owner.get("inputDefinitions", {})
+    for kind in ("Artifact", "Parameter"):
+        plural = f"{kind.lower()}s"
+        if (wanted := source.get(f"componentInput{kind}")) and wanted not in outer.get(plural, {}):
+            yield f"{where}: input '{key}' comes from '{wanted}', which is not there"
+        if output := source.get(f"taskOutput{kind}"):
+            task, out = output["producerTask"], output[f"output{kind}Key"]
+            made = owner["dag"]["tasks"].get(task)
+            maker = components.get(made["componentRef"]["name"], {}) if made else {}
+            if out not in maker.get("outputDefinitions", {}).get(plural, {}):
+                yield f"{where}: input '{key}' comes from '{task}.{out}', which is not there"
+
+
+def _type(
+    where: str,
+    key: str,
+    source: Mapping[str, Any],
+    declared: Mapping[str, Any],
+    owner: Mapping[str, Any],
+) -> Iterator[str]:
+    if "parameterType" not in declared:
+        return
+    wanted = declared["parameterType"]
+    if outer := source.get("componentInputParameter"):
+        found = _parameters(owner).get(outer, {}).get("parameterType", wanted)
+        # A loop hands on an item of what it is given, which has a type of its own.
+        if found != wanted and "parameterExpressionSelector" not in source:
+            yield f"{where}: input '{key}' is {wanted}, what is given is {found}"
+    if "runtimeValue" in source and "constant" in source["runtimeValue"]:
+        value = source["runtimeValue"]["constant"]
+        if not _is(declared, value) and "{{$" not in str(value):
+            yield f"{where}: input '{key}' is {wanted}, what is given is {json.dumps(value)}"
+
+
+def _container(name: str, container: Mapping[str, Any], release: bool) -> Iterator[str]:
+    yield from _image(name, container["image"], release)
+    command = " ".join(map(str, [*container.get("command", []), *container.get("args", [])]))
+    if _INSTALLS.search(command):
+        yield f"{name}: its command installs packages"
+    kind = container.get("resources", {}).get("accelerator", {}).get("resourceType", "")
+    if kind and kind not in _GPU_NAMES:
+        yield f"{name}: accelerator '{kind}' is none of {', '.join(sorted(_GPU_NAMES))}"
+
+
+def _pools(components: Mapping[str, Any], release: bool) -> Iterator[str]:
+    for name, component in components.items():
+        pools = _parameters(component).get("worker_pool_specs", {}).get("defaultValue", [])
+        for pool in pools:
+            yield from _image(name, pool["container_spec"]["image_uri"], release)
+            machine = pool["machine_spec"]
+            kind, count = machine.get("accelerator_type", ""), machine.get("accelerator_count", 0)
+            if kind and (
+                kind not in ACCELERATORS
+                or int(count) not in ACCELERATORS[kind].machines.get(machine["machine_type"], ())
+            ):
+                yield f"{name}: {machine['machine_type']} does not carry {int(count)} {kind}"
+
+
+def _image(name: str, image: str, release: bool) -> Iterator[str]:
+    if release and "@sha256:" not in image and not image.startswith(VENDORS):
+        yield f"{name}: image '{image}' is not pinned by digest"
+
+
+def _parameters(component: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = component.get("inputDefinitions", {}).get("parameters", {})
+    return found
+
+
+def _is(declared: Mapping[str, Any], value: Any) -> bool:
+    kind = declared["parameterType"]
+    if kind == "NUMBER_INTEGER" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES.get(kind, (object,))) and (
+        isinstance(value, bool) == (kind == "BOOLEAN") or kind not in _TYPES
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Lint compiled YAMLs; return 1 where something is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m launch.lint_ir", description=main.__doc__)
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--release", action="store_true", help="images must be pinned by digest")
+    given = parser.parse_args(argv)
+    committed = [*ROOT.glob("components/*/component.yaml"), *ROOT.glob("pipelines/*/pipeline.yaml")]
+    wrong = 0
+    for path in given.files or sorted(committed):
+        kubernetes = path.name.endswith(".kubeflow.yaml")
+        for line in lint(path.read_text(), release=given.release, kubernetes=kubernetes):
+            print(f"{path}: {line}", file=sys.stderr)
+            wrong += 1
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

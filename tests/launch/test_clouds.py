@@ -1,0 +1,352 @@
+"""Runs on Vertex AI and Kubeflow through their real clients, against stand-ins that keep state."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+
+from cellmill.arrays.batch import BatchWriter
+from cellmill.errors import BadInput, CellmillError
+from cellmill.version import __version__
+from components.images import Image, read_lock
+from launch import clouds, remote
+from launch.buckets import Bucket
+from launch.inputs import cut, find_items
+from launch.local import RunFailed
+from launch.tables import outputs_of
+from tests.launch import cloud_stand_ins as stand_ins
+
+IMAGES = {
+    name: Image(f"europe-docker.pkg.dev/p/cellmill-{name}", __version__, "sha256:" + "a" * 64)
+    for name in read_lock()
+}
+NAME = "deepcell_segmentation"
+GIVEN = {
+    "project": "some-project",
+    "region": "europe-west4",
+    "pipeline_root": "gs://some-bucket/runs",
+    "service_account": "runner@some-project.iam.gserviceaccount.com",
+    "network": "projects/123/global/networks/lab",
+    "kms_key": "projects/p/locations/europe-west4/keyRings/r/cryptoKeys/k",
+    "labels": "team=imaging,cost=42",
+    "wait": "1",
+}
+ON_KUBEFLOW = {"pipeline_root": "gs://some-bucket/runs", "wait": "1"}
+QUOTA = stand_ins.Refusal(429, "Quota exceeded for pipelineJobs", "RESOURCE_EXHAUSTED")
+DENIED = stand_ins.Refusal(403, "aiplatform.pipelineJobs.create denied", "PERMISSION_DENIED")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(remote, "BACKOFF", (0.01, 0.01))
+    monkeypatch.setattr(remote, "LOOK", 0.01)
+    monkeypatch.setenv("DEEPCELL_ACCESS_TOKEN", "a-secret-token")
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    with stand_ins.Bucket() as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        yield server
+
+
+@pytest.fixture
+def cloud(bucket, monkeypatch):
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+    from google.cloud.aiplatform.utils import resource_manager_utils
+
+    # The client compares the bucket's project with it; the service that knows it speaks gRPC only.
+    monkeypatch.setattr(resource_manager_utils, "get_project_number", lambda *a, **k: "123")
+    with stand_ins.Vertex() as server:
+        aiplatform.init(
+            api_endpoint=server.url, api_transport="rest", credentials=AnonymousCredentials()
+        )
+        yield server
+        aiplatform.initializer.global_config.__init__()
+
+
+@pytest.fixture
+def cluster(bucket):
+    with stand_ins.Kubeflow() as server:
+        yield server
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    folder = tmp_path / "my images"
+    folder.mkdir()
+    for name in ("a", "b"):
+        tifffile.imwrite(folder / f"{name}.tif", np.full((8, 8), ord(name), np.uint8))
+    model = tmp_path / "model"
+    (model / "variables").mkdir(parents=True)
+    (model / "model.json").write_text("{}")
+    (model / "variables" / "v").write_text("1")
+    return {"batches": cut(find_items(str(folder)), 2), "model": str(model), "mpp": 0.5}
+
+
+def results(folder):
+    """What the tasks that give the pipeline's outputs would leave, by task and output."""
+    made = {}
+    suffixes = {}
+    for row in outputs_of(NAME):
+        suffixes.setdefault(row.output, []).append(row)
+    tasks = {"label_images": "export-labels", "measurements": "measure", "scores": "metrics"}
+    for output, rows in suffixes.items():
+        if not rows[0].per_image:
+            path = folder / "summarize" / output
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("{}" if output == "numbers" else output)
+            made["summarize", output] = [path]
+            continue
+        task = tasks.get(output, "report")
+        made[task, output] = []
+        for image in ("a", "b"):
+            path = folder / task / image / output
+            with BatchWriter(path) as out:
+                for row in rows:
+                    with out.open(image, row.suffix) as file:
+                        file.write(f"{output} {image}".encode())
+            made[task, output].append(path)
+    return made
+
+
+def in_bucket(bucket, tmp_path, root):
+    """Put the results there; their URIs."""
+    uris = {}
+    for (task, output), paths in results(tmp_path / "made").items():
+        uris[task, output] = []
+        for number, path in enumerate(paths):
+            uri = f"{root}/{task}/{number}/{output}"
+            bucket.put_folder(path, uri)
+            uris[task, output].append(uri)
+    return uris
+
+
+def check_folder(run):
+    for image in ("a", "b"):
+        assert (run / image / "labels.tif").read_text() == f"label_images {image}"
+        assert (run / image / "report.html").read_text() == f"reports {image}"
+    assert (run / "summary.html").read_text() == "summary"
+
+
+def run(target, arguments, tmp_path, given, folder="the run"):
+    return clouds.run_in_cloud(target, NAME, arguments, tmp_path / folder, given, IMAGES)
+
+
+def test_vertex_is_asked_for_exactly_what_was_wanted(cloud, bucket, arguments, tmp_path, capsys):
+    cloud.outputs = in_bucket(bucket, tmp_path, "gs://some-bucket/runs/123")
+    assert sorted(run("vertex", arguments, tmp_path, GIVEN)) == ["a", "b"]
+    ((_, path, query, body),) = cloud.sent("POST", "pipelineJobs$")
+    assert path == "/v1/projects/some-project/locations/europe-west4/pipelineJobs"
+    assert query["pipelineJobId"] == "deepcell-segmentation-the-run"
+    sent = json.loads(body)
+    spec = yaml.safe_load((tmp_path / "the run" / "pipeline.vertex.yaml").read_text())
+    assert sent.pop("pipelineSpec")["root"]["dag"].keys() == spec["root"]["dag"].keys()
+    parameters = sent["runtimeConfig"].pop("parameterValues")
+    assert sent.pop("templateMetadata", {}) in ({}, None)
+    vertex_labels = sent.pop("labels")
+    assert vertex_labels.items() >= {"team": "imaging", "cost": "42"}.items()
+    assert sent == {
+        "displayName": f"cellmill {NAME}",
+        "runtimeConfig": {"gcsOutputDirectory": "gs://some-bucket/runs"},
+        "serviceAccount": GIVEN["service_account"],
+        "network": GIVEN["network"],
+        "encryptionSpec": {"kmsKeyName": GIVEN["kms_key"]},
+    }
+    assert parameters.keys() == {"batches", "model", "model_digest", "mpp"}
+    for batch in parameters["batches"]:
+        for item in batch:
+            checksum = item["digest"].replace(":", "-")
+            where = f"gs://some-bucket/runs/inputs/{checksum}/{item['name']}.tif"
+            assert item["image"] == where
+    assert parameters["model"].startswith("gs://some-bucket/runs/inputs/sha256-")
+    said = capsys.readouterr()
+    assert "console.cloud.google.com/vertex-ai/locations/europe-west4/pipelines/runs/" in said.out
+    assert [line for line in said.err.splitlines() if "ing" in line or "succ" in line] == [
+        "▸ pending",
+        "▸ running",
+        "▸ succeeded",
+    ]
+    check_folder(tmp_path / "the run")
+    everything = b"".join(r[3] for r in cloud.requests + bucket.requests)
+    assert b"a-secret-token" not in everything
+    assert b"localhost/" not in body
+
+
+def test_caching_can_be_switched_off(cloud, bucket, arguments, tmp_path):
+    given = {**GIVEN, "cache": "0", "wait": ""}
+    assert run("vertex", arguments, tmp_path, given) is None
+    ((_, _, _, body),) = cloud.sent("POST", "pipelineJobs$")
+    tasks = json.loads(body)["pipelineSpec"]["root"]["dag"]["tasks"]
+    assert all(not task["cachingOptions"].get("enableCache") for task in tasks.values())
+
+
+def test_a_quota_that_is_used_up_is_waited_for(cloud, bucket, arguments, tmp_path, capsys):
+    cloud.refusals = [QUOTA]
+    assert run("vertex", arguments, tmp_path, {**GIVEN, "wait": ""}) is None
+    assert len(cloud.sent("POST", "pipelineJobs$")) == 2
+    assert len(cloud.jobs) == 1
+    assert "Quota exceeded" in capsys.readouterr().err
+
+
+def test_a_quota_that_stays_used_up_is_one_line(cloud, bucket, arguments, tmp_path):
+    cloud.refusals = [QUOTA] * 3
+    with pytest.raises(CellmillError, match="Vertex AI: no quota left") as caught:
+        run("vertex", arguments, tmp_path, GIVEN)
+    assert "\n" not in str(caught.value)
+    assert not cloud.jobs
+
+
+def test_a_missing_right_is_one_line_with_the_roles(cloud, bucket, arguments, tmp_path):
+    cloud.refusals = [DENIED]
+    with pytest.raises(CellmillError, match=r"expected roles/aiplatform\.user") as caught:
+        run("vertex", arguments, tmp_path, GIVEN)
+    assert "\n" not in str(caught.value)
+    assert len(cloud.sent("POST", "pipelineJobs$")) == 1
+
+
+def test_a_failed_run_fails_with_the_stage_that_did(cloud, bucket, arguments, tmp_path):
+    cloud.states, cloud.why = ("RUNNING", "FAILED"), "exit code 137\nmore"
+    with pytest.raises(RunFailed, match="stage 'predict': exit code 137") as caught:
+        run("vertex", arguments, tmp_path, GIVEN)
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
+
+
+def test_inputs_are_sent_once(cloud, bucket, arguments, tmp_path):
+    for folder in ("first", "second"):
+        assert run("vertex", arguments, tmp_path, {**GIVEN, "wait": ""}, folder) is None
+    assert len(bucket.sent("POST", "^/upload/")) == 4, "two images, two files of the model"
+    assert len(cloud.jobs) == 2
+
+
+def test_a_run_left_alone_is_fetched_later(cloud, bucket, arguments, tmp_path):
+    cloud.outputs = in_bucket(bucket, tmp_path, "gs://some-bucket/runs/123")
+    assert run("vertex", arguments, tmp_path, {**GIVEN, "wait": ""}) is None
+    assert sorted(clouds.resume(tmp_path / "the run")) == ["a", "b"]
+    check_folder(tmp_path / "the run")
+
+
+def test_spot_machines_carry_the_account_the_network_and_the_key(
+    cloud, bucket, arguments, tmp_path
+):
+    given = {**GIVEN, "wait": "", "spot": "1", "accelerator": "NVIDIA_L4"}
+    assert run("vertex", arguments, tmp_path, given) is None
+    ((_, _, _, body),) = cloud.sent("POST", "pipelineJobs$")
+    parameters = json.loads(body)["pipelineSpec"]["components"]["comp-predict"]["inputDefinitions"][
+        "parameters"
+    ]
+    told = {key: parameters[key].get("defaultValue") for key in parameters}
+    assert told["strategy"] == "SPOT"
+    assert told["service_account"] == GIVEN["service_account"]
+    assert told["network"] == GIVEN["network"]
+    assert told["encryption_spec_key_name"] == GIVEN["kms_key"]
+    (pool,) = told["worker_pool_specs"]
+    assert pool["machine_spec"] == {
+        "machine_type": "g2-standard-8",
+        "accelerator_type": "NVIDIA_L4",
+        "accelerator_count": 1,
+    }
+    assert pool["container_spec"]["image_uri"] == IMAGES["tensorflow"].reference
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("project", ""),
+        ("region", "Europe"),
+        ("pipeline_root", "/tmp/here"),
+        ("service_account", "me"),
+        ("network", "lab"),
+        ("kms_key", "k"),
+        ("labels", "Team=1"),
+        ("cache", "perhaps"),
+        ("wait", "perhaps"),
+        ("accelerators", "many"),
+        ("accelerator", "NVIDIA_H9000"),
+        ("machine_type", "g2-standard-8"),
+    ],
+)
+def test_a_bad_setting_is_one_line_and_nothing_is_sent(
+    cloud, bucket, arguments, tmp_path, key, value
+):
+    with pytest.raises(BadInput, match=f"^{key.upper()}:") as caught:
+        run("vertex", arguments, tmp_path, {**GIVEN, key: value})
+    assert "\n" not in str(caught.value)
+    assert not cloud.requests
+    assert not bucket.requests
+
+
+def test_images_of_this_machine_are_not_sent(cloud, bucket, arguments, tmp_path, monkeypatch):
+    with pytest.raises(BadInput, match="make push"):
+        clouds.run_in_cloud("vertex", NAME, arguments, tmp_path / "r", GIVEN, read_lock())
+    with pytest.raises(BadInput, match="make push"):
+        remote.released_images(tmp_path / "none.yaml")
+    (tmp_path / "old.yaml").write_text(
+        "imaging: {repository: r.example/x, tag: 0.0.1, digest: 'sha256:1'}\n"
+    )
+    with pytest.raises(BadInput, match=f"version {__version__}"):
+        remote.released_images(tmp_path / "old.yaml")
+    assert not cloud.requests
+    assert not bucket.requests
+
+
+def test_no_credentials_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(CellmillError, match="gcloud auth application-default login") as caught:
+        Bucket("gs://some-bucket/x", "some-project")
+    assert "\n" not in str(caught.value)
+
+
+def test_kubeflow_is_asked_for_exactly_what_was_wanted(
+    cluster, bucket, arguments, tmp_path, capsys
+):
+    root = "gs://some-bucket/runs/deepcell-segmentation"
+    cluster.succeeded = lambda run_id: in_bucket(bucket, tmp_path, f"{root}/{run_id}")
+    given = {**ON_KUBEFLOW, "host": cluster.url, "accelerator": "NVIDIA_L4", "experiment": "mine"}
+    assert sorted(run("kubeflow", arguments, tmp_path, given)) == ["a", "b"]
+    ((_, _, _, body),) = cluster.sent("POST", "/runs$")
+    sent = json.loads(body)
+    documents = list(yaml.safe_load_all((tmp_path / "the run/pipeline.kubeflow.yaml").read_text()))
+    # The client itself says so at every task, where the compiler leaves it out for loops.
+    documents[0]["root"]["dag"]["tasks"]["for-loop-1"]["cachingOptions"] = {"enableCache": True}
+    assert sent.pop("pipeline_spec") == {
+        "pipeline_spec": documents[0],
+        "platform_spec": documents[1],
+    }
+    assert sent["display_name"] == "deepcell-segmentation-the-run"
+    assert sent["experiment_id"] == "e0"
+    assert [e["display_name"] for e in cluster.experiments.values()] == ["mine"]
+    config = sent["runtime_config"]
+    assert config["pipeline_root"] == "gs://some-bucket/runs"
+    assert config["parameters"].keys() == {"batches", "model", "model_digest", "mpp"}
+    assert all(i["image"].startswith("gs://") for b in config["parameters"]["batches"] for i in b)
+    assert f"{cluster.url}/#/runs/details/r0" in capsys.readouterr().out
+    check_folder(tmp_path / "the run")
+    assert b"a-secret-token" not in body
+
+
+def test_kubeflows_failures_are_one_line(cluster, bucket, arguments, tmp_path):
+    given = {**ON_KUBEFLOW, "host": cluster.url}
+    cluster.states, cluster.why = ("RUNNING", "FAILED"), "OOMKilled"
+    with pytest.raises(RunFailed, match="stage 'predict': OOMKilled"):
+        run("kubeflow", arguments, tmp_path, given)
+    cluster.refusals = [stand_ins.Refusal(403, "User is not authorized")]
+    with pytest.raises(CellmillError, match="the right to run pipelines") as caught:
+        run("kubeflow", arguments, tmp_path, given, "denied")
+    assert "\n" not in str(caught.value)
+    cluster.refusals = [stand_ins.Refusal(503, "busy")]
+    assert run("kubeflow", arguments, tmp_path, {**given, "wait": ""}, "busy") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("host", ""), ("host", "ftp://x"), ("pipeline_root", "x")]
+)
+def test_kubeflows_settings_are_checked(tmp_path, arguments, key, value):
+    given = {**ON_KUBEFLOW, "host": "http://127.0.0.1:1", key: value}
+    with pytest.raises(BadInput, match=f"^{key.upper()}:"):
+        run("kubeflow", arguments, tmp_path, given)
