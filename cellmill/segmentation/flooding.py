@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from cellmill.compiled import in_threads, kernel
 from cellmill.errors import BadInput
-from cellmill.segmentation.flooding_local import flood_by_key
+from cellmill.segmentation.flooding_local import flood_by_key, key_of
 from cellmill.segmentation.flooding_reference import flood_by_age
 from cellmill.segmentation.tiles import BOTTOM, LEFT, OPPOSITE, RIGHT, TOP, Box, Grid
 
@@ -81,8 +82,10 @@ def watershed(
 
         flood_tiles(read, write, Grid((height.shape[0], height.shape[1]), _TILE), _HALO)
         return labels
-    levels, flooded = _padded(height, markers, mask)
-    neighbours = _faces(levels.shape)
+    shape = tuple(side + 2 for side in height.shape)
+    levels, flooded = np.empty(shape, np.uint32), np.empty(shape, np.int32)
+    _start(height, markers, mask, levels, flooded)
+    neighbours = _faces(shape)
     if tie_rule == "reference":
         flood_by_age(levels.reshape(-1), flooded.reshape(-1), neighbours)
     else:
@@ -176,8 +179,11 @@ def _flood_box(
     rim: dict[int, Line] | None = None,
 ) -> Flooded:
     """Flood a window; with a rim, its outermost pixels are the neighbours' and not flooded."""
-    levels, labels = _padded(*read(window))
-    keys = np.empty(levels.shape, np.uint64)
+    height, markers, mask = read(window)
+    shape = (height.shape[0] + 2, height.shape[1] + 2)
+    levels, labels, keys, *spare = _SCRATCH.arrays(shape)
+    _start(height, markers, mask, levels, labels)
+    keys[:] = 0
     sources = np.zeros(0, np.int64)
     core = tuple(slice(s.start + 1, s.stop + 1) for s in box.within(window))
     within, beyond = _lines(core)
@@ -192,12 +198,17 @@ def _flood_box(
         order = np.lexsort((-labels.reshape(-1)[sources], keys.reshape(-1)[sources]))
         sources = sources[order]
     flood_by_key(
-        levels.reshape(-1), labels.reshape(-1), keys.reshape(-1), _faces(levels.shape), sources
+        levels.reshape(-1),
+        labels.reshape(-1),
+        keys.reshape(-1),
+        _faces(shape),
+        sources,
+        (spare[0].reshape(-1), spare[1].reshape(-1)),
     )
     write(box, np.maximum(labels[core], 0))
 
     def line(place: tuple[slice | int, slice | int]) -> Line:
-        return Line(keys[place].copy(), np.maximum(labels[place], 0))
+        return Line(key_of(levels[place], keys[place]), np.maximum(labels[place], 0))
 
     return Flooded(
         {side: line(place) for side, place in within.items()},
@@ -213,39 +224,60 @@ def _lines(core: tuple[slice, ...]) -> tuple[dict[int, tuple], dict[int, tuple]]
     return within, beyond
 
 
-def _padded(
-    height: np.ndarray, markers: np.ndarray, mask: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Levels (uint32, the highest pixels lowest) and start labels, with a border outside the mask."""
-    shape = tuple(side + 2 for side in height.shape)
-    levels = np.zeros(shape, np.uint32)
-    labels = np.full(shape, -1, np.int32)
-    inner = (slice(1, -1),) * height.ndim
+class _Scratch(threading.local):
+    """Arrays that a thread works in, kept from tile to tile: fresh memory costs as much as work."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint64)
+
+    def arrays(self, shape: tuple[int, int]) -> list[np.ndarray]:
+        """Give levels, labels, keys and two arrays like keys, uninitialised."""
+        size = shape[0] * shape[1]
+        if len(self._memory) < 4 * size:
+            self._memory = np.empty(4 * size, np.uint64)
+        halves = self._memory[:size].view(np.uint32)
+        return [
+            halves[:size].reshape(shape),
+            halves[size:].view(np.int32).reshape(shape),
+            *(self._memory[k * size : (k + 1) * size].reshape(shape) for k in (1, 2, 3)),
+        ]
+
+
+_SCRATCH = _Scratch()
+
+
+def _start(
+    height: np.ndarray,
+    markers: np.ndarray,
+    mask: np.ndarray,
+    levels: np.ndarray,
+    labels: np.ndarray,
+) -> None:
+    """Fill levels (the highest pixels lowest) and labels, each with a border outside the mask."""
     bits = height.view(np.uint32)
     if height.ndim == 2:
-        _start(bits, markers, mask, levels[inner], labels[inner])
-    else:
-        for z, (plane_of_levels, plane_of_labels) in enumerate(
-            zip(levels[inner], labels[inner], strict=True)
-        ):
-            _start(bits[z], markers[z], mask[z], plane_of_levels, plane_of_labels)
-    return levels, labels
+        _start_plane(bits, markers, mask, levels, labels)
+        return
+    labels[:] = -1
+    for z in range(len(height)):
+        _start_plane(bits[z], markers[z], mask[z], levels[z + 1], labels[z + 1])
 
 
 @kernel
-def _start(bits, markers, mask, levels, labels):  # type: ignore[no-untyped-def]
+def _start_plane(bits, markers, mask, levels, labels):  # type: ignore[no-untyped-def]
     """Integers in the reverse order of floats: the sign bit set means a magnitude below zero."""
     sign = np.uint32(0x80000000)
     zero = np.uint32(0x7FFFFFFF)
-    for y in range(bits.shape[0]):
-        for x in range(bits.shape[1]):
-            if mask[y, x]:
-                value = bits[y, x]
-                labels[y, x] = markers[y, x]
-                if value < sign:
-                    levels[y, x] = zero - value
-                else:
-                    levels[y, x] = value if value > sign else zero
+    height, width = bits.shape
+    labels[0] = -1
+    labels[height + 1] = -1
+    for y in range(height):
+        labels[y + 1, 0] = -1
+        labels[y + 1, width + 1] = -1
+        for x in range(width):
+            value = bits[y, x]
+            labels[y + 1, x + 1] = markers[y, x] if mask[y, x] else np.int32(-1)
+            levels[y + 1, x + 1] = zero - value if value < sign else max(value, sign) - np.uint32(1)
 
 
 def _ranked(height: np.ndarray) -> np.ndarray:

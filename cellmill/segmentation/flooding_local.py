@@ -22,25 +22,32 @@ def flood_by_key(
     keys: np.ndarray,
     neighbours: np.ndarray,
     sources: np.ndarray,
+    spare: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
     """Give every pixel that a flood reaches its label and key.
 
     Args:
-        levels: flat, uint32; the lowest are flooded first.
+        levels: flat, uint32, more than 0; the lowest are flooded first.
         labels: flat, int32; markers hold their ids, -1 is outside the mask, 0 is to be flooded. The
             outermost pixels are -1. It is written to, except at sources.
-        keys: flat, uint64, written where labels are: C in the upper half, d in the lower.
+        keys: flat, uint64, 0 but for sources. Written are those of markers and of pixels with
+            d ≥ 2: C in the upper half, d in the lower. `key_of` gives the others.
         neighbours: int64 offsets in the flat arrays; their order does not matter.
         sources: pixels that are flooded already, with `keys` and labels `-1 - id`, in order of key
             and id: what a neighbouring tile found at its rim.
+        spare: two uint64 arrays as long as `labels`, to work in.
     """
-    order = np.empty(len(labels), np.uint64)
-    spare = np.empty(len(labels), np.uint64)
-    count, swapped = _by_level(levels, labels, order, spare)
+    order, other = spare or (np.empty(len(labels), np.uint64), np.empty(len(labels), np.uint64))
+    count, swapped = _by_level(levels, labels, order, other)
     if swapped:
-        order, spare = spare, order
-    queue = spare.view(np.int64)
-    _flood(levels, labels, keys, neighbours, sources, order[:count], queue)
+        order, other = other, order
+    _flood(levels, labels, keys, neighbours, sources, order[:count], other.view(np.int64))
+
+
+def key_of(levels: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Keys of flooded pixels: those written, else (own level, 1)."""
+    own = levels.astype(np.uint64) << np.uint64(STEP_BITS) | np.uint64(1)
+    return np.where(keys == 0, own, keys)
 
 
 @kernel
@@ -97,9 +104,7 @@ def _spread(p, owner, level, steps, levels, labels, keys, neighbours, queue, end
         q = p + neighbours[k]
         if labels[q] == 0:
             labels[q] = owner
-            if levels[q] > level:
-                keys[q] = np.uint64(levels[q]) << np.uint64(32) | np.uint64(1)
-            else:
+            if levels[q] <= level:
                 keys[q] = np.uint64(level) << np.uint64(32) | (steps + np.uint64(2))
                 queue[end] = q
                 end += 1
@@ -112,62 +117,93 @@ def _flood(levels, labels, keys, neighbours, sources, order, queue):  # type: ig
     for i in range(len(order)):
         p = np.int64(order[i] & low_half)
         if labels[p] > 0:
-            keys[p] = np.uint64(levels[p]) << np.uint64(32)
+            keys[p] = order[i] - np.uint64(p)
     place = 0
     given = 0
-    tied = np.empty(64, np.int64)
-    rank = np.empty(64, np.uint64)
+    source_level = np.uint64(0xFFFFFFFFFFFFFFFF)
+    if len(sources):
+        source_level = keys[sources[0]] >> np.uint64(32)
     while place < len(order) or given < len(sources):
-        level = np.uint32(0xFFFFFFFF)
+        wide_level = source_level
         if place < len(order):
-            level = np.uint32(order[place] >> np.uint64(32))
-        if given < len(sources):
-            level = min(level, np.uint32(keys[sources[given]] >> np.uint64(32)))
-        # Pixels of this very level that a lower one reached, and markers, in order (d, L).
-        ready = 0
-        while place < len(order) and np.uint32(order[place] >> np.uint64(32)) == level:
+            wide_level = min(wide_level, order[place] >> np.uint64(32))
+        level = np.uint32(wide_level)
+        stop = place
+        while stop < len(order) and order[stop] >> np.uint64(32) == wide_level:
+            stop += 1
+        if stop == place + 1 and source_level != wide_level:
+            # One pixel has this level and nobody else's word is to be heard.
             p = np.int64(order[place] & low_half)
-            place += 1
-            if labels[p] > 0 and np.uint32(keys[p] >> np.uint64(32)) == level:
-                if ready == len(tied):
-                    tied = np.concatenate((tied, np.empty(ready, np.int64)))
-                    rank = np.concatenate((rank, np.empty(ready, np.uint64)))
-                tied[ready] = p
-                rank[ready] = (keys[p] & low_half) << np.uint64(32) | np.uint64(labels[p])
-                ready += 1
-        if ready > 1:
-            _sort_by_rank(tied, rank, ready)
-        # Three sorted runs are merged: the ready ones, those flooded along this level, the sources.
-        head, end, taken = 0, 0, 0
-        while True:
-            best = np.uint64(0xFFFFFFFFFFFFFFFF)
-            run = 0
-            if taken < ready:
-                best, run = rank[taken], 1
-            elif head < end:
-                p = queue[head]
-                best = (keys[p] & low_half) << np.uint64(32) | np.uint64(labels[p])
-                run = 2
-            if given < len(sources):
-                p = sources[given]
-                if np.uint32(keys[p] >> np.uint64(32)) == level:
-                    mine = (keys[p] & low_half) << np.uint64(32) | np.uint64(-1 - labels[p])
-                    if mine < best:
-                        best, run = mine, 3
-            if run == 0:
-                break
-            if run == 1:
-                p = tied[taken]
-                taken += 1
-            elif run == 2:
-                p = queue[head]
-                head += 1
-            else:
-                p = sources[given]
-                given += 1
-            owner = np.int32(best & low_half)
-            steps = best >> np.uint64(32)
-            end = _spread(p, owner, level, steps, levels, labels, keys, neighbours, queue, end)
+            place = stop
+            owner = labels[p]
+            if owner > 0:
+                steps = np.uint64(1) if keys[p] == 0 else np.uint64(0)
+                end = _spread(p, owner, level, steps, levels, labels, keys, neighbours, queue, 0)
+                head = 0
+                while head < end:
+                    p = queue[head]
+                    head += 1
+                    steps = keys[p] & low_half
+                    end = _spread(
+                        p, labels[p], level, steps, levels, labels, keys, neighbours, queue, end
+                    )
+            continue
+        given = _flood_level(
+            level, levels, labels, keys, neighbours, sources, given, order[place:stop], queue
+        )
+        place = stop
+        source_level = np.uint64(0xFFFFFFFFFFFFFFFF)
+        if given < len(sources):
+            source_level = keys[sources[given]] >> np.uint64(32)
+
+
+@kernel
+def _flood_level(level, levels, labels, keys, neighbours, sources, given, here, queue):  # type: ignore[no-untyped-def]
+    """Flood from all pixels of one level, in order of (d, L); gives the first source left."""
+    low_half = np.uint64(0xFFFFFFFF)
+    ready = 0
+    tied = np.empty(len(here), np.int64)
+    rank = np.empty(len(here), np.uint64)
+    for i in range(len(here)):
+        p = np.int64(here[i] & low_half)
+        if labels[p] > 0:
+            steps = np.uint64(1) if keys[p] == 0 else np.uint64(0)
+            tied[ready] = p
+            rank[ready] = steps << np.uint64(32) | np.uint64(labels[p])
+            ready += 1
+    if ready > 1:
+        _sort_by_rank(tied, rank, ready)
+    # Three sorted runs are merged: the ready ones, those flooded along this level, the sources.
+    head, end, taken = 0, 0, 0
+    while True:
+        best = np.uint64(0xFFFFFFFFFFFFFFFF)
+        run = 0
+        if taken < ready:
+            best, run = rank[taken], 1
+        elif head < end:
+            p = queue[head]
+            best = (keys[p] & low_half) << np.uint64(32) | np.uint64(labels[p])
+            run = 2
+        if given < len(sources):
+            p = sources[given]
+            if np.uint32(keys[p] >> np.uint64(32)) == level:
+                mine = (keys[p] & low_half) << np.uint64(32) | np.uint64(-1 - labels[p])
+                if mine < best:
+                    best, run = mine, 3
+        if run == 0:
+            return given
+        if run == 1:
+            p = tied[taken]
+            taken += 1
+        elif run == 2:
+            p = queue[head]
+            head += 1
+        else:
+            p = sources[given]
+            given += 1
+        owner = np.int32(best & low_half)
+        steps = best >> np.uint64(32)
+        end = _spread(p, owner, level, steps, levels, labels, keys, neighbours, queue, end)
 
 
 @kernel
