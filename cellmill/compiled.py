@@ -12,13 +12,16 @@ the compiler reorder or fuse floating-point operations.
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 
 from cellmill.errors import BadInput
 
@@ -35,6 +38,24 @@ def kernel(function: Callable[..., Any]) -> Any:
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function into each kernel that calls it."""
     return numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")(function)
+
+
+class Scratch(threading.local):
+    """Memory that a thread works in, kept from call to call: fresh memory costs as much as work."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def arrays(self, shape: tuple[int, ...], *dtypes: np.dtype) -> list[np.ndarray]:
+        """Give uninitialised arrays of one shape; the next call gives the same memory again."""
+        count = math.prod(shape)
+        ends = np.cumsum([0, *(-(-count * dtype.itemsize // 64) * 64 for dtype in dtypes)])
+        if len(self._memory) < ends[-1]:
+            self._memory = np.empty(ends[-1], np.uint8)
+        return [
+            self._memory[end : end + count * dtype.itemsize].view(dtype).reshape(shape)
+            for end, dtype in zip(ends[:-1], dtypes, strict=True)
+        ]
 
 
 def thread_count() -> int:

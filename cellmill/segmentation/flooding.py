@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from cellmill.compiled import in_threads, kernel
+from cellmill.compiled import Scratch, in_threads, kernel
 from cellmill.errors import BadInput
 from cellmill.segmentation.flooding_local import flood_by_key, key_of
 from cellmill.segmentation.flooding_reference import flood_by_age
@@ -181,7 +180,10 @@ def _flood_box(
     """Flood a window; with a rim, its outermost pixels are the neighbours' and not flooded."""
     height, markers, mask = read(window)
     shape = (height.shape[0] + 2, height.shape[1] + 2)
-    levels, labels, keys, *spare = _SCRATCH.arrays(shape)
+    wide = np.dtype(np.uint64)
+    levels, labels, keys, *spare = _SCRATCH.arrays(
+        shape, np.dtype(np.uint32), np.dtype(np.int32), wide, wide, wide
+    )
     _start(height, markers, mask, levels, labels)
     keys[:] = 0
     sources = np.zeros(0, np.int64)
@@ -224,26 +226,7 @@ def _lines(core: tuple[slice, ...]) -> tuple[dict[int, tuple], dict[int, tuple]]
     return within, beyond
 
 
-class _Scratch(threading.local):
-    """Arrays that a thread works in, kept from tile to tile: fresh memory costs as much as work."""
-
-    def __init__(self) -> None:
-        self._memory = np.empty(0, np.uint64)
-
-    def arrays(self, shape: tuple[int, int]) -> list[np.ndarray]:
-        """Give levels, labels, keys and two arrays like keys, uninitialised."""
-        size = shape[0] * shape[1]
-        if len(self._memory) < 4 * size:
-            self._memory = np.empty(4 * size, np.uint64)
-        halves = self._memory[:size].view(np.uint32)
-        return [
-            halves[:size].reshape(shape),
-            halves[size:].view(np.int32).reshape(shape),
-            *(self._memory[k * size : (k + 1) * size].reshape(shape) for k in (1, 2, 3)),
-        ]
-
-
-_SCRATCH = _Scratch()
+_SCRATCH = Scratch()
 
 
 def _start(
