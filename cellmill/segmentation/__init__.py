@@ -8,9 +8,9 @@ from cellmill.segmentation.deep_watershed import (
     deep_watershed,
     find_markers,
     segment_maps,
-    smooth,
 )
-from cellmill.segmentation.flooding import watershed
+from cellmill.segmentation.flooding import TieRule, watershed
+from cellmill.segmentation.hmaxima import h_maxima
 from cellmill.segmentation.holes import fill_holes
 from cellmill.segmentation.labels import (
     canonical_labels,
@@ -19,11 +19,13 @@ from cellmill.segmentation.labels import (
     object_areas,
     remove_small_objects,
 )
-from cellmill.segmentation.maxima import ball_footprint, h_maxima, label_markers, local_peaks
+from cellmill.segmentation.maxima import ball_footprint, label_markers, local_peaks
+from cellmill.segmentation.smoothing import smooth
 
 __all__ = [
     "MaximaAlgorithm",
     "Numbering",
+    "TieRule",
     "WatershedParameters",
     "ball_footprint",
     "canonical_labels",

@@ -47,6 +47,7 @@ def postprocess(
     label_erosion: int = 0,
     exclude_border: int = 0,
     numbering: Literal["canonical", "reference"] = "canonical",
+    tie_rule: Literal["local", "reference"] = "local",
 ) -> None:
     """Turn a network's maps into labelled cells, at the image's own resolution.
 
@@ -70,6 +71,8 @@ def postprocess(
         label_erosion: How much is taken off every object's edge.
         exclude_border: No markers nearer to the border than this; peak_local_max only.
         numbering: canonical, 1 to n in raster order of first pixels; or as DeepCell numbers.
+        tie_rule: Between equal pixels of a watershed, local (the same however an image is cut up)
+            or reference (DeepCell's).
     """
     source = Batch.open(predictions.path)
     card = _card(source)
@@ -110,6 +113,7 @@ def postprocess(
                             label_erosion=label_erosion,
                             exclude_border=exclude_border,
                             numbering=numbering,
+                            tie_rule=tie_rule,
                         )
                         for name, parameters in chosen.items()
                     }
@@ -150,6 +154,7 @@ def postprocess(
     record.note(
         watershed={name: dataclasses.asdict(parameters) for name, parameters in effect.items()},
         numbering=numbering,
+        tie_rule=tie_rule,
         objects=totals,
         vanished=vanished,
         median_diameter_px_where_mpp_unknown=unscaled,

@@ -24,6 +24,7 @@ def postprocess(
     label_erosion: int = 0,
     exclude_border: int = 0,
     numbering: str = "canonical",
+    tie_rule: str = "local",
 ) -> dsl.ContainerSpec:
     """Turn a network's maps into labelled cells, at the image's own resolution.
 
@@ -45,6 +46,8 @@ def postprocess(
         label_erosion: How much is taken off every object's edge.
         exclude_border: No markers nearer to the border than this; peak_local_max only.
         numbering: canonical, 1 to n in raster order of first pixels; or as DeepCell numbers.
+        tie_rule: Between equal pixels of a watershed, local (the same however an image is cut up)
+            or reference (DeepCell's).
 
     Returns:
         labels: Batch with array `whole_cell` or `nuclear`, or both, (Y, X) int32.

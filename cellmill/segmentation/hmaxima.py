@@ -22,7 +22,7 @@ from cellmill.errors import BadInput
 from cellmill.segmentation.tiles import Box, Grid
 
 #: In memory: tiles that a CPU's second-level cache bears, and a halo that most floods stay in.
-_TILE, _HALO = 256, 32
+_TILE, _HALO = 512, 32
 _NO, _YES, _OPEN = 0, 1, 2
 
 
@@ -328,16 +328,17 @@ def _candidates(values, lowered, starts, width, offsets, near, monotone, h, lowe
     best = np.empty(width, values.dtype)
     maybe = np.empty(width, np.bool_)
     for start in starts:
-        for x in range(width):
-            best[x] = lowered[start + x]
+        # Slices, because an index that may be negative keeps the compiler from using vectors.
+        own = values[start : start + width]
+        best[:] = lowered[start : start + width]
         for k in range(near):
             place = start + offsets[k]
+            others = lowered[place : place + width]
             for x in range(width):
-                other = lowered[place + x]
-                best[x] = other if other > best[x] else best[x]
+                best[x] = max(best[x], others[x])
         for x in range(width):
-            value = values[start + x]
-            maybe[x] = value - best[x] >= h
+            apart = own[x] - lowest >= h or own[x] - highest >= h or not monotone
+            maybe[x] = (own[x] - best[x] >= h) & apart
         for x in range(width):
             if not maybe[x]:
                 continue
