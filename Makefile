@@ -11,7 +11,7 @@ UV_VERSION := 0.13.8
 
 # Settings of a run; make hands those given on its command line on through the environment.
 export IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T MODEL COMPARTMENT ON_BAD_IMAGE
-export BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET
+export TRUTH_COMPARTMENT BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET
 export HARD_BACKGROUND NAME STEPS SEED VALIDATION VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES
 
 # An environment is complete when its stamp, named after its lock, is there.
@@ -65,8 +65,16 @@ compile: $(DEV_STAMP) ## write components/*/component.yaml, their READMEs, pipel
 	@$(DEV)/bin/python -m launch.compile
 
 .PHONY: test
-test: $(DEV_STAMP) ## run the tests
-	@$(DEV)/bin/python -m pytest $(PYTEST)
+test: $(DEV_STAMP) ## run the tests (but those of `make conformance`)
+	@$(DEV)/bin/python -m pytest -n 2 -m "not deepcell" $(PYTEST)
+
+.PHONY: conformance
+conformance: $(DEV_STAMP) ## compare every step with DeepCell's own package on one model (Python 3.10)
+	@$(DEV)/bin/python -m pytest tests/conformance tests/segmentation tests/metrics tests/training -m deepcell --tb=short
+
+.PHONY: conformance-model
+conformance-model: $(DEV_STAMP) ## train the model that conformance compares with, in DeepCell's package
+	@$(DEV)/bin/python -m tests.conformance.conformance_model
 
 .PHONY: check
 check: $(DEV_STAMP) ## lint, format, types, drift of generated files
@@ -92,7 +100,7 @@ lock: $(DEV_STAMP) ## resolve all environments anew
 	  $$lock -c requirements-dev.lock images/$$name/requirements.in -o images/$$name/requirements.lock; \
 	done; \
 	$(DEV)/bin/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-header --upgrade \
-	  images/deepcell/requirements.in -o images/deepcell/requirements.lock
+	  --override images/deepcell/overrides.txt images/deepcell/requirements.in -o images/deepcell/requirements.lock
 
 .PHONY: clean
 clean: ## remove what can be made again, not the outputs of runs

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
+from cellmill.cache import cache_folder
 from cellmill.errors import CellmillError
 from launch.environments import find_python, image_names, wanted_python
-from launch.paths import cache_folder
 from launch.task_handler import check_seam
 
 
@@ -44,8 +44,9 @@ def _local() -> Iterator[str]:
                 find_python(wanted_python(name))
             except CellmillError as error:
                 yield f"{name}: {error}"
-    folder = cache_folder()
-    if not os.access(folder if folder.exists() else folder.parent.parent, os.W_OK):
+    folder = cache_folder("environments")
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    if not os.access(there, os.W_OK):
         yield f"the cache {folder} cannot be written"
 
 

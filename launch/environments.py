@@ -9,18 +9,17 @@ others wait.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+from cellmill.cache import cache_folder, locked
 from cellmill.errors import BadInput, CellmillError
-from launch.paths import ROOT, cache_folder
+from launch.paths import ROOT
 
 IMAGES = ROOT / "images"
 _MARKER = "complete"
@@ -72,11 +71,11 @@ def _make(lock: Path, name: str, report: bool) -> Path:
     version = _version_of(base)
     sha = hashlib.sha256(f"{version} {platform.machine()} {sys.platform}\n".encode())
     sha.update(lock.read_bytes())
-    folder = cache_folder() / "environments" / f"{name}-{sha.hexdigest()[:16]}"
+    folder = cache_folder("environments") / f"{name}-{sha.hexdigest()[:16]}"
     python = folder / "bin" / "python"
     if (folder / _MARKER).exists() and python.exists():
         return python
-    with _locked(folder.with_suffix(".lock")):
+    with locked(folder.with_suffix(".lock")):
         if (folder / _MARKER).exists() and python.exists():
             return python
         if report:
@@ -88,14 +87,6 @@ def _make(lock: Path, name: str, report: bool) -> Path:
         )  # fmt: skip
         (folder / _MARKER).write_text(f"{lock.name} {version}\n")
     return python
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _uv(*arguments: str) -> None:

@@ -7,7 +7,6 @@ of its command line whole, whatever quotes or spaces they hold.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -16,11 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
 from cellmill.arrays.files import write_text
+from cellmill.contract.cli import OneLineParser
 from cellmill.errors import BadInput, CellmillError
 from cellmill.uris import digest, local_path
 from cellmill.version import __version__
@@ -59,11 +59,6 @@ class Request:
     truth: str
     hard_background: str
     output: str
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise CellmillError(f"{message} (see {self.prog} --help)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,7 +141,7 @@ def _parameters(spec: Path) -> dict[str, dict[str, Any]]:
 def _settings(
     name: str, parameters: Mapping[str, Mapping[str, Any]], argv: Sequence[str]
 ) -> dict[str, str]:
-    parser = _Parser(prog=f"launch.run {name}", allow_abbrev=False)
+    parser = OneLineParser(prog=f"launch.run {name}", allow_abbrev=False)
     parser.add_argument("--make", action="store_true", help="take settings from the environment")
     own = {
         "image": "file, folder, glob or URI; the sample image by default",

@@ -11,7 +11,9 @@ complete.
   for pixel, also in `training` (`LEAKED`), so training on all 30 would spoil that measure.
 
 From a clone: `python -m launch.samples mnfinder-training --output DIR` writes `DIR/images`,
-`DIR/labels` and `DIR/micronuclei` with equal file names.
+`DIR/labels` and `DIR/micronuclei` with equal file names, and `DIR/labels.json` and
+`DIR/micronuclei.json`, which pair them as `cellmill tiff_to_npz --items` takes them. Several sets
+may be written into one folder.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import argparse
 import fcntl
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -146,6 +149,7 @@ def labels_from_colours(painted: np.ndarray, smallest: int = SPECK_PIXELS) -> np
     Returns:
         `(Y, X)` int32, objects numbered 1…n in raster order of their first pixels.
     """
+    # Here, not above: `make run` asks for the sample image alone, from a bare environment.
     import numpy as np
     from scipy import ndimage
 
@@ -277,6 +281,13 @@ def _write(name: str, output: Path, leaked: bool) -> int:
     for source, target in copies:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+    for kind in ("labels", "micronuclei"):
+        items = [
+            {"image": str(image.resolve()), "truth": str((output / kind / image.name).resolve())}
+            for image in sorted((output / "images").iterdir())
+            if (output / kind / image.name).is_file()
+        ]
+        (output / f"{kind}.json").write_text(json.dumps(items, indent=1) + "\n")
     return count
 
 

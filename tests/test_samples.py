@@ -1,5 +1,6 @@
 """The sample sets hold what DATA.md counts, and are had once however many ask."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -83,6 +84,14 @@ def test_command_writes_equal_names(tmp_path):
     ]
     assert names[0] == names[1] == names[2]
     assert len(names[0]) == 3
+    assert samples.main(["sample", "--output", str(tmp_path / "a b")]) == 0
+    for file, count in (("labels.json", 4), ("micronuclei.json", 3)):
+        items = json.loads((tmp_path / "a b" / file).read_text())
+        assert len(items) == count
+        for item in items:
+            assert Path(item["image"]).name == Path(item["truth"]).name
+            assert Path(item["image"]).is_file()
+            assert Path(item["truth"]).is_file()
 
 
 def test_concurrent_first_use_fills_the_cache_once(tmp_path, monkeypatch):

@@ -21,10 +21,11 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 
-class _Parser(argparse.ArgumentParser):
+class OneLineParser(argparse.ArgumentParser):
     """Says what is wrong with the flags in one line."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise the message as ``CellmillError``."""
         raise CellmillError(f"{message} (see {self.prog} --help)")
 
 
@@ -101,7 +102,7 @@ def _run(name: str, arguments: list[str]) -> None:
 
 def parser(spec: StageSpec) -> argparse.ArgumentParser:
     """Return the parser of a stage's flags."""
-    made = _Parser(
+    made = OneLineParser(
         prog=f"cellmill {spec.name}",
         description=spec.description,
         formatter_class=argparse.RawDescriptionHelpFormatter,

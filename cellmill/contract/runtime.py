@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -100,8 +101,9 @@ def _finish(spec: StageSpec, bound: Bound, parameters: Mapping[str, Any]) -> Non
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+        return
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def check_parameter(declared: ParameterSpec, given: Mapping[str, Any]) -> Any:

@@ -141,7 +141,8 @@ def download(url: str, target: Path, what: str, *, max_bytes: int = MAX_BYTES) -
 
 
 def _receive(answer: requests.Response, target: Path, what: str, max_bytes: int) -> None:
-    length = answer.headers.get("Content-Length", "")
+    encoded = answer.headers.get("Content-Encoding", "identity") != "identity"
+    length = "" if encoded else answer.headers.get("Content-Length", "")
     received = 0
     try:
         with target.open("wb") as file:

@@ -7,14 +7,15 @@ of tasks may ask at once.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -33,6 +34,9 @@ _FILES = (GRAPH, "keras_metadata.pb", "fingerprint.pb")
 _FOLDERS = ("variables", "assets", "assets.extra")
 _ARCHIVE = re.compile(r"\.(tar|tar\.(gz|bz2|xz)|tgz|tbz2?|txz|zip)$", re.IGNORECASE)
 _CHECKSUM = re.compile(r"(?:(sha256|md5):)?([0-9a-f]{64}|[0-9a-f]{32})", re.IGNORECASE)
+
+
+_ABANDONED_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -260,10 +264,14 @@ def _cache() -> Path:
     return Path(base) / "cellmill" / "models"
 
 
-@contextmanager
+@contextlib.contextmanager
 def _draft() -> Iterator[Path]:
     """A folder in the cache's file system that is gone afterwards."""
     _cache().mkdir(parents=True, exist_ok=True)
+    for left in _cache().glob(".draft-*"):  # by a task that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(left)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=_cache()))
     try:
         yield draft

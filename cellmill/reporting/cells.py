@@ -9,6 +9,7 @@ import numpy as np
 
 from cellmill.measurement import CHANNEL_COLUMNS
 from cellmill.metrics import pair_labels
+from cellmill.reporting.text import channel_title
 
 #: Numbers that a page may carry in tables; past it columns are left out, the last ones first.
 VALUE_LIMIT = 4_000_000
@@ -101,7 +102,7 @@ def title_of(key: str, channel: str = "") -> str:
     suffix = next((s for s in _UNITS if key.endswith(s) and not channel), "")
     words = key.removesuffix(suffix).removesuffix(f"_{channel}" if channel else "").split("_")
     text = " ".join(_WORDS.get(word, word) for word in words if word)
-    return f"{text[:1].upper()}{text[1:]} {channel}".strip()
+    return f"{text[:1].upper()}{text[1:]} {channel_title(channel)}".strip()
 
 
 def unit_of(key: str) -> str:

@@ -21,8 +21,8 @@ from cellmill.reporting.pictures import encode_png
 Colour = tuple[int, int, int]
 
 # Apart from each other, from greys, and from magenta and green, also for colour-blind readers.
-COLOURS: Mapping[str, Colour] = {"whole_cell": (255, 190, 46), "nuclear": (64, 212, 255)}
-TRUTH_COLOURS: Mapping[str, Colour] = {"whole_cell": (255, 96, 128), "nuclear": (190, 255, 90)}
+COLOURS: Mapping[str, Colour] = {"whole_cell": (255, 128, 24), "nuclear": (64, 212, 255)}
+TRUTH_COLOURS: Mapping[str, Colour] = {"whole_cell": (255, 232, 64), "nuclear": (190, 255, 90)}
 _OTHER: Colour = (255, 255, 255)
 
 

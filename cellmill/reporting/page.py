@@ -36,7 +36,7 @@ from cellmill.reporting.subject import (
     singular,
     warnings_of,
 )
-from cellmill.reporting.text import MISSING, fixed, number, percent
+from cellmill.reporting.text import MISSING, channel_title, fixed, number, percent
 from cellmill.reporting.timing import image_seconds, stage_rows, stage_totals
 from cellmill.version import __version__
 
@@ -68,6 +68,7 @@ def render_report(
     names = [channel_name(subject, c) for c in shown]
     base = compose(reduce_channels(subject.image, shown, factor))
     layers = [*layers_of(subject, names, factor, truth=True), *layers_of(subject, names, factor)]
+    titles = [channel_title(name) for name in names]
     accuracies = [accuracy_of(c, scores) for c, scores in subject.scores.items()]
     totals = stage_totals(subject.records)
     rows, whole = stage_rows(totals, image_seconds(subject.records, subject.name), subject.records)
@@ -75,17 +76,17 @@ def render_report(
     page = {
         "name": subject.name,
         "version": __version__,
-        "facts": _facts(subject, names),
+        "facts": _facts(subject, titles),
         "warnings": warnings_of(subject, assessment),
         "figures": _figures(subject, assessment, accuracies),
         "layers": sorted(layers, key=lambda layer: layer["truth"]),
         "has_truth": bool(subject.truth),
-        "channels": names,
+        "channels": titles,
         "alt": _alt(subject, assessment),
         "image": picture,
         "width": base.shape[1],
         "height": base.shape[0],
-        "caption": _caption(names, factor, lossless, subject),
+        "caption": _caption(titles, factor, lossless, subject),
         "accuracies": accuracies,
         "distributions": _distributions(subject, names),
         "quality_heads": _QUALITY_HEADS,
@@ -98,7 +99,7 @@ def render_report(
         "stages_by_image": True,
         "stages_title": "Whole batch" if _many_images(subject.records) else "Whole stage",
         "stages_note": "Time and memory of this page’s own stage are in its record.",
-        "viewer": viewer_data(subject, base.shape, names, layers, factor),
+        "viewer": viewer_data(subject, base.shape, titles, layers, factor),
     }
     return render("report.html.jinja", page, script="report.js")
 
@@ -176,7 +177,7 @@ def _distributions(subject: Subject, names: Sequence[str]) -> list[dict[str, Any
     for compartment, table in subject.measurements.items():
         known_scale = subject.mpp is not None and "area_um2" in table
         wanted = [("area_um2", "Area, µm²") if known_scale else ("area_px", "Area, px")]
-        wanted += [(f"mean_{name}", f"Mean intensity, {name}") for name in names]
+        wanted += [(f"mean_{name}", f"Mean intensity, {channel_title(name)}") for name in names]
         for key, label in wanted:
             if key not in table:
                 continue
@@ -185,7 +186,9 @@ def _distributions(subject: Subject, names: Sequence[str]) -> list[dict[str, Any
             if svg:
                 title = f"{singular(compartment)}: {title_of(key).lower()}"
                 if key.startswith("mean_"):
-                    title = f"{singular(compartment)}: mean {key.removeprefix('mean_')}"
+                    title = (
+                        f"{singular(compartment)}: mean {channel_title(key.removeprefix('mean_'))}"
+                    )
                 charts.append({"title": title, "svg": Markup(svg)})
     return charts
 
@@ -201,7 +204,7 @@ def _quality_row(subject: Subject, index: int, quality: ChannelQuality) -> dict[
         (fixed(quality.focus, 3) if not quality.empty else MISSING, False),
     ]
     return {
-        "name": channel_name(subject, index),
+        "name": channel_title(channel_name(subject, index)),
         "cells": [{"text": text, "flag": flag} for text, flag in cells],
     }
 

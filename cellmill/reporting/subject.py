@@ -99,7 +99,8 @@ def warnings_of(subject: Subject, assessment: Assessment) -> list[str]:
             "trained on, give the pixel size (MPP)."
         )
     for index in shown_channels(subject.segmentation_channels, subject.image.shape[2]):
-        name, quality = channel_name(subject, index), assessment.channels[index]
+        name = channel_name(subject, index).removeprefix("channel ")
+        quality = assessment.channels[index]
         if quality.empty:
             lines.append(f"Channel {name} is empty: every pixel is {number(quality.minimum)}.")
         elif (quality.saturated_fraction or 0) > SATURATED_WARNING:

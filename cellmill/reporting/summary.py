@@ -189,9 +189,10 @@ def _warnings(summary: Summary, failed: Sequence[ImageSummary]) -> list[str]:
     done = [image for image in summary.images if not image.error and image.compartments]
     unknown = sum(not image.mpp_known for image in done)
     if unknown:
+        of = "an image is" if unknown == 1 else f"{unknown:,} images is"
+        own = "it was segmented at its" if unknown == 1 else "they were segmented at their"
         lines.append(
-            f"The pixel size of {unknown:,} image{'s' * (unknown != 1)} is unknown: segmented at "
-            "their own scale, and nothing is given in microns."
+            f"The pixel size of {of} unknown: {own} own scale, and nothing of it is in microns."
         )
     return lines
 

@@ -7,6 +7,11 @@ import math
 MISSING = "–"
 
 
+def channel_title(name: str) -> str:
+    """Return a channel's name for people: one that is but a number is said to be a channel."""
+    return f"channel {name}" if name.isdigit() else name
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Write a number with that many significant digits, thousands set apart, whole if it is.
 

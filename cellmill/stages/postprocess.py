@@ -58,18 +58,21 @@ def postprocess(
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         compartment: What to segment; both labels whole cells and nuclei, each by themselves. Empty
             is the model card's default.
-        maxima_algorithm: How markers are found; empty is the card's. What follows is in pixels
-            at the model's scale, and -1 is the card's.
-        radius: Of the neighbourhood of a maximum; least distance of two for peak_local_max.
-        maxima_threshold: Least height of a maximum, or the value it exceeds for peak_local_max.
-        interior_threshold: Cells lie where the interior map exceeds this.
-        maxima_smooth: Sigma of a Gaussian on the maxima map; 0 is none.
-        interior_smooth: Sigma of a Gaussian on the interior map; 0 is none.
-        small_objects_threshold: Objects with fewer pixels are dropped.
-        fill_holes_threshold: Holes with fewer pixels are filled.
-        pixel_expansion: How far the interior map is dilated.
-        label_erosion: How much is taken off every object's edge.
-        exclude_border: No markers nearer to the border than this; peak_local_max only.
+        maxima_algorithm: How markers are found; empty is the card's.
+        radius: Neighbourhood of a maximum, or least distance of two for peak_local_max, in pixels
+            at the model's scale; -1 is the card's.
+        maxima_threshold: Least height of a maximum, or for peak_local_max the value it exceeds;
+            -1 is the card's.
+        interior_threshold: Cells lie where the interior map exceeds this; -1 is the card's.
+        maxima_smooth: Sigma of a Gaussian on the maxima map, in pixels; -1 is the card's.
+        interior_smooth: Sigma of a Gaussian on the interior map, in pixels; -1 is the card's.
+        small_objects_threshold: Objects with fewer pixels, at the model's scale, are dropped; -1 is
+            the card's.
+        fill_holes_threshold: Holes with fewer pixels are filled; -1 is the card's.
+        pixel_expansion: By how many pixels the interior map is dilated; -1 is the card's.
+        label_erosion: Pixels taken off every object's edge.
+        exclude_border: Markers this near to the border, in pixels, are left out; counts for
+            peak_local_max only.
         numbering: canonical, 1 to n in raster order of first pixels; or as DeepCell numbers.
         tie_rule: Between equal pixels of a watershed, local (the same however an image is cut up)
             or reference (DeepCell's).

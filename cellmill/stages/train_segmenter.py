@@ -48,7 +48,7 @@ def train_segmenter(
     version: str = "1",
     description: str = "",
     licence: str = "",
-    compartment: Literal["nuclear", "whole_cell"] = "nuclear",
+    compartment: Literal["nuclear", "whole-cell"] = "nuclear",
     validation: str = "",
     validation_fraction: float = 0.15,
     steps: int = 1000,
@@ -110,7 +110,8 @@ def train_segmenter(
     if not 0 < validation_fraction < 1:
         raise BadInput("validation_fraction", expected="0 to 1", found=f"{validation_fraction}")
     base_card = ModelCard.load(base.path) if base else None
-    if base_card and compartment not in base_card.postprocessing:
+    taught: Compartment = "nuclear" if compartment == "nuclear" else "whole_cell"
+    if base_card and taught not in base_card.postprocessing:
         raise BadInput("base", expected=f"a model of '{compartment}'", found=f"'{base_card.name}'")
     preprocessing = base_card.preprocessing if base_card else PREPROCESSING
     source = Batch.open(images.path)
@@ -120,7 +121,7 @@ def train_segmenter(
     channels: list[tuple[str, ...]] = []
 
     def read(entry: Entry) -> None:
-        target = _labels(truth, entry, compartment)
+        target = _labels(truth, entry, taught)
         if target is None:
             print(f"{entry.name}: no truth, left out", file=sys.stderr)
             return
@@ -132,7 +133,7 @@ def train_segmenter(
                 found=f"{len(names)}",
             )
         channels.append(names)
-        background = _labels(hard, entry, compartment) if hard else None
+        background = _labels(hard, entry, taught) if hard else None
         if background is not None and background.shape != target.shape:
             raise BadInput(
                 f"hard background of '{entry.name}'",
@@ -145,7 +146,7 @@ def train_segmenter(
     training, held_out = _split(found, validation, validation_fraction, seed)
     with record.step("build"):
         seed_everything(seed)
-        heads = head_names(compartment)
+        heads = head_names(taught)
         network = (
             load_network(base.path, base_card)
             if base and base_card
@@ -176,14 +177,16 @@ def train_segmenter(
         "base": f"{base_card.name} {base_card.version}" if base_card else "",
         "parameters": asdict(parameters),
         "augmentation": asdict(augmentation),
-        "network": {"widths": list(WIDTHS), "weights": network.count_params()},
+        "network": base_card.training["network"]
+        if base_card
+        else {"widths": list(WIDTHS), "weights": network.count_params()},
         **done.to_dict(),
     }
     card = trained_card(
         name,
         version,
-        compartment,
-        _channel_names(channels, compartment),
+        taught,
+        _channel_names(channels, taught),
         said,
         description=description,
         licence=licence,
@@ -204,7 +207,7 @@ def train_segmenter(
             accuracy["validation_before"] = measure_accuracy(held_out, before, base_card)
     replace(card, accuracy=accuracy).save(model.path)
     write_text(metrics.path, json.dumps({**accuracy, **done.to_dict()}, indent=1) + "\n")
-    model.metadata.update(name=name, version=version, default_compartment=compartment)
+    model.metadata.update(name=name, version=version, default_compartment=taught)
     metrics.metadata.update(_headline(accuracy))
     record.note(accuracy=accuracy, best_step=done.best_step, stopped=done.stopped)
 

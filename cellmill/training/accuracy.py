@@ -13,6 +13,7 @@ from cellmill.metrics import evaluate, pool
 from cellmill.models.card import ModelCard
 from cellmill.segmentation.compartment import segment
 from cellmill.training.fit import TrainingImage
+from cellmill.version import __version__
 
 REPORTED_IOUS = (0.5, 0.7, 0.9)
 
@@ -50,13 +51,15 @@ def measure_accuracy(
         card: its card.
 
     Returns:
-        JSON values: `images`, `objects`, `predicted`; pooled over all objects `average_precision`
-        (TP / (TP + FP + FN)) by IoU threshold, `average_precision_mean` over 0.5 … 0.95,
-        `panoptic_quality`; and `average_precision_0.5_by_image`.
+        JSON values: `measured`, how; `images`, `objects`, `predicted`; pooled over all objects
+        `average_precision` (TP / (TP + FP + FN)) by IoU threshold, `average_precision_mean` over
+        0.5 … 0.95, `panoptic_quality`; and `average_precision_0.5_by_image`.
     """
     results = [evaluate(i.labels, segment_image(i.image, network, card)) for i in images]
     pooled = pool(results)["pooled"]
     return {
+        "measured": f"tiles, network, deep watershed, cellmill.metrics {__version__}, by the stage "
+        "that wrote this card",
         "images": len(images),
         "objects": pooled["n_truth"],
         "predicted": pooled["n_predicted"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ def export_network(network: keras.Model, folder: Path) -> None:
     channels = network.input_shape[-1]
 
     @tf.function(
-        input_signature=[tf.TensorSpec((None, None, None, channels), tf.float32, name="image")]
+        input_signature=[tf.TensorSpec((None, None, None, channels), tf.float32, name="image")],
+        autograph=False,
     )
     def serve(image: Any) -> dict[str, Any]:
         return dict(zip(names, network(image, training=False), strict=True))
@@ -38,6 +40,8 @@ def export_network(network: keras.Model, folder: Path) -> None:
     module = tf.Module()
     module.weights = [weight.value for weight in network.weights]
     tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
+    with contextlib.suppress(OSError):  # an empty folder, which git and object stores cannot keep
+        (folder / "assets").rmdir()
 
 
 def load_network(folder: Path, card: ModelCard) -> keras.Model:

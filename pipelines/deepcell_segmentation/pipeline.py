@@ -59,6 +59,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         batch_size: int = 8,
         precision: str = "float32",
         compartment: str = "",
+        truth_compartment: str = "",
         label_dtype: str = "int32",
         on_bad_image: str = "fail",
     ) -> Outputs:
@@ -76,6 +77,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             batch_size: Tiles predicted at a time.
             precision: Compute type of the network: `float32` or a mixed one.
             compartment: `nuclear`, `whole-cell` or `both`; empty for the model's own.
+            truth_compartment: What truth of one plane shows; empty for whatever is segmented.
             label_dtype: `int32`, or `uint16` where the labels fit.
             on_bad_image: `fail` the run, or `skip` the image and go on.
 
@@ -141,6 +143,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 metrics(
                     labels=segmented.outputs["labels"],
                     truth=converted.outputs["truth"],
+                    truth_compartment=truth_compartment,
                     on_bad_image=on_bad_image,
                 )
             )

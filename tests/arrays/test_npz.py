@@ -72,12 +72,13 @@ def test_equal_arrays_make_equal_files(tmp_path):
 
 
 def test_an_error_leaves_nothing(tmp_path):
-    with (
-        pytest.raises(RuntimeError),
-        create_npz(tmp_path / "a.npz", {"image": ((4, 6), "f4")}) as arrays,
-    ):
-        arrays["image"][:] = 1
-        raise RuntimeError
+    def fail():
+        with create_npz(tmp_path / "a.npz", {"image": ((4, 6), "f4")}) as arrays:
+            arrays["image"][:] = 1
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,28 +7,21 @@ folder. It is made once per state of the scripts that make it and of deepcell's 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cellmill.cache import cache_folder, locked
 from cellmill.errors import CellmillError
-from cellmill.models.card import (
-    Head,
-    InputChannel,
-    ModelCard,
-    ModelInput,
-    PostprocessingParameters,
-    Preprocessing,
-    Tiling,
-)
+from cellmill.models.card import ModelCard, Weights, known_cards
 from launch.environments import environment
-from launch.paths import ROOT, cache_folder
+from launch.paths import ROOT
 
 HERE = Path(__file__).resolve().parent
 MADE_FROM = (
@@ -36,60 +29,21 @@ MADE_FROM = (
     HERE / "tissue.py",
     ROOT / "images" / "deepcell" / "requirements.lock",
 )
-PYTHON_VARIABLE = "CELLMILL_DEEPCELL_PYTHON"
 
 
 def card(training: dict[str, Any]) -> ModelCard:
-    """Give the model's card: Mesmer's inputs, heads and defaults."""
-    heads = []
-    postprocessing = {}
-    for compartment, threshold in (("whole_cell", 0.075), ("nuclear", 0.1)):
-        heads += [
-            Head(f"{compartment}_inner_distance", compartment, "inner_distance", 1),
-            Head(f"{compartment}_pixelwise", compartment, "pixelwise", 3),
-        ]
-        postprocessing[compartment] = PostprocessingParameters(
-            maxima_head=f"{compartment}_inner_distance",
-            maxima_channel=0,
-            interior_head=f"{compartment}_pixelwise",
-            interior_channel=1,
-            maxima_threshold=threshold,
-            maxima_smooth=0,
-            interior_threshold=0.2,
-            interior_smooth=2,
-            radius=2,
-            small_objects_threshold=15,
-            fill_holes_threshold=15,
-        )
-    return ModelCard(
+    """Give the model's card: Mesmer's own as cellmill ships it, which so is tested too."""
+    return replace(
+        known_cards()["Mesmer"],
         name="conformance",
         version="1",
         description="PanopticNet made by deepcell for tests; it has seen made tissue only.",
-        input=ModelInput(
-            channels=(
-                InputChannel("nuclear", "a DNA stain"),
-                InputChannel("membrane", "a membrane or cytoplasm stain"),
-            ),
-            mpp=0.5,
-            tile=(256, 256),
-        ),
-        heads=tuple(heads),
-        preprocessing=Preprocessing(method="mesmer"),
-        tiling=Tiling(padding="constant", overlap=0.25),
-        postprocessing=postprocessing,
-        default_compartment="whole_cell",
+        licence="",
+        citation="",
+        weights=Weights(),
         training={"data": "made tissue", **training},
+        accuracy=training["accuracy"],
     )
-
-
-def deepcell_python() -> Path:
-    """Return deepcell's interpreter: the one named by the variable, else one made from the lock.
-
-    Raises:
-        CellmillError: there is no Python 3.10, or the environment cannot be made.
-    """
-    named = os.environ.get(PYTHON_VARIABLE, "")
-    return Path(named) if named else environment("deepcell")
 
 
 def run(python: Path, *arguments: str | Path) -> None:
@@ -117,24 +71,32 @@ def conformance_model(python: Path) -> Path:
     Raises:
         CellmillError: it could not be made, or does not find cells.
     """
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in MADE_FROM)).hexdigest()
-    folder = cache_folder() / "conformance" / digest[:16]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
+    folder = cache_folder("conformance") / _digest(*(path.read_bytes() for path in MADE_FROM))
+    network = folder / "network"
+    with locked(folder / "lock"):
+        if not network.is_dir():
             print("making the conformance model (once, minutes) …", file=sys.stderr, flush=True)
-            draft = folder.with_suffix(".draft")
+            draft = folder / "draft"
             shutil.rmtree(draft, ignore_errors=True)
             run(python, HERE / "make_model.py", draft)
-            draft.rename(folder)
-        # Written anew each time: the card's format may change where the network has not.
-        card(json.loads((folder / "training.json").read_text())).save(folder)
-    return folder
+            draft.rename(network)
+        # The card may change where the network has not: each card has a folder of its own.
+        made = card(json.loads((network / "training.json").read_text()))
+        model = folder / f"model-{_digest(json.dumps(made.to_dict()).encode())}"
+        model.mkdir(exist_ok=True)
+        for part in ("saved_model.pb", "keras_metadata.pb", "variables"):
+            if not (model / part).exists():
+                (model / part).symlink_to(Path("..", "network", part))
+        made.save(model)
+    return model
+
+
+def _digest(*contents: bytes) -> str:
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:16]
 
 
 if __name__ == "__main__":
     try:
-        print(conformance_model(deepcell_python()))
+        print(conformance_model(environment("deepcell")))
     except CellmillError as error:
         sys.exit(str(error))

@@ -142,9 +142,7 @@ def test_the_interface_is_read_from_signature_and_docstring():
 
 
 def test_executor_input_runs_the_stage_and_names_every_output(tmp_path, images):
-    text = json.dumps(
-        executor_input(tmp_path, images, factor=3, times=2.0, on_bad_image="skip")
-    )
+    text = json.dumps(executor_input(tmp_path, images, factor=3, times=2.0, on_bad_image="skip"))
     run_executor_input(SPEC, text)
     answer = json.loads((tmp_path / "task" / "executor_output.json").read_text())
     assert set(answer["artifacts"]) == {"scaled", "page", "metrics", "record"}

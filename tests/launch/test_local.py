@@ -100,7 +100,10 @@ def test_a_declared_output_that_is_missing_fails_the_run(tmp_path):
 def test_a_task_does_not_see_the_packages_of_another(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "intruder.py").write_text("")
-    code = "import importlib.util as u, sys; sys.exit(9 * bool(u.find_spec('intruder')) or bool(u.find_spec('kfp')))"
+    code = (
+        "import importlib.util, sys\n"
+        "sys.exit(any(importlib.util.find_spec(name) for name in ('intruder', 'kfp')))"
+    )
     spec = compiled(tmp_path, container(code))
     with pytest.raises(RunFailed, match="declared output"):
         run(tmp_path, spec)
@@ -135,5 +138,5 @@ def test_the_seam_in_kfp_is_where_it_was():
 
 def test_a_moved_seam_is_said(monkeypatch):
     monkeypatch.delattr(task_handler.subprocess_task_handler, "SubprocessTaskHandler")
-    with pytest.raises(RuntimeError, match="task_handler.py must follow"):
+    with pytest.raises(RuntimeError, match=r"task_handler\.py must follow"):
         task_handler.check_seam()

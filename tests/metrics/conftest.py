@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import os
 import subprocess
 import sys
 import tempfile
@@ -119,15 +118,6 @@ def cellpose_metrics() -> ModuleType:
             "cellpose.dynamics": {},
         },
     )
-
-
-@pytest.fixture(scope="session")
-def deepcell_python() -> str:
-    """Give the interpreter that has deepcell, named by CELLMILL_DEEPCELL_PYTHON."""
-    python = os.environ.get("CELLMILL_DEEPCELL_PYTHON", "")
-    if not python:
-        pytest.skip("CELLMILL_DEEPCELL_PYTHON names no interpreter with deepcell 0.12")
-    return python
 
 
 Pair = tuple[np.ndarray, np.ndarray]

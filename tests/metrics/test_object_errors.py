@@ -10,6 +10,7 @@ import pytest
 from cellmill.metrics import object_errors as module
 from cellmill.metrics.object_errors import classify_errors
 from cellmill.metrics.pairs import pair_labels
+from cellmill.metrics.pixels import pixel_overlap
 
 
 def image(*boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -175,3 +176,7 @@ def test_counts_and_compat_values_are_deepcells_own(deepcell_python, random_pair
             if name != "correct_detections":
                 assert mine[name] == pytest.approx(theirs[name], abs=1e-12), name
         assert mine["correct_detections"] == theirs["correct_detections"]
+        pixels = pixel_overlap(pair_labels(truth, predicted))
+        assert pixels.dice == pytest.approx(theirs["dice"])
+        if truth.any() or predicted.any():  # DeepCell divides 0 by 0
+            assert pixels.jaccard == pytest.approx(theirs["jaccard"])

@@ -126,6 +126,13 @@ def test_an_empty_channel_and_an_image_without_cells_are_said(make_subject):
     assert "No nuclei were found." in page.words
 
 
+def test_a_channel_named_by_its_number_is_called_a_channel(make_subject):
+    page = Page(render_report(make_subject(channels=("0",))))
+    assert "Mean intensity, channel 0" in page.words
+    fields = json.loads(page.scripts["viewer-data"])["layers"][-1]["fields"]
+    assert "Mean channel 0" in [field["title"] for field in fields]
+
+
 def test_saturation_is_warned_of(make_subject):
     image = make_subject().image.copy()
     image[:40] = 65535

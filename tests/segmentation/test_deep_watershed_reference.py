@@ -1,8 +1,8 @@
 """Labels and ids are deepcell_toolbox's own, on every kind of map, whatever the parameters.
 
-Needs an interpreter that has deepcell_toolbox 0.12.1, named by CELLMILL_DEEPCELL_PYTHON; it runs in
-a process of its own on files. Each map meets the reference's defaults, Mesmer's and
-CELLMILL_WATERSHED_DRAWS (1) drawn sets of parameters; CELLMILL_WATERSHED_SEED (0) draws others.
+deepcell_toolbox 0.12.1 runs in a process of its own, on files. Each map meets the reference's
+defaults, Mesmer's and CELLMILL_WATERSHED_DRAWS (1) drawn sets of parameters;
+CELLMILL_WATERSHED_SEED (0) draws others.
 """
 
 import json
@@ -18,11 +18,7 @@ from cellmill.segmentation import canonical_labels, deep_watershed
 from launch.samples import mnfinder, sample_image
 from tests.segmentation.maps import edge_distance, like_a_network, made_maps
 
-PYTHON = os.environ.get("CELLMILL_DEEPCELL_PYTHON", "")
-pytestmark = [
-    pytest.mark.deepcell,
-    pytest.mark.skipif(not PYTHON, reason="CELLMILL_DEEPCELL_PYTHON names no interpreter"),
-]
+pytestmark = pytest.mark.deepcell
 
 MESMER = {"maxima_threshold": 0.075, "interior_threshold": 0.2, "interior_smooth": 2, "radius": 2}
 MESMER |= {"small_objects_threshold": 15, "fill_holes_threshold": 15}
@@ -73,7 +69,7 @@ def cases():
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory):
+def compared(deepcell_python, tmp_path_factory):
     folder = tmp_path_factory.mktemp("maps")
     known = list(cases())
     for number, (_, maxima, interior, parameters) in enumerate(known):
@@ -85,7 +81,7 @@ def compared(tmp_path_factory):
         )
     script = Path(__file__).with_name("run_reference.py")
     subprocess.run(
-        [PYTHON, str(script), str(folder)],
+        [deepcell_python, script, folder],
         check=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,

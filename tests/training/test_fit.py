@@ -16,7 +16,7 @@ from cellmill.training.network import build_network
 
 pytestmark = pytest.mark.tensorflow
 
-WIDTHS = (8, 12, 16, 16, 16)
+WIDTHS = (8, 12, 16)
 PARAMETERS = FitParameters(steps=60, batch_size=2, crop=64, validate_every=20, learning_rate=0.01)
 
 

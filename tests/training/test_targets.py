@@ -1,8 +1,6 @@
 """Targets mean what Mesmer's heads mean."""
 
-import os
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,12 +98,8 @@ def test_weights_stress_seams_and_hard_background():
     assert set(np.unique(weights)) == {1, 4, 7}
 
 
-REFERENCE = Path(os.environ.get("CELLMILL_DEEPCELL_PYTHON", "/nowhere"))
-
-
 @pytest.mark.deepcell
-@pytest.mark.skipif(not REFERENCE.exists(), reason="CELLMILL_DEEPCELL_PYTHON names no Python")
-def test_equal_to_deepcell(tmp_path):
+def test_equal_to_deepcell(deepcell_python, tmp_path):
     np.save(tmp_path / "labels.npy", discs())
     code = (
         "import numpy as np; from deepcell.utils.transform_utils import *;"
@@ -113,7 +107,7 @@ def test_equal_to_deepcell(tmp_path):
         "np.savez('out.npz', auto=inner_distance_transform_2d(m, alpha='auto', beta=1),"
         " plain=inner_distance_transform_2d(m, alpha=0.1, beta=2), classes=pixelwise_transform(m))"
     )
-    subprocess.run([REFERENCE, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([deepcell_python, "-c", code], cwd=tmp_path, check=True, capture_output=True)
     reference = np.load(tmp_path / "out.npz")
     for name, alpha, beta in (("auto", "auto", 1.0), ("plain", 0.1, 2.0)):
         ours = inner_distance(discs(), alpha, beta, centre="foreground")
