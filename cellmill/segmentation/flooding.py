@@ -18,7 +18,7 @@ TieRule = Literal["local", "reference"]
 TIE_RULES = ("local", "reference")
 
 #: In memory, tiles are small enough for a CPU's second-level cache; most floods stay in the halo.
-_TILE, _HALO = 384, 48
+_TILE, _HALO = 384, 32
 
 
 class Line(NamedTuple):
