@@ -12,6 +12,7 @@ the compiler reorder or fuse floating-point operations.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import threading
@@ -104,7 +105,7 @@ def bands(rows: int, least: int = 64, per_thread: int = 1) -> list[tuple[int, in
     """
     count = max(1, min(thread_count() * per_thread, rows // least))
     edges = [rows * k // count for k in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def _quota() -> int:

@@ -66,7 +66,7 @@ def _equalize(channel: np.ndarray, kernel_size: int, out: np.ndarray) -> None:
         lambda cut: _interpolate(bins, maps, sides[0], sides[1], weights, greys, *cut), cuts
     )
     least, most = min(e[0] for e in extremes), max(e[1] for e in extremes)
-    values = np.arange(_GREYS, dtype=np.float32)
+    values: np.ndarray = np.arange(_GREYS, dtype=np.float32)
     if least != most:
         values = (values - np.float32(least)) / np.float32(most - least)
     values = np.clip(values, 0, 1)

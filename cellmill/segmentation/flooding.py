@@ -127,9 +127,7 @@ def flood_tiles(
 
     def again(tile: int) -> Flooded:
         box = grid.box(tile)
-        rim = {
-            side: inside[other][OPPOSITE[side]] for side, other in grid.neighbours(tile)
-        }
+        rim = {side: inside[other][OPPOSITE[side]] for side, other in grid.neighbours(tile)}
         return _flood_box(read, write, box, box.grown(1, grid.shape), rim)
 
     order = list(range(len(grid)))
@@ -193,12 +191,12 @@ def _flood_box(
         frame = np.ones(labels.shape, bool)
         frame[core] = False
         labels[frame] = -1
-        for side, line in rim.items():
-            labels[beyond[side]] = -1 - line.labels
-            keys[beyond[side]] = line.keys
-        sources = np.flatnonzero(labels < -1)
-        order = np.lexsort((-labels.reshape(-1)[sources], keys.reshape(-1)[sources]))
-        sources = sources[order]
+        for side, known in rim.items():
+            labels[beyond[side]] = -1 - known.labels
+            keys[beyond[side]] = known.keys
+        given = np.flatnonzero(labels < -1)
+        order = np.lexsort((-labels.reshape(-1)[given], keys.reshape(-1)[given]))
+        sources = given[order]
     flood_by_key(
         levels.reshape(-1),
         labels.reshape(-1),
@@ -221,8 +219,18 @@ def _flood_box(
 def _lines(core: tuple[slice, ...]) -> tuple[dict[int, tuple], dict[int, tuple]]:
     """Index of the outermost lines of pixels within a core, and of those just beyond them."""
     y, x = core
-    within = {TOP: (y.start, x), BOTTOM: (y.stop - 1, x), LEFT: (y, x.start), RIGHT: (y, x.stop - 1)}
-    beyond = {TOP: (y.start - 1, x), BOTTOM: (y.stop, x), LEFT: (y, x.start - 1), RIGHT: (y, x.stop)}
+    within = {
+        TOP: (y.start, x),
+        BOTTOM: (y.stop - 1, x),
+        LEFT: (y, x.start),
+        RIGHT: (y, x.stop - 1),
+    }
+    beyond = {
+        TOP: (y.start - 1, x),
+        BOTTOM: (y.stop, x),
+        LEFT: (y, x.start - 1),
+        RIGHT: (y, x.stop),
+    }
     return within, beyond
 
 

@@ -138,7 +138,7 @@ def certain_maxima(
     window = _Window(read(outer), reach, heights, cut)
     places = window.candidates(box.within(outer))
     answers = window.decide(places)
-    undecided = window.pixels(places[answers == _OPEN]) + (outer.y0, outer.x0)
+    undecided = window.pixels(places[answers == _OPEN]) + np.array([outer.y0, outer.x0])
     return window.mask(places[answers == _YES])[box.within(outer)], undecided
 
 
@@ -159,7 +159,8 @@ def heights_of(image: np.ndarray, h: float) -> Heights | None:
         lambda band: _extremes(rows[slice(*band)], height, resolution), bands(len(rows))
     )
     lowest, highest, lowered = (
-        pick(values) for pick, values in zip((min, max, max), zip(*extremes, strict=True), strict=True)
+        pick(values)
+        for pick, values in zip((min, max, max), zip(*extremes, strict=True), strict=True)
     )
     if height > dtype(highest - lowest):
         return None
@@ -223,8 +224,12 @@ class _Window:
             planes[1][plane] = -np.inf
         for k, plane in enumerate(source):
             _lay_out(
-                plane, *self.margins[-2:], planes[0][first + k], planes[1][first + k],
-                heights.h, heights.resolution,
+                plane,
+                *self.margins[-2:],
+                planes[0][first + k],
+                planes[1][first + k],
+                heights.h,
+                heights.resolution,
             )
         owners[...] = 0
         if any(cut):
@@ -240,13 +245,13 @@ class _Window:
                     owners[ring] = -1
         strides = [math.prod(self.shape[k + 1 :]) for k in range(len(self.shape))]
         self.offsets = (reach.steps * strides).sum(axis=1)
-        self.values, self.lowered, self.owners = (
-            a.reshape(-1) for a in (values, lowered, owners)
-        )
+        self.values, self.lowered, self.owners = (a.reshape(-1) for a in (values, lowered, owners))
 
     def candidates(self, core: tuple[slice, ...]) -> np.ndarray:
         """Flat places of the core's pixels that no neighbour rules out."""
-        sides = [range(*part.indices(s.stop - s.start)) for part, s in zip(core, self.inner, strict=True)]
+        sides = [
+            range(*part.indices(s.stop - s.start)) for part, s in zip(core, self.inner, strict=True)
+        ]
         starts = np.zeros(1, np.int64)
         for axis, side in enumerate(sides[:-1]):
             rows = np.arange(side.start, side.stop) + self.margins[axis]
@@ -254,8 +259,16 @@ class _Window:
         starts = starts * self.shape[-1] + sides[-1].start + self.margins[-1]
         heights, reach = self.heights, self.reach
         return _candidates(
-            self.values, self.lowered, starts, len(sides[-1]), self.offsets, reach.near,
-            reach.monotone, heights.h, heights.lowest, heights.highest,
+            self.values,
+            self.lowered,
+            starts,
+            len(sides[-1]),
+            self.offsets,
+            reach.near,
+            reach.monotone,
+            heights.h,
+            heights.lowest,
+            heights.highest,
         )
 
     def decide(self, places: np.ndarray) -> np.ndarray:
@@ -264,8 +277,17 @@ class _Window:
         order = np.argsort(-self.values[places])
         answers = np.empty(len(places), np.uint8)
         answers[order] = _decide(
-            self.values, self.lowered, self.owners, places[order], self.offsets, reach.faces,
-            reach.monotone, reach.symmetric, heights.h, heights.lowest, heights.highest,
+            self.values,
+            self.lowered,
+            self.owners,
+            places[order],
+            self.offsets,
+            reach.faces,
+            reach.monotone,
+            reach.symmetric,
+            heights.h,
+            heights.lowest,
+            heights.highest,
         )
         return answers
 
@@ -323,7 +345,7 @@ def _lay_out(image, above, before, values, lowered, h, resolution):  # type: ign
 
 @kernel
 def _candidates(values, lowered, starts, width, offsets, near, monotone, h, lowest, highest):  # type: ignore[no-untyped-def]
-    found = np.empty(1024, np.int64)
+    found: np.ndarray = np.empty(1024, np.int64)
     count = 0
     best = np.empty(width, values.dtype)
     maybe = np.empty(width, np.bool_)
@@ -364,7 +386,9 @@ def _candidates(values, lowered, starts, width, offsets, near, monotone, h, lowe
 
 
 @kernel
-def _decide(values, lowered, owners, places, offsets, faces, monotone, symmetric, h, lowest, highest):  # type: ignore[no-untyped-def]
+def _decide(  # type: ignore[no-untyped-def]
+    values, lowered, owners, places, offsets, faces, monotone, symmetric, h, lowest, highest
+):
     """Flood from each place, in order of value from the highest.
 
     A flood is stamped with its number: one that meets an earlier one is joined to all which that
@@ -373,7 +397,7 @@ def _decide(values, lowered, owners, places, offsets, faces, monotone, symmetric
     no, yes, left_open = np.uint8(0), np.uint8(1), np.uint8(2)
     answers = np.empty(len(places), np.uint8)
     seen = np.empty(len(places), values.dtype)
-    pending = np.empty(256, np.int64)
+    pending: np.ndarray = np.empty(256, np.int64)
     for i in range(len(places)):
         start = places[i]
         value = values[start]
@@ -413,11 +437,10 @@ def _decide(values, lowered, owners, places, offsets, faces, monotone, symmetric
                 if owner < 0:
                     answer = left_open
                     continue
-                if symmetric and owner > 0:
-                    if value - seen[owner - 1] < h:
-                        highest_seen = seen[owner - 1]
-                        answer = no
-                        break
+                if symmetric and owner > 0 and value - seen[owner - 1] < h:
+                    highest_seen = seen[owner - 1]
+                    answer = no
+                    break
                 owners[other] = stamp
                 if count == len(pending):
                     pending = np.concatenate((pending, np.empty(count, np.int64)))

@@ -62,7 +62,11 @@ def label_markers(maxima: np.ndarray) -> np.ndarray:
     """
     markers = np.zeros(maxima.shape, np.int32)
     volume = (1,) * (3 - maxima.ndim) + maxima.shape
-    _label(np.flatnonzero(maxima), np.ascontiguousarray(maxima).reshape(volume), markers.reshape(volume))
+    _label(
+        np.flatnonzero(maxima),
+        np.ascontiguousarray(maxima).reshape(volume),
+        markers.reshape(volume),
+    )
     return markers
 
 

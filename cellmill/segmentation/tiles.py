@@ -72,7 +72,7 @@ class Grid:
         return Box(y, min(y + self.side, self.shape[0]), x, min(x + self.side, self.shape[1]))
 
     def neighbours(self, tile: int) -> list[tuple[int, int]]:
-        """The `(side, tile)` that touch it: `TOP`, `BOTTOM`, `LEFT`, `RIGHT`, as far as they are."""
+        """The `(side, tile)` that touch it, as far as they are there."""
         rows, columns = self.counts
         row, column = divmod(tile, columns)
         found = (
