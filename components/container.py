@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from kfp import dsl
 
-from cellmill.version import __version__
+from components.images import read_lock
+
+_IMAGES = read_lock()
 
 
 def run_stage(stage: str, *, image: str) -> dsl.ContainerSpec:
@@ -15,7 +17,7 @@ def run_stage(stage: str, *, image: str) -> dsl.ContainerSpec:
         image: the image's name, a folder under ``images/``.
     """
     return dsl.ContainerSpec(
-        image=f"localhost/cellmill-{image}:{__version__}",
+        image=_IMAGES[image].reference,
         command=["python", "-m", "cellmill"],
         args=[stage, "--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
 from cellmill.cache import cache_folder
 from cellmill.errors import CellmillError
+from components.images import read_lock
+from launch.docker import docker, has_image
 from launch.environments import find_python, image_names, wanted_python
 from launch.task_handler import check_seam
 
@@ -58,19 +58,14 @@ def _deepcell() -> Iterator[str]:
 
 
 def _docker() -> Iterator[str]:
-    if shutil.which("docker") is None:
-        yield "no docker command"
+    try:
+        docker("version", "--format", "{{.Server.Version}}")
+    except CellmillError as error:
+        yield str(error)
         return
-    done = subprocess.run(
-        ["docker", "version", "--format", "{{.Server.Version}}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-    )
-    if done.returncode:
-        yield "docker is there, but no engine answers"
-    yield "running there is not part of this version yet"
+    for name, image in read_lock().items():
+        if name != "deepcell" and not has_image(image.reference):
+            yield f"no image {image.reference} (make build-images NAME={name})"
 
 
 if __name__ == "__main__":

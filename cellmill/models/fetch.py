@@ -8,9 +8,7 @@ of tasks may ask at once.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
 import re
 import shutil
 import tempfile
@@ -21,6 +19,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 from cellmill import uris
+from cellmill.cache import cache_folder, locked
 from cellmill.errors import BadInput
 from cellmill.models.archive import extract
 from cellmill.models.card import FILE_NAME, ModelCard, Weights, known_cards
@@ -227,7 +226,7 @@ def _unpacked(get: Callable[[Path], None], checksum: str, what: str) -> Path:
     if match:
         value = match[2].lower()
         algorithm = (match[1] or ("sha256" if len(value) == 64 else "md5")).lower()
-        cached = _cache() / f"{algorithm}-{value}"
+        cached = cache_folder("models") / f"{algorithm}-{value}"
         if cached.is_dir():
             return cached
     with _draft() as draft:
@@ -259,20 +258,15 @@ def _root(folder: Path, what: str) -> Path:
     )
 
 
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cellmill" / "models"
-
-
 @contextlib.contextmanager
 def _draft() -> Iterator[Path]:
     """A folder in the cache's file system that is gone afterwards."""
-    _cache().mkdir(parents=True, exist_ok=True)
-    for left in _cache().glob(".draft-*"):  # by a task that was killed
+    cache_folder("models").mkdir(parents=True, exist_ok=True)
+    for left in cache_folder("models").glob(".draft-*"):  # by a task that was killed
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _ABANDONED_S:
                 shutil.rmtree(left)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=_cache()))
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=cache_folder("models")))
     try:
         yield draft
     finally:
@@ -281,9 +275,8 @@ def _draft() -> Iterator[Path]:
 
 def _publish(folder: Path, checksum: str) -> Path:
     """Rename a complete folder to its place in the cache, unless another task was faster."""
-    place = _cache() / checksum.replace(":", "-")
-    with (_cache() / f".{place.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    place = cache_folder("models") / checksum.replace(":", "-")
+    with locked(cache_folder("models") / f".{place.name}.lock"):
         if not place.is_dir():
             folder.chmod(0o755)
             folder.rename(place)

@@ -33,6 +33,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         channels: str = "",
         mpp: float = 0.0,
         name: str = "my-model",
+        version: str = "1",
+        description: str = "",
+        licence: str = "",
         compartment: str = "nuclear",
         validation: str = "",
         validation_fraction: float = 0.15,
@@ -50,6 +53,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             channels: Channels to train on, by name or 0-based index.
             mpp: Pixel size in microns, where the files do not say; 0 for unknown.
             name: The model's name.
+            version: The model's version.
+            description: What its card says of it.
+            licence: What its card says of the weights' licence.
             compartment: What the label images show: `nuclear` or `whole-cell`.
             validation: Names or patterns of the images to hold out; empty to draw them.
             validation_fraction: Part of the images to hold out.
@@ -78,6 +84,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 labels=converted.outputs["truth"],
                 hard_background=background.outputs["truth"],
                 name=name,
+                version=version,
+                description=description,
+                licence=licence,
                 compartment=compartment,
                 validation=validation,
                 validation_fraction=validation_fraction,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,50 +13,23 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-CACHE = Path.home() / ".cache" / "cellmill" / "wheels"
-PLATFORM = [
-    "--python-version=3.11",
-    "--implementation=cp",
-    "--abi=cp311",
-    "--abi=none",
-    "--platform=manylinux_2_28_x86_64",
-    "--platform=any",
-]
-WHEELS = {
-    "stardist==0.9.2": (
-        "stardist-0.9.2-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
-        "2316c0feb7bd5621e7a277cb3868df475c338943c591925c420ee3622c42f023",
-    ),
-    "cellpose==3.1.1": (
-        "cellpose-3.1.1-py3-none-any.whl",
-        "f6d774859f761e5b90397fafb390661ebcee2def0f9da68957d02b698bc86a11",
-    ),
-}
+from cellmill.errors import CellmillError
+from launch.samples import STARDIST, Wheel, fetch_wheel
+
+CELLPOSE = Wheel(
+    "cellpose",
+    "3.1.1",
+    "f6d774859f761e5b90397fafb390661ebcee2def0f9da68957d02b698bc86a11",
+    ("--python-version=3.11", "--platform=any"),
+)
 
 
-def fetch_wheel(requirement: str) -> Path:
-    """Download a pinned wheel once; skip the test, visibly, where it cannot be had."""
-    name, sha256 = WHEELS[requirement]
-    wheel = CACHE / name
-    if wheel.is_file():
-        return wheel
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        pinned = Path(folder) / "requirements.txt"
-        pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--require-hashes", "--only-binary=:all:", *PLATFORM]
-        done = subprocess.run(
-            [*command, "--dest", folder, "--requirement", str(pinned)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode or not (Path(folder) / name).is_file():
-            reason = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
-            pytest.skip(f"{requirement} could not be downloaded: {reason}")
-        (Path(folder) / name).replace(wheel)
-    return wheel
+def wheel_of(wheel: Wheel) -> Path:
+    """Give a pinned wheel; skip the test, visibly, where it cannot be had."""
+    try:
+        return fetch_wheel(wheel)
+    except CellmillError as error:
+        pytest.skip(str(error))
 
 
 def load_module(
@@ -93,7 +64,7 @@ def stardist_matching() -> ModuleType:
         raise error
 
     return load_module(
-        fetch_wheel("stardist==0.9.2"),
+        wheel_of(STARDIST),
         "stardist/matching.py",
         "stardist_matching",
         {
@@ -109,7 +80,7 @@ def cellpose_metrics() -> ModuleType:
     """Give cellpose.metrics; its utils and dynamics serve functions that are not compared."""
     pytest.importorskip("numba", reason="cellpose.metrics needs numba")
     return load_module(
-        fetch_wheel("cellpose==3.1.1"),
+        wheel_of(CELLPOSE),
         "cellpose/metrics.py",
         "cellpose.metrics",
         {

@@ -221,7 +221,7 @@ def test_names_of_the_chosen_image_of_several(tmp_path):
 
 def test_mnfinders_images_say_what_data_md_counts():
     found = collections.Counter()
-    with zipfile.ZipFile(samples._wheel(samples.MNFINDER)) as wheel:
+    with zipfile.ZipFile(samples.fetch_wheel(samples.MNFINDER)) as wheel:
         for name in wheel.namelist():
             if name.endswith(".tif"):
                 image = about(io.BytesIO(wheel.read(name)))

@@ -1,0 +1,209 @@
+"""Builds the images under ``images/`` and tags them as the committed YAML names them.
+
+``python -m launch.build_images [NAME …] [--sealed]``. The context of a build is made here: the
+image's Dockerfile, its lock, and a wheel of cellmill from this clone, so that nothing else of the
+clone can get into an image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from cellmill.arrays.files import write_text
+from cellmill.errors import BadInput, CellmillError
+from cellmill.version import __version__
+from components.images import RELEASE_LOCK, Image, read_lock
+from launch.docker import docker
+from launch.environments import IMAGES, image_name, wanted_python
+from launch.paths import ROOT
+
+#: What a build reads of the clone, beside the image's own folder.
+_SOURCES = ("cellmill", "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE")
+SOURCES_LABEL = "org.cellmill.sources"
+#: Academic use only: built by whom uses it, never handed on.
+_NEVER_PUSHED = ("deepcell",)
+#: 1980, the first that a zip can hold: the same sources give the same wheel, and so the same layer.
+_EPOCH = "315532800"
+_SEALED_BASE = "local/python"
+_BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+
+
+def stages_of(image: str) -> list[str]:
+    """Return the stages whose components name an image."""
+    found = []
+    for path in sorted((ROOT / "components").glob("*/component.yaml")):
+        executors = yaml.safe_load(path.read_text())["deploymentSpec"]["executors"].values()
+        if any(image_name(e["container"]["image"]) == image for e in executors):
+            found.append(path.parent.name)
+    return found
+
+
+def sources_digest(image: str) -> str:
+    """Return a digest of all that goes into an image, so that an old image can be told."""
+    sha = hashlib.sha256()
+    for path in [*_source_files(), IMAGES / image / "Dockerfile", _lock(image)]:
+        sha.update(f"{path.relative_to(ROOT)}\0".encode())
+        sha.update(hashlib.sha256(path.read_bytes()).digest())
+    return sha.hexdigest()[:32]
+
+
+def build(image: str, wheel: Path, *, sealed: bool = False) -> Image:
+    """Build an image and tag it.
+
+    Args:
+        image: its name, a folder under ``images/``.
+        wheel: cellmill's wheel.
+        sealed: build on the base that ``images/sealed.sh`` made, over the machine's network.
+
+    Raises:
+        CellmillError: Docker could not build it; its output is on stderr.
+    """
+    target = read_lock()[image]
+    with tempfile.TemporaryDirectory(prefix="cellmill-build-") as folder:
+        shutil.copy(IMAGES / image / "Dockerfile", folder)
+        shutil.copyfile(_lock(image), Path(folder, "requirements.lock"))
+        shutil.copy(wheel, folder)
+        arguments = {
+            "STAGES": " ".join(stages_of(image)),
+            "VERSION": __version__,
+            "SOURCES": sources_digest(image),
+        }
+        if sealed:
+            arguments["BASE"] = f"{_SEALED_BASE}:{wanted_python(image) or '3.11'}"
+        command = ["docker", "build", "--tag", target.reference]
+        command += ["--network=host"] if sealed else []
+        for name, value in arguments.items():
+            command += ["--build-arg", f"{name}={value}"]
+        done = subprocess.run(
+            [*command, folder],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        sys.stderr.write(done.stdout)
+        raise CellmillError(f"image '{target.reference}': docker build failed (see above)")
+    return target
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build cellmill's wheel from this clone into a folder; the clone is left as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cellmill-wheel-") as copy:
+        for path in _source_files():
+            place = Path(copy) / path.relative_to(ROOT)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+        done = subprocess.run(
+            [sys.executable, "-c", _BUILD_WHEEL, str(folder.absolute())],
+            cwd=copy,
+            env={**os.environ, "SOURCE_DATE_EPOCH": _EPOCH},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    wheels = list(folder.glob("cellmill-*.whl"))
+    if done.returncode or len(wheels) != 1:
+        raise CellmillError(f"cellmill's wheel could not be built: {done.stderr.strip()[-400:]}")
+    return wheels[0]
+
+
+def push(image: str, registry: str) -> Image:
+    """Push an image to a registry; return where it is there, with its digest.
+
+    Raises:
+        BadInput: it is one that is not handed on.
+        CellmillError: Docker could not push it.
+    """
+    if image in _NEVER_PUSHED:
+        raise BadInput(
+            f"image '{image}'",
+            expected="one that may be handed on",
+            found="packages for academic use only",
+        )
+    local = read_lock()[image]
+    target = Image(f"{registry.rstrip('/')}/{local.repository.rsplit('/', 1)[-1]}", local.tag)
+    docker("tag", local.reference, target.reference)
+    docker("push", target.reference)
+    text = docker("image", "inspect", "--format", '{{join .RepoDigests "\\n"}}', target.reference)
+    for line in text.splitlines():
+        repository, _, digest = line.partition("@")
+        if repository == target.repository:
+            return Image(target.repository, target.tag, digest)
+    raise CellmillError(f"image '{target.reference}': expected a digest after the push, found none")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build images (or, with ``--push``, push them); return 0, or 2 with one line on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m launch.build_images", description=main.__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="images; all of them by default")
+    parser.add_argument(
+        "--sealed", action="store_true", help="on the base that images/sealed.sh made"
+    )
+    parser.add_argument("--push", metavar="REGISTRY", default="", help="push what was built")
+    given = parser.parse_args(argv)
+    known = read_lock()
+    try:
+        for name in given.names:
+            if name not in known:
+                raise BadInput("NAME", expected=f"one of {', '.join(known)}", found=name)
+        if given.push:
+            _push_all(given.names or [n for n in known if n not in _NEVER_PUSHED], given.push)
+        else:
+            _build_all(given.names or list(known), given.sealed)
+    except CellmillError as error:
+        print(f"cellmill: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _build_all(names: Sequence[str], sealed: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="cellmill-wheel-") as folder:
+        wheel = build_wheel(Path(folder))
+        for name in names:
+            begun = time.monotonic()
+            print(f"building {read_lock()[name].reference} …", file=sys.stderr, flush=True)
+            made = build(name, wheel, sealed=sealed)
+            size = int(docker("image", "inspect", "--format", "{{.Size}}", made.reference))
+            print(f"{made.reference}: {size / 1e6:.0f} MB, {time.monotonic() - begun:.0f} s")
+
+
+def _push_all(names: Sequence[str], registry: str) -> None:
+    pushed = read_lock(RELEASE_LOCK) if RELEASE_LOCK.exists() else {}
+    for name in names:
+        pushed[name] = push(name, registry)
+        print(pushed[name].reference)
+    rows = {name: asdict(image) for name, image in sorted(pushed.items())}
+    write_text(RELEASE_LOCK, yaml.safe_dump(rows, sort_keys=False))
+
+
+def _lock(image: str) -> Path:
+    return IMAGES / image / "requirements.lock"
+
+
+def _source_files() -> list[Path]:
+    tops = [ROOT / name for name in _SOURCES]
+    found = [p for p in tops if p.is_file()]
+    for top in tops:
+        found += [p for p in top.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    found += (ROOT / "components").glob("*/component.yaml")
+    found += (ROOT / "pipelines").glob("*/pipeline.yaml")
+    return sorted(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Each image is pinned, hashed, without root, and has what the components that name it need."""
+
+import re
+
+import pytest
+import yaml
+
+from cellmill.errors import BadInput
+from cellmill.version import __version__
+from components.images import LOCAL_LOCK, Image, read_lock
+from launch import pin_base
+from launch.build_images import build_wheel, push, sources_digest, stages_of
+from launch.compile import component_names
+from launch.environments import IMAGES, image_names, wanted_python
+from launch.paths import ROOT
+
+NAMES = sorted(read_lock())
+
+
+def dockerfile(name):
+    return (IMAGES / name / "Dockerfile").read_text()
+
+
+def instructions(name):
+    text = re.sub(r"^#.*\n", "", dockerfile(name), flags=re.M).replace("\\\n", " ")
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def final_stage(name):
+    lines = instructions(name)
+    return lines[max(i for i, line in enumerate(lines) if line.startswith("FROM ")) :]
+
+
+def test_every_environment_is_an_image_with_its_place():
+    assert image_names() == NAMES
+    for name, image in read_lock().items():
+        assert image == Image(f"localhost/cellmill-{name}", __version__)
+        assert (IMAGES / name / "Dockerfile").exists()
+
+
+def test_every_component_is_in_exactly_one_image():
+    found = [stage for name in NAMES for stage in stages_of(name)]
+    assert sorted(found) == component_names()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_base_is_pinned_by_digest_and_has_the_locks_python(name):
+    tag = pin_base.base_of(dockerfile(name))
+    assert tag == f"python:{wanted_python(name) or '3.11'}-slim"
+    assert {i for i in instructions(name) if i.startswith("FROM ")} == {
+        "FROM ${BASE} AS packages",
+        "FROM packages AS code",
+        "FROM ${BASE}",
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_packages_are_installed_by_hash_and_nothing_else_is(name):
+    installs = re.findall(r"pip [^&]*? install ([^&]*)", " ".join(instructions(name)))
+    assert len(installs) == 2
+    assert "--no-deps --require-hashes" in installs[0]
+    assert "--only-binary :all:" in installs[0]
+    assert installs[1].startswith("--no-deps --target /opt/cellmill /build/*.whl")
+    for line in (IMAGES / name / "requirements.lock").read_text().splitlines():
+        if "==" in line and not line.lstrip().startswith("#"):
+            assert line.rstrip().endswith("\\"), f"no hash follows: {line}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_without_root_and_leaves_the_command_to_the_component(name):
+    lines = final_stage(name)
+    users = [line for line in lines if line.startswith("USER ")]
+    assert users == ["USER 10001:10001"]
+    assert not any(line.startswith(("ENTRYPOINT", "CMD", "ADD")) for line in instructions(name))
+    smoke = next(i for i, line in enumerate(lines) if "python -m cellmill --help" in line)
+    assert smoke > lines.index(users[0]), "the smoke check runs as the user, not as root"
+    environment = " ".join(line for line in lines if line.startswith("ENV "))
+    assert "PYTHONUNBUFFERED=1" in environment
+    assert "HOME=/home/cellmill" in environment
+    assert any("install -d -m 1777 /home/cellmill" in line for line in lines)
+    label = " ".join(line for line in lines if line.startswith("LABEL "))
+    for key in ("title", "description", "licenses", "version"):
+        assert f'org.opencontainers.image.{key}="' in label
+    assert f'title="cellmill-{name}"' in label
+
+
+def test_a_pin_changes_the_digest_alone():
+    new = "sha256:" + "0" * 64
+    for name in NAMES:
+        pinned = pin_base.pin(dockerfile(name), new)
+        assert pinned.count(new) == 1
+        assert re.sub(r"sha256:\w{64}", "", pinned) == re.sub(
+            r"sha256:\w{64}", "", dockerfile(name)
+        )
+    with pytest.raises(BadInput, match="ARG BASE"):
+        pin_base.pin("ARG BASE=python:3.11-slim\n", new)
+
+
+def test_the_wheel_of_an_image_is_the_same_bytes_each_time(tmp_path):
+    first, second = (build_wheel(tmp_path / name) for name in ("a", "b"))
+    assert first.name == f"cellmill-{__version__}-py3-none-any.whl"
+    assert first.read_bytes() == second.read_bytes()
+    assert not (ROOT / "build").exists() or not (ROOT / "build" / "lib" / "launch").exists()
+
+
+def test_sources_are_told_apart(monkeypatch, tmp_path):
+    assert sources_digest("imaging") != sources_digest("tensorflow")
+    assert sources_digest("imaging") == sources_digest("imaging")
+
+
+def test_an_image_by_digest_is_named_by_it():
+    assert Image("r.example/p/x", "1", "sha256:12").reference == "r.example/p/x@sha256:12"
+    assert Image("r.example/p/x", "1").reference == "r.example/p/x:1"
+
+
+def test_the_reference_is_never_pushed():
+    with pytest.raises(BadInput, match="academic use only"):
+        push("deepcell", "r.example/p")
+
+
+def test_the_lock_is_what_the_compiled_yaml_names():
+    named = {i.reference for i in read_lock(LOCAL_LOCK).values()}
+    for path in ROOT.glob("pipelines/*/pipeline.yaml"):
+        executors = yaml.safe_load(path.read_text())["deploymentSpec"]["executors"].values()
+        assert {e["container"]["image"] for e in executors} <= named
