@@ -9,7 +9,7 @@ from cellmill.segmentation.deep_watershed import (
     find_markers,
     segment_maps,
 )
-from cellmill.segmentation.flooding import TieRule, watershed
+from cellmill.segmentation.flooding import TieRule, flood_tiles, watershed
 from cellmill.segmentation.hmaxima import h_maxima
 from cellmill.segmentation.holes import fill_holes
 from cellmill.segmentation.labels import (
@@ -20,9 +20,17 @@ from cellmill.segmentation.labels import (
     remove_small_objects,
 )
 from cellmill.segmentation.maxima import ball_footprint, label_markers, local_peaks
+from cellmill.segmentation.reconstruction import (
+    h_maxima_tiles,
+    reconstruct,
+    reconstruct_tiles,
+)
 from cellmill.segmentation.smoothing import smooth
+from cellmill.segmentation.tiles import Box, Grid
 
 __all__ = [
+    "Box",
+    "Grid",
     "MaximaAlgorithm",
     "Numbering",
     "TieRule",
@@ -34,10 +42,14 @@ __all__ = [
     "erode_labels",
     "fill_holes",
     "find_markers",
+    "flood_tiles",
     "h_maxima",
+    "h_maxima_tiles",
     "label_markers",
     "local_peaks",
     "object_areas",
+    "reconstruct",
+    "reconstruct_tiles",
     "remove_small_objects",
     "segment",
     "segment_maps",

@@ -12,8 +12,8 @@ lowered image; both are those of scikit-image 0.25.2, so that the answers are it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -148,23 +148,33 @@ def heights_of(image: np.ndarray, h: float) -> Heights | None:
     Raises:
         BadInput: `h` is not above 0.
     """
+    rows = image.reshape(-1, image.shape[-1]) if image.size else image.reshape(0, 0)
+    cuts = bands(len(rows)) if image.size else []
+    return joined_heights(lambda cut: rows[slice(*cut)], cuts, h, image.dtype)
+
+
+def joined_heights(
+    read: Callable[[Any], np.ndarray], parts: Iterable[Any], h: float, dtype: np.dtype
+) -> Heights | None:
+    """The same of an image of which `read` gives the parts, each `(Y, X)`.
+
+    Raises:
+        BadInput: `h` is not above 0.
+    """
     if not h > 0:
         raise BadInput("height h of a maximum", expected="more than 0", found=f"{h}")
-    if not image.size:
+    scalar = dtype.type
+    height, resolution = scalar(h), 2 * np.finfo(dtype).resolution
+    extremes = in_threads(lambda part: _extremes(read(part), height, resolution), parts)
+    if not extremes:
         return None
-    dtype = image.dtype.type
-    height, resolution = dtype(h), 2 * np.finfo(image.dtype).resolution
-    rows = image.reshape(-1, image.shape[-1])
-    extremes = in_threads(
-        lambda band: _extremes(rows[slice(*band)], height, resolution), bands(len(rows))
-    )
     lowest, highest, lowered = (
         pick(values)
         for pick, values in zip((min, max, max), zip(*extremes, strict=True), strict=True)
     )
-    if height > dtype(highest - lowest):
+    if height > scalar(highest) - scalar(lowest):
         return None
-    return Heights(height, resolution, dtype(lowest), dtype(lowered))
+    return Heights(height, resolution, scalar(lowest), scalar(lowered))
 
 
 def reach_of(footprint: np.ndarray | None, ndim: int) -> Reach:

@@ -61,7 +61,7 @@ def gaussian_weights(sigma: float) -> np.ndarray:
 
 
 def mirrored(length: int, margin: int) -> np.ndarray:
-    """Index of the pixel at each place from `-margin` on, ends mirrored: d c b a, a b c d, d c b a."""
+    """Index of the pixel at each place from `-margin` on, ends mirrored: c b a, a b c, c b a."""
     places = np.arange(-margin, length + margin) % (2 * length)
     return np.where(places < length, places, 2 * length - 1 - places)
 

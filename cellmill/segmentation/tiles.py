@@ -44,6 +44,22 @@ class Box:
             slice(self.x0 - outer.x0, self.x1 - outer.x0),
         )
 
+    def common(self, other: Box) -> Box | None:
+        """What two boxes share."""
+        y0, y1 = max(self.y0, other.y0), min(self.y1, other.y1)
+        x0, x1 = max(self.x0, other.x0), min(self.x1, other.x1)
+        return Box(y0, y1, x0, x1) if y0 < y1 and x0 < x1 else None
+
+    def rim(self, high: int, wide: int) -> list[Box]:
+        """The strips along the four sides, so many pixels high or wide; they share the corners."""
+        strips = (
+            Box(self.y0, min(self.y0 + high, self.y1), self.x0, self.x1),
+            Box(max(self.y1 - high, self.y0), self.y1, self.x0, self.x1),
+            Box(self.y0, self.y1, self.x0, min(self.x0 + wide, self.x1)),
+            Box(self.y0, self.y1, max(self.x1 - wide, self.x0), self.x1),
+        )
+        return [strip for strip in strips if min(strip.shape) > 0]
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -82,3 +98,12 @@ class Grid:
             (RIGHT, column + 1 < columns, tile + 1),
         )
         return [(side, other) for side, there, other in found if there]
+
+    def overlapping(self, box: Box) -> list[int]:
+        """The tiles that have pixels of a box, in raster order."""
+        columns = self.counts[1]
+        return [
+            row * columns + column
+            for row in range(box.y0 // self.side, -(-box.y1 // self.side))
+            for column in range(box.x0 // self.side, -(-box.x1 // self.side))
+        ]
