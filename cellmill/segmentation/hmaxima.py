@@ -401,61 +401,106 @@ def _decide(  # type: ignore[no-untyped-def]
 ):
     """Flood from each place, in order of value from the highest.
 
-    A flood is stamped with its number: one that meets an earlier one is joined to all which that
-    one saw, mostly a pixel that ends it. So hardly a pixel is flooded twice, however noisy.
+    A flood is stamped with its number. One that meets an earlier one is joined to all which that
+    one saw: mostly a pixel that ends it. Where not, the earlier flood went as far as it could and
+    is taken over, to go on from its border at the lower level. So hardly a pixel is flooded twice,
+    however noisy the image.
     """
     no, yes, left_open = np.uint8(0), np.uint8(1), np.uint8(2)
     answers = np.empty(len(places), np.uint8)
     seen = np.empty(len(places), values.dtype)
+    into = np.arange(len(places) + 1)
     pending: np.ndarray = np.empty(256, np.int64)
+    # Border of a flood: its pixels with neighbours that it left out, and the highest of those.
+    border: np.ndarray = np.empty(256, np.int64)
+    beyond: np.ndarray = np.empty(256, values.dtype)
+    complete, complete_size = 0, 0
+    new_border: np.ndarray = np.empty(256, np.int64)
+    new_beyond: np.ndarray = np.empty(256, values.dtype)
     for i in range(len(places)):
         start = places[i]
         value = values[start]
         if monotone and value - lowest < h:
             answers[i] = yes if value - highest >= h else no
             continue
-        stamp = np.int32(i + 1)
+        stamp = i + 1
         earlier = owners[start]
         if symmetric and earlier > 0 and values[places[earlier - 1]] == value:
             answers[i] = answers[earlier - 1]
             seen[i] = seen[earlier - 1]
+            into[stamp] = into[earlier]
             continue
         answer = yes
         highest_seen = lowered[start]
         owners[start] = stamp
         pending[0] = start
         count = 1
+        size = 0
         while count and answer != no:
             count -= 1
             place = pending[count]
             inside = monotone
+            left_out = lowest
             for k in range(len(offsets)):
                 if k == faces and inside:
                     break
                 other = place + offsets[k]
                 if value - values[other] >= h:
                     inside = False
+                    left_out = max(left_out, values[other])
                     continue
-                owner = owners[other]
+                owner = np.int64(owners[other])
+                if owner > 0:
+                    while into[owner] != owner:
+                        into[owner] = into[into[owner]]
+                        owner = into[owner]
                 if owner == stamp:
                     continue
                 if lowered[other] > highest_seen:
                     highest_seen = lowered[other]
+                if symmetric and owner > 0 and seen[owner - 1] > highest_seen:
+                    highest_seen = seen[owner - 1]
                 if value - highest_seen < h:
                     answer = no
                     break
                 if owner < 0:
                     answer = left_open
                     continue
-                if symmetric and owner > 0 and value - seen[owner - 1] < h:
-                    highest_seen = seen[owner - 1]
-                    answer = no
-                    break
+                if symmetric and owner > 0 and owner == complete:
+                    complete = 0
+                    into[owner] = stamp
+                    if answers[owner - 1] == left_open:
+                        answer = left_open
+                    while count + complete_size > len(pending):
+                        pending = np.concatenate((pending, np.empty_like(pending)))
+                    while size + complete_size > len(new_border):
+                        new_border = np.concatenate((new_border, np.empty_like(new_border)))
+                        new_beyond = np.concatenate((new_beyond, np.empty_like(new_beyond)))
+                    for j in range(complete_size):
+                        if value - beyond[j] < h:
+                            pending[count] = border[j]
+                            count += 1
+                        else:
+                            new_border[size] = border[j]
+                            new_beyond[size] = beyond[j]
+                            size += 1
+                    continue
                 owners[other] = stamp
                 if count == len(pending):
-                    pending = np.concatenate((pending, np.empty(count, np.int64)))
+                    pending = np.concatenate((pending, np.empty_like(pending)))
                 pending[count] = other
                 count += 1
+            if not inside:
+                if size == len(new_border):
+                    new_border = np.concatenate((new_border, np.empty_like(new_border)))
+                    new_beyond = np.concatenate((new_beyond, np.empty_like(new_beyond)))
+                new_border[size] = place
+                new_beyond[size] = left_out
+                size += 1
         answers[i] = answer
         seen[i] = highest_seen
+        if answer != no:
+            border, new_border = new_border, border
+            beyond, new_beyond = new_beyond, beyond
+            complete, complete_size = stamp, size
     return answers
