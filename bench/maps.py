@@ -38,7 +38,7 @@ def mosaic(side: int, seed: int = 0) -> np.ndarray:
             mask = masks[0] if rng.random() < 0.5 else masks[rng.integers(len(masks))]
             top, left = (rng.integers(length - _BLOCK + 1) for length in mask.shape)
             block = mask[top : top + _BLOCK, left : left + _BLOCK]
-            block = np.rot90(block, rng.integers(4))
+            block = np.rot90(block, int(rng.integers(4)))
             block = expand_labels(block[:: rng.choice([-1, 1])], _CYTOPLASM)
             place = labels[y : y + _BLOCK, x : x + _BLOCK]
             block = block[: place.shape[0], : place.shape[1]]
@@ -53,8 +53,8 @@ def network_maps(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndar
     counts = np.maximum(np.bincount(flat), 1)
     squares = np.zeros(labels.shape, np.float32)
     for axis, side in enumerate(labels.shape):
-        along = np.arange(side, dtype=np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
-        along = np.broadcast_to(along, labels.shape)
+        line = np.arange(side, dtype=np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
+        along = np.broadcast_to(line, labels.shape)
         middle = (np.bincount(flat, along.reshape(-1)) / counts).astype(np.float32)
         squares += (along - middle[labels]) ** 2
     maxima = np.where(labels > 0, 1 / (1 + np.sqrt(squares) / 4), 0).astype(np.float32)

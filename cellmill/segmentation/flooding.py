@@ -15,7 +15,7 @@ from cellmill.segmentation.flooding_reference import flood_by_age
 from cellmill.segmentation.tiles import BOTTOM, LEFT, OPPOSITE, RIGHT, TOP, Box, Grid
 
 TieRule = Literal["local", "reference"]
-TIE_RULES = ("local", "reference")
+TIE_RULES: tuple[TieRule, ...] = ("local", "reference")
 
 #: In memory, tiles are small enough for a CPU's second-level cache; most floods stay in the halo.
 _TILE, _HALO = 384, 32
