@@ -11,15 +11,18 @@ DEV := .venv-dev
 UV_VERSION := 0.13.8
 MODEL_DESCRIPTION := Nuclei in fluorescence images, at the image's own scale. A 0.36-million-parameter U-Net trained in minutes on 29 images of cultured cells (RPE1, U2OS and others) of mnfinder 1.2.3 (MIT), nuclei about 8 to 60 pixels across.
 
-# Settings of a run; make hands those given on its command line on through the environment.
-export IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T MODEL COMPARTMENT ON_BAD_IMAGE
-export TRUTH_COMPARTMENT BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET
-export PROJECT REGION PIPELINE_ROOT SERVICE_ACCOUNT NETWORK KMS_KEY LABELS CACHE WAIT
-export HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT
-export HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES
-
-# Names that systems set for themselves count on make's own command line only.
-$(foreach name,NAME VERSION DESCRIPTION HOST NAMESPACE,$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))))
+# Settings count on make's own command line only: shells and systems set some of these names
+# themselves. They are handed on through the environment, whole, whatever their quotes and spaces.
+SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T SERIES MODEL COMPARTMENT \
+  TRUTH_COMPARTMENT ON_BAD_IMAGE BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET \
+  PROJECT REGION PIPELINE_ROOT SERVICE_ACCOUNT NETWORK KMS_KEY CACHE WAIT \
+  HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT \
+  IMAGES LABELS HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
+  VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES
+export $(SETTINGS)
+$(foreach name,$(SETTINGS),$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))$(eval override $(name) :=)))
+# What was set on the command line, so that a name that is none can be refused.
+export CELLMILL_SETTINGS := $(strip $(foreach name,$(filter-out MAKE% -%,$(.VARIABLES)),$(if $(findstring command,$(origin $(name))),$(name))))
 
 named = $(if $(filter-out environment,$(origin NAME)),$(NAME))
 

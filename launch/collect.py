@@ -51,13 +51,12 @@ def collect(outputs: Mapping[str, Any], table: Sequence[OutputFile], folder: Pat
     return list(images)
 
 
-def link_latest(run: Path, outputs: Path) -> None:
-    """Make ``outputs/latest`` point to a run's folder, in one step."""
-    outputs.mkdir(parents=True, exist_ok=True)
-    beside = outputs / f".latest-{os.getpid()}"
+def link_latest(run: Path) -> None:
+    """Make ``latest``, beside a run's folder, point to it, in one step."""
+    beside = run.parent / f".latest-{os.getpid()}"
     beside.unlink(missing_ok=True)
-    beside.symlink_to(os.path.relpath(run, outputs))
-    beside.replace(outputs / "latest")
+    beside.symlink_to(run.name)
+    beside.replace(run.parent / "latest")
 
 
 def _artifacts(outputs: Mapping[str, Any], name: str) -> Iterable[Path]:

@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CellmillError as error:
         print(f"cellmill: {error}", file=sys.stderr)
         return 2
-    link_latest(folder, ROOT / "outputs")
+    if folder.parent == ROOT / "outputs":
+        link_latest(folder)
     print(f"fetched {len(images)} image(s) to {folder}")
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 from collections.abc import Sequence
 
 from cellmill.errors import BadInput
@@ -34,7 +35,7 @@ def find_items(images: str, truth: str = "") -> list[Item]:
         which are unique.
 
     Raises:
-        BadInput: nothing was found, or a truth belongs to no image.
+        BadInput: nothing was found, or no truth belongs to an image.
     """
     uris = _absolute(list_uris(images))
     truths = _absolute(list_uris(truth, TRUTH_SUFFIXES)) if truth else []
@@ -87,13 +88,21 @@ def _match(names: Sequence[str], truths: Sequence[str]) -> dict[str, str]:
     if len(names) == 1 and len(truths) == 1:
         return {names[0]: truths[0]}
     matched: dict[str, str] = {}
+    left: list[str] = []
     for uri, name in zip(truths, unique_names(truths), strict=True):
         found = name if name in names else _TRUTH_MARK.sub("", name)
-        if found not in names or found in matched:
-            raise BadInput(
-                f"truth '{uri}'",
-                expected=f"the name of an image ({', '.join(list(names)[:3])}, …)",
-                found=f"'{name}'" + (" a second time" if found in matched else ""),
-            )
-        matched[found] = uri
+        if found in matched:
+            raise BadInput(f"truth '{uri}'", expected="one truth for each image", found="a second")
+        if found in names:
+            matched[found] = uri
+        else:
+            left.append(uri)
+    if left and not matched:
+        raise BadInput(
+            f"truth '{left[0]}'",
+            expected=f"the name of an image ({', '.join(list(names)[:3])}, …)",
+            found=f"none of {len(left)} that has one",
+        )
+    if left:
+        print(f"note: {len(left)} truth files belong to no image: {left[0]}, …", file=sys.stderr)
     return matched

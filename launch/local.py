@@ -22,6 +22,8 @@ from launch.containers import Containers
 from launch.environments import environment, image_name
 from launch.task_handler import LocalRun, Start, Task, in_environment, installed
 
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class RunFailed(CellmillError):
     """A stage of a run failed.
@@ -58,13 +60,13 @@ def run_pipeline(
     """
     run = LocalRun(logs, _starter(runner, images_of(spec), arguments, root))
     pipeline = components.load_component_from_file(str(spec))
-    interrupted, printing = signal.getsignal(signal.SIGINT), builtins.print
+    printing = builtins.print
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         run.stop()
 
-    signal.signal(signal.SIGINT, interrupt)
-    terminate = signal.signal(signal.SIGTERM, interrupt)
+    # Ctrl-C, an end by the system, a terminal that was closed.
+    before = {s: signal.signal(s, interrupt) for s in _STOPS}
     # kfp.local logs and prints every task's whole command line; ours says what a user wants.
     logging.disable(logging.ERROR)
     try:
@@ -95,8 +97,8 @@ def run_pipeline(
         logging.disable(logging.NOTSET)
         # kfp.local swaps print in each of its threads, and may leave the last one's in place.
         builtins.print = printing
-        signal.signal(signal.SIGINT, interrupted)
-        signal.signal(signal.SIGTERM, terminate)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _starter(

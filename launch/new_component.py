@@ -55,7 +55,12 @@ def {name}(
             )
 
         for_each_image(
-            source, work, writers=[out], record=record, on_bad_image=on_bad_image, label="{name}"
+            source,
+            work,
+            writers=[out],
+            record=record,
+            on_bad_image=on_bad_image,
+            label="{name}",
         )
 '''
 

@@ -7,8 +7,11 @@ of its command line whole, whatever quotes or spaces they hold.
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +42,8 @@ LOCAL_WORKERS = 2
 IMAGES_PER_WORKER = 4
 #: In a cloud, where every batch has machines of its own.
 CLOUD_WORKERS = 16
+#: Variables of the Makefile that are no settings of a run.
+_MAKES_OWN = {"IMAGES", "LABELS", "PYTHON", "VENV", "CLOUD", "DEV", "UV_VERSION"}
 #: Parameters that the launcher fills, not the user.
 _FILLED = ("batches", "items", "hard_background")
 #: What a run's folder holds beside its results.
@@ -91,10 +96,18 @@ def _main(argv: Sequence[str]) -> int:
     target, runner = _place(given)
     if target != "local":
         prepare(target, name, given)
-    items = _items(request, sample="items" not in parameters)
+    items = _items(request, training="items" in parameters)
     workers = LOCAL_WORKERS if target == "local" else CLOUD_WORKERS
     arguments = _arguments(parameters, given, items, request, workers)
     folder = _run_folder(request, items)
+    try:
+        (folder / "logs").mkdir(parents=True)
+    except OSError as error:
+        raise BadInput(
+            f"OUTPUT '{folder}'", expected="a place that can be written", found=str(error)
+        ) from error
+    if not request.image:
+        print("no IMAGE given: this is the sample image")
     run(name, spec, arguments, folder, items, runner if target == "local" else target, given)
     return 0
 
@@ -114,21 +127,14 @@ def run(
         name: the pipeline's name.
         spec: its compiled YAML.
         arguments: its arguments.
-        folder: the run's folder.
+        folder: the run's folder, with a folder ``logs`` in it.
         items: the images.
         runner: `local` or `docker`, on this machine; `vertex` or `kubeflow`.
         settings: of a run in a cloud.
 
     Raises:
         RunFailed: a stage failed. ``run.json`` says so; what there is stays for a look.
-        BadInput: the folder cannot be written.
     """
-    try:
-        (folder / "logs").mkdir(parents=True)
-    except OSError as error:
-        raise BadInput(
-            f"OUTPUT '{folder}'", expected="a place that can be written", found=str(error)
-        ) from error
     begun = time.monotonic()
     about: dict[str, Any] = {
         "format": "cellmill-run/1",
@@ -159,7 +165,8 @@ def run(
         print(f"submitted; its outputs: make fetch OUTPUT={os.path.relpath(folder)}")
         return
     note("succeeded")
-    link_latest(folder, ROOT / "outputs")
+    if folder.parent == ROOT / "outputs":
+        link_latest(folder)
     _tell(folder, images, time.monotonic() - begun)
 
 
@@ -193,8 +200,18 @@ def _settings(
             )
     given = vars(parser.parse_args(argv))
     if given.pop("make"):
+        _check_names({key.upper() for key in given})
         given = {key: value or os.environ.get(key.upper(), "") for key, value in given.items()}
     return given
+
+
+def _check_names(known: set[str]) -> None:
+    """Refuse a variable of make's command line that is no setting: most likely a slip."""
+    for name in os.environ.get("CELLMILL_SETTINGS", "").split():
+        if name not in known | _MAKES_OWN:
+            near = difflib.get_close_matches(name.upper(), sorted(known), 1, 0.5)
+            expected = f"{near[0]}" if near else f"one of {', '.join(sorted(known))}"
+            raise BadInput(f"setting {name}", expected=expected, found="no setting of that name")
 
 
 def _place(given: dict[str, str]) -> tuple[str, str]:
@@ -208,11 +225,12 @@ def _place(given: dict[str, str]) -> tuple[str, str]:
     return target, runner
 
 
-def _items(request: Request, *, sample: bool) -> list[Item]:
+def _items(request: Request, *, training: bool) -> list[Item]:
+    if training and not (request.image and request.truth):
+        missing = "LABELS" if request.image else "IMAGES"
+        raise BadInput(missing, expected="what to train on", found="nothing")
     if request.image:
         return find_items(request.image, request.truth)
-    if not sample:
-        raise BadInput("IMAGES", expected="images to train on", found="none")
     if request.truth:
         raise BadInput("TRUTH", expected="IMAGE beside it", found="TRUTH alone")
     image, truth = samples.sample_image()
@@ -239,8 +257,14 @@ def _arguments(
         elif key.endswith("_digest"):
             arguments[key] = _digest_of(given[key.removesuffix("_digest")])
         elif given[key]:
-            arguments[key] = _cast(key, given[key], kind)
+            text = _absolute(given[key]) if f"{key}_digest" in parameters else given[key]
+            arguments[key] = _cast(key, text, kind)
     return arguments
+
+
+def _absolute(uri: str) -> str:
+    """A path as every task sees it, whatever folder it runs in; a name or a URI as it is."""
+    return str(Path(uri).absolute()) if Path(uri).exists() else uri
 
 
 def _digest_of(uri: str) -> str:
@@ -263,6 +287,7 @@ def _cast(key: str, text: str, kind: str) -> Any:
 def _run_folder(request: Request, items: Sequence[Item]) -> Path:
     if request.output:
         folder = Path(request.output).absolute()
+        _clear_failed(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise BadInput(
                 f"OUTPUT '{request.output}'",
@@ -280,17 +305,43 @@ def _run_folder(request: Request, items: Sequence[Item]) -> Path:
     return folder
 
 
+def _clear_failed(folder: Path) -> None:
+    """Remove what a run that failed or was interrupted left, and nothing else."""
+    about = folder / "run.json"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        if json.loads(about.read_text())["status"] in ("failed", "interrupted"):
+            for left in ("artifacts", "logs"):
+                shutil.rmtree(folder / left, ignore_errors=True)
+            about.unlink()
+
+
 def _tell(folder: Path, images: Sequence[str], seconds: float) -> None:
-    shown = os.path.relpath(folder)
+    here = folder.is_relative_to(Path.cwd())
+    shown = folder.relative_to(Path.cwd()) if here else folder
     print()
+    for line in _training(folder / "metrics.json"):
+        print(line)
     for line in _results(folder / "summary.json"):
         print(line)
-    print(f"\ndone in {seconds:.0f} s: {shown}/ (outputs/latest)")
+    latest = " (outputs/latest)" if folder.parent == ROOT / "outputs" else ""
+    print(f"\ndone in {seconds:.0f} s: {shown}/{latest}")
     for path in sorted(folder.iterdir(), key=lambda p: (p.is_dir(), p.name)):
         if path.name not in _BOOKKEEPING and (path.is_file() or path.name not in images):
             print(f"  {path.name}{'/' if path.is_dir() else ''}")
     if len(images) > 1:
         print(f"  <image>/ for each of {len(images)} images")
+
+
+def _training(metrics: Path) -> Iterator[str]:
+    """Say how good a model is that was just trained."""
+    if not metrics.exists():
+        return
+    held_out = json.loads(metrics.read_text()).get("validation")
+    if held_out:
+        yield (
+            f"validation: {held_out['images']} images, {held_out['objects']} objects, "
+            f"{held_out['predicted']} found, AP at IoU 0.5 {held_out['average_precision']['0.5']}"
+        )
 
 
 def _results(summary: Path) -> Iterator[str]:

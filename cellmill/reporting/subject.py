@@ -95,8 +95,9 @@ def warnings_of(subject: Subject, assessment: Assessment) -> list[str]:
         found = f" The median diameter found is {' and '.join(diameters)}." if diameters else ""
         lines.append(
             "The pixel size is unknown, so the image was segmented at its own scale and nothing is "
-            f"given in microns.{found} If that is not near the size of the cells the model was "
-            "trained on, give the pixel size (MPP)."
+            f"given in microns.{found} Cells far from the sizes on the model's card are not found "
+            "well; the pixel size (MPP) gives microns, and scales the image for a model that has "
+            "a scale of its own."
         )
     for index in shown_channels(subject.segmentation_channels, subject.image.shape[2]):
         name = channel_name(subject, index).removeprefix("channel ")

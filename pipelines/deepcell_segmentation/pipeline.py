@@ -57,6 +57,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         mpp: float = 0.0,
         z: int = -1,
         t: int = -1,
+        series: int = -1,
         batch_size: int = 8,
         precision: str = "float32",
         compartment: str = "",
@@ -75,6 +76,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             mpp: Pixel size in microns, where the file does not say; 0 for unknown.
             z: Plane of a stack, 0-based; -1 where there is only one.
             t: Time point of a series, 0-based; -1 where there is only one.
+            series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             batch_size: Tiles predicted at a time.
             precision: Compute type of the network: `float32` or a mixed one.
             compartment: `nuclear`, `whole-cell` or `both`; empty for the model's own.
@@ -101,6 +103,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                     mpp=mpp,
                     z=z,
                     t=t,
+                    series=series,
                     on_bad_image=on_bad_image,
                 )
             )

@@ -41,12 +41,22 @@ def test_truth_is_matched_by_name(tmp_path):
     assert [bool(i["truth"]) for i in items] == [True, True, True, False]
 
 
-def test_a_truth_of_no_image_is_refused(tmp_path):
+def test_truths_of_no_image_are_refused(tmp_path):
     tiff(tmp_path / "images" / "a.tif")
     tiff(tmp_path / "images" / "b.tif")
     tiff(tmp_path / "truth" / "z.tif")
     with pytest.raises(BadInput, match=r"z\.tif"):
         find_items(str(tmp_path / "images"), str(tmp_path / "truth"))
+
+
+def test_a_subset_of_the_images_takes_its_truths_from_the_whole_folder(tmp_path, capsys):
+    tiff(tmp_path / "images" / "a.tif")
+    tiff(tmp_path / "images" / "b.tif")
+    for name in ("a_mask.tif", "b_mask.tif", "c_mask.tif"):
+        tiff(tmp_path / "truth" / name)
+    items = find_items(str(tmp_path / "images"), str(tmp_path / "truth"))
+    assert all(i["truth"] for i in items)
+    assert "c_mask.tif" in capsys.readouterr().err
 
 
 def test_the_digests_follow_the_bytes_of_image_and_truth(tmp_path):

@@ -141,6 +141,21 @@ def test_a_pipeline_that_is_not_there_is_refused(capsys):
     assert "deepcell_segmentation" in capsys.readouterr().err
 
 
+def test_what_a_failed_run_left_makes_room(tmp_path, capsys):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "run.json").write_text('{"status": "failed"}')
+    missing = refused(capsys, "--output", tmp_path, "--image", tmp_path / "none.tif")
+    assert "none.tif" in missing
+    (tmp_path / "mine.txt").write_text("keep")
+    assert "a new or an empty folder" in refused(capsys, "--output", tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_setting_that_is_none_is_refused_with_the_likely_one(monkeypatch, capsys):
+    monkeypatch.setenv("CELLMILL_SETTINGS", "IMGE")
+    assert "setting IMGE: expected IMAGE" in refused(capsys, "--make")
+
+
 def test_make_hands_settings_on_whole(tmp_path):
     done = launch("--make", IMAGE=str(tmp_path / 'it\'s "none".tif'))
     assert done.returncode == 2

@@ -49,9 +49,9 @@ def command(model: Path, folder: Path) -> list[str]:
 
 def test_it_needs_only_the_standard_library_and_numpy_until_it_runs() -> None:
     program = (
-        "import sys; from cellmill.contract.spec import StageSpec; "
-        "StageSpec.load('deepcell_reference'); "
-        "print(*sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names)))"
+        "import sys; before = set(sys.modules); from cellmill.contract.spec import StageSpec; "
+        "StageSpec.load('deepcell_reference'); loaded = set(sys.modules) - before; "
+        "print(*sorted({m.split('.')[0] for m in loaded} - set(sys.stdlib_module_names)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
