@@ -126,6 +126,10 @@ conformance: $(DEV_STAMP) ## compare every step with DeepCell's own package on o
 conformance-model: $(DEV_STAMP) ## train the model that conformance compares with, in DeepCell's package
 	@$(DEV)/bin/python -m tests.conformance.conformance_model
 
+.PHONY: bench
+bench: $(DEV_STAMP) ## time the kernels against the reference: table, and outputs/bench/kernels.json
+	@$(DEV)/bin/python -m bench.kernels $(BENCH)
+
 .PHONY: check
 check: $(DEV_STAMP) ## lint, format, types, drift of generated files
 	@$(DEV)/bin/ruff check .

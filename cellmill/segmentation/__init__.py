@@ -8,9 +8,9 @@ from cellmill.segmentation.deep_watershed import (
     deep_watershed,
     find_markers,
     segment_maps,
-    smooth,
 )
-from cellmill.segmentation.flooding import watershed
+from cellmill.segmentation.flooding import TieRule, flood_tiles, watershed
+from cellmill.segmentation.hmaxima import h_maxima
 from cellmill.segmentation.holes import fill_holes
 from cellmill.segmentation.labels import (
     canonical_labels,
@@ -19,11 +19,21 @@ from cellmill.segmentation.labels import (
     object_areas,
     remove_small_objects,
 )
-from cellmill.segmentation.maxima import ball_footprint, h_maxima, label_markers, local_peaks
+from cellmill.segmentation.maxima import ball_footprint, label_markers, local_peaks
+from cellmill.segmentation.reconstruction import (
+    h_maxima_tiles,
+    reconstruct,
+    reconstruct_tiles,
+)
+from cellmill.segmentation.smoothing import smooth
+from cellmill.segmentation.tiles import Box, Grid
 
 __all__ = [
+    "Box",
+    "Grid",
     "MaximaAlgorithm",
     "Numbering",
+    "TieRule",
     "WatershedParameters",
     "ball_footprint",
     "canonical_labels",
@@ -32,10 +42,14 @@ __all__ = [
     "erode_labels",
     "fill_holes",
     "find_markers",
+    "flood_tiles",
     "h_maxima",
+    "h_maxima_tiles",
     "label_markers",
     "local_peaks",
     "object_areas",
+    "reconstruct",
+    "reconstruct_tiles",
     "remove_small_objects",
     "segment",
     "segment_maps",

@@ -10,6 +10,7 @@ from cellmill.errors import BadInput
 from cellmill.models.card import PostprocessingParameters
 from cellmill.preprocessing.finite import require_finite
 from cellmill.segmentation.deep_watershed import Numbering, WatershedParameters, segment_maps
+from cellmill.segmentation.flooding import TieRule
 
 
 def segment(
@@ -19,6 +20,7 @@ def segment(
     label_erosion: int = 0,
     exclude_border: int = 0,
     numbering: Numbering = "canonical",
+    tie_rule: TieRule = "local",
 ) -> np.ndarray:
     """Segment one compartment of one image.
 
@@ -29,6 +31,7 @@ def segment(
         label_erosion: see `WatershedParameters`; no card has it.
         exclude_border: see `WatershedParameters`; no card has it.
         numbering: `canonical` or `reference`; see `deep_watershed`.
+        tie_rule: `local` or `reference`; see `watershed`.
 
     Returns:
         `(Y, X)` or `(Z, Y, X)` int32 labels, 1…n.
@@ -48,7 +51,7 @@ def segment(
     chosen = watershed_parameters(
         parameters, label_erosion=label_erosion, exclude_border=exclude_border
     )
-    return segment_maps(maxima, interior, chosen, numbering)
+    return segment_maps(maxima, interior, chosen, numbering, tie_rule)
 
 
 def watershed_parameters(

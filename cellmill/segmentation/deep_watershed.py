@@ -2,7 +2,8 @@
 
 The steps and their order are DeepCell's (Greenwald et al., Nature Biotechnology 40, 2022; Bannon et
 al., Nature Methods 18, 2021), after Bai and Urtasun's deep watershed transform (CVPR 2017), written
-from a description of what the reference computes. Labels equal those of deepcell-toolbox 0.12.1.
+from a description of what the reference computes. Labels equal those of deepcell-toolbox 0.12.1,
+between equal pixels with `tie_rule="reference"`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from scipy import ndimage
 
 from cellmill.errors import BadInput
 from cellmill.preprocessing.finite import require_finite
-from cellmill.segmentation.flooding import watershed
+from cellmill.segmentation.flooding import TIE_RULES, TieRule, watershed
+from cellmill.segmentation.hmaxima import h_maxima
 from cellmill.segmentation.holes import fill_holes
 from cellmill.segmentation.labels import (
     canonical_labels,
@@ -25,7 +27,8 @@ from cellmill.segmentation.labels import (
     erode_labels,
     remove_small_objects,
 )
-from cellmill.segmentation.maxima import ball_footprint, h_maxima, label_markers, local_peaks
+from cellmill.segmentation.maxima import ball_footprint, label_markers, local_peaks
+from cellmill.segmentation.smoothing import smooth
 
 MaximaAlgorithm = Literal["h_maxima", "peak_local_max"]
 Numbering = Literal["canonical", "reference"]
@@ -106,6 +109,7 @@ def deep_watershed(
     *,
     exclude_border: int | bool = False,
     numbering: Numbering = "canonical",
+    tie_rule: TieRule = "local",
 ) -> np.ndarray:
     """Segment a batch; can be called as `deepcell_toolbox.deep_watershed` is.
 
@@ -132,6 +136,8 @@ def deep_watershed(
         exclude_border: no peaks nearer to the border, `peak_local_max` only.
         numbering: `canonical` (1…n in raster order of first pixels) or `reference` (its ids, in
             raster order of markers).
+        tie_rule: between equal pixels, `local` or `reference` (labels are the reference's there
+            too, untiled only); see `watershed`.
 
     Returns:
         `(N, Y, X, 1)` or `(N, Z, Y, X, 1)` int32 labels, each image numbered from 1.
@@ -165,7 +171,7 @@ def deep_watershed(
     labels = np.zeros((*maxima.shape[:-1], 1), np.int32)
     for i in range(len(labels)):
         labels[i, ..., 0] = segment_maps(
-            maxima[i, ..., 0], interior[i, ..., 0], parameters, numbering
+            maxima[i, ..., 0], interior[i, ..., 0], parameters, numbering, tie_rule
         )
     return labels
 
@@ -175,6 +181,7 @@ def segment_maps(
     interior: np.ndarray,
     parameters: WatershedParameters,
     numbering: Numbering = "canonical",
+    tie_rule: TieRule = "local",
 ) -> np.ndarray:
     """Segment one image, `(Y, X)`, or one volume, `(Z, Y, X)`.
 
@@ -186,6 +193,7 @@ def segment_maps(
         interior: same shape, high within objects.
         parameters: all thresholds and radii.
         numbering: `canonical` or `reference`; see `deep_watershed`.
+        tie_rule: `local` or `reference`; see `watershed`.
 
     Returns:
         int32 labels of the same shape, 1…n.
@@ -196,6 +204,8 @@ def segment_maps(
     """
     if numbering not in _NUMBERINGS:
         _refuse("numbering", " or ".join(_NUMBERINGS), repr(numbering))
+    if tie_rule not in TIE_RULES:
+        _refuse("tie_rule", " or ".join(TIE_RULES), repr(tie_rule))
     maxima, interior = _as_float(maxima, "maxima map"), _as_float(interior, "interior map")
     if maxima.ndim not in (2, 3) or maxima.shape != interior.shape:
         _refuse(
@@ -214,28 +224,13 @@ def segment_maps(
         side = 2 * parameters.pixel_expansion + 1
         interior = ndimage.maximum_filter(interior, size=side, mode="nearest")
     markers = find_markers(maxima, parameters)
-    labels = watershed(interior, markers, interior > float(parameters.interior_threshold))
+    mask = interior > float(parameters.interior_threshold)
+    labels = watershed(interior, markers, mask, tie_rule)
     labels = erode_labels(labels, parameters.label_erosion)
     labels = remove_small_objects(labels, parameters.small_objects_threshold)
     if labels.ndim == 2:
         labels = fill_holes(labels, parameters.fill_holes_threshold)
     return canonical_labels(labels) if numbering == "canonical" else dense_labels(labels)
-
-
-def smooth(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur with a Gaussian, borders mirrored, the kernel cut at 4 σ.
-
-    scipy's separable filter: sums in float64, rounded to the image's dtype between axes. Markers
-    hang on single bits here, so another filter gives other objects.
-
-    Args:
-        image: `(Y, X)` or `(Z, Y, X)`, float32 or float64.
-        sigma: in pixels; 0 gives the image itself.
-
-    Returns:
-        Same shape and dtype.
-    """
-    return ndimage.gaussian_filter(image, sigma) if sigma > 0 else image
 
 
 def find_markers(maxima: np.ndarray, parameters: WatershedParameters) -> np.ndarray:

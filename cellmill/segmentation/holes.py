@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
-from skimage.measure import euler_number
 
+from cellmill.compiled import bands, in_threads, kernel
 from cellmill.errors import BadInput
 
 
@@ -34,18 +33,105 @@ def fill_holes(labels: np.ndarray, size: float) -> np.ndarray:
         raise BadInput("labels to fill holes in", expected="(Y, X)", found=f"{labels.ndim}-D")
     if size <= 1:
         return labels
+    boxes, eulers = boxes_and_eulers(labels)
     filled = labels.copy()
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
-            continue
-        mask = labels[box] == label
-        # A hole needs 3 × 3 pixels; the Euler number is the dear part.
-        if min(mask.shape) < 3 or mask.all() or euler_number(mask, connectivity=2) >= 1:
-            continue
-        window = filled[box]
-        pieces, _ = ndimage.label(window != label)
-        areas = np.bincount(pieces.reshape(-1))
-        small = areas < size
-        small[0] = False
-        window[small[pieces]] = label
+    for label in np.flatnonzero(eulers < 1):
+        if label and boxes[label, 1]:
+            y0, y1, x0, x1 = boxes[label]
+            _fill(filled[y0:y1, x0:x1], label, size)
     return filled
+
+
+def boxes_and_eulers(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bounding box and Euler number (pixels joined over edges and corners) of every object.
+
+    Source: counts of 2 × 2 patterns, S. B. Gray, IEEE Trans. Computers C-20 (1971). Both add up
+    over parts of an image.
+
+    Args:
+        labels: `(Y, X)`, integer, not negative, ids not far above the pixel count.
+
+    Returns:
+        `(ids + 1, 4)` int64 `y0, y1, x0, x1`, all 0 for ids that do not occur, and `(ids + 1,)`
+        int64.
+    """
+    cuts = bands(labels.shape[0])
+    highest = max(in_threads(lambda cut: labels[slice(*cut)].max(initial=0), cuts))
+    parts = in_threads(lambda cut: _outline(labels, *cut, int(highest)), cuts)
+    boxes = np.stack([box for box, _ in parts])
+    ends = boxes[..., 1::2].max(axis=0)
+    starts = np.where(ends > 0, boxes[..., 0::2].min(axis=0), 0)
+    joined = np.stack([starts[:, 0], ends[:, 0], starts[:, 1], ends[:, 1]], axis=1)
+    return joined, sum(quads for _, quads in parts) // 4
+
+
+@kernel
+def _outline(labels, start, stop, highest):  # type: ignore[no-untyped-def]
+    """Boxes of the pixels in rows `start` to `stop`; 4 × Euler number from quads that end there."""
+    height, width = labels.shape
+    boxes = np.zeros((highest + 1, 4), np.int64)
+    boxes[:, 0] = height
+    boxes[:, 2] = width
+    quads = np.zeros(highest + 1, np.int64)
+    last = height + 1 if stop == height else stop
+    for y in range(start, last):
+        left_above, left = 0, 0
+        for x in range(width + 1):
+            above = labels[y - 1, x] if y > 0 and x < width else 0
+            here = labels[y, x] if y < height and x < width else 0
+            if here and y < stop:
+                boxes[here, 0] = min(boxes[here, 0], y)
+                boxes[here, 1] = y + 1
+                boxes[here, 2] = min(boxes[here, 2], x)
+                boxes[here, 3] = max(boxes[here, 3], x + 1)
+            if not (here == above and here == left and here == left_above):
+                corners = (left_above, above, left, here)
+                for k in range(4):
+                    label = corners[k]
+                    if label == 0:
+                        continue
+                    count = 0
+                    seen = False
+                    for m in range(4):
+                        if corners[m] == label:
+                            count += 1
+                            seen = seen or m < k
+                    if seen:
+                        continue
+                    if count == 1:
+                        quads[label] += 1
+                    elif count == 3:
+                        quads[label] -= 1
+                    elif count == 2 and corners[3 - k] == label:
+                        quads[label] -= 2
+            left_above, left = above, here
+    return boxes, quads
+
+
+@kernel
+def _fill(window, label, size):  # type: ignore[no-untyped-def]
+    """Give a label every piece of its box, joined over faces, of fewer than `size` pixels."""
+    height, width = window.shape
+    seen = np.zeros((height, width), np.bool_)
+    piece = np.empty(height * width, np.int64)
+    other = window != label
+    for y in range(height):
+        for x in range(width):
+            if seen[y, x] or not other[y, x]:
+                continue
+            seen[y, x] = True
+            piece[0] = y * width + x
+            count, done = 1, 0
+            while done < count:
+                j, i = divmod(piece[done], width)
+                done += 1
+                for dy, dx in ((-1, 0), (0, -1), (0, 1), (1, 0)):
+                    v, u = j + dy, i + dx
+                    if 0 <= v < height and 0 <= u < width and other[v, u] and not seen[v, u]:
+                        seen[v, u] = True
+                        piece[count] = v * width + u
+                        count += 1
+            if count < size:
+                for k in range(count):
+                    j, i = divmod(piece[k], width)
+                    window[j, i] = label

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from cellmill.compiled import bands, in_threads, kernel
 from cellmill.errors import BadInput
 
 _INT32_OBJECTS = 2**31 - 1
@@ -38,13 +39,10 @@ def canonical_labels(labels: np.ndarray) -> np.ndarray:
         offset = 0 if values[0] == 0 else 1
         flat = inverse.reshape(-1) + offset
         highest = len(values) - 1 + offset
-    first = _first_pixels(flat, highest)
-    seen = np.flatnonzero(first < flat.size)
-    seen = seen[np.argsort(first[seen])]
-    dtype = np.int32 if len(seen) <= _INT32_OBJECTS else np.int64
-    number = np.zeros(highest + 1, dtype)
-    number[seen] = np.arange(1, len(seen) + 1, dtype=dtype)
-    return number[flat].reshape(labels.shape)
+    dtype = np.int32 if min(highest, flat.size) <= _INT32_OBJECTS else np.int64
+    out = np.empty(flat.shape, dtype)
+    _number(flat, np.zeros(highest + 1, dtype), out)
+    return out.reshape(labels.shape)
 
 
 def dense_labels(labels: np.ndarray) -> np.ndarray:
@@ -95,7 +93,13 @@ def remove_small_objects(labels: np.ndarray, threshold: float) -> np.ndarray:
     areas = _areas(labels)
     small = (areas > 0) & (areas < threshold)
     small[:1] = False
-    return np.where(small[labels], 0, labels) if small.any() else labels
+    if not small.any():
+        return labels
+    flat, kept = labels.reshape(-1), np.empty(labels.size, labels.dtype)
+    in_threads(
+        lambda cut: _drop(flat[slice(*cut)], small, kept[slice(*cut)]), bands(flat.size, 1 << 20)
+    )
+    return kept.reshape(labels.shape)
 
 
 def erode_labels(labels: np.ndarray, width: int) -> np.ndarray:
@@ -120,7 +124,10 @@ def erode_labels(labels: np.ndarray, width: int) -> np.ndarray:
 
 
 def _areas(labels: np.ndarray) -> np.ndarray:
-    return np.bincount(labels.reshape(-1).astype(np.int64, copy=False))
+    flat = labels.reshape(-1)
+    cuts = bands(flat.size, 1 << 20)
+    highest = max(in_threads(lambda cut: int(flat[slice(*cut)].max(initial=0)), cuts))
+    return np.sum(in_threads(lambda cut: _count(flat[slice(*cut)], highest), cuts), axis=0)
 
 
 def _checked(labels: np.ndarray) -> np.ndarray:
@@ -133,12 +140,27 @@ def _checked(labels: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _first_pixels(flat: np.ndarray, highest: int) -> np.ndarray:
-    """Raster index of each label's first pixel; `flat.size` for background and unused labels."""
-    first = np.full(highest + 1, flat.size, np.int64)
-    # Blocks from the end, each written backwards: the assignment that stays is the first pixel's.
-    for end in range(flat.size, 0, -_BLOCK):
-        start = max(end - _BLOCK, 0)
-        first[flat[start:end][::-1]] = np.arange(end - 1, start - 1, -1)
-    first[0] = flat.size
-    return first
+@kernel
+def _number(flat, numbers, out):  # type: ignore[no-untyped-def]
+    """Number labels as they come."""
+    count = 0
+    for i in range(len(flat)):
+        label = flat[i]
+        if label and not numbers[label]:
+            count += 1
+            numbers[label] = count
+        out[i] = numbers[label]
+
+
+@kernel
+def _count(flat, highest):  # type: ignore[no-untyped-def]
+    areas = np.zeros(highest + 1, np.int64)
+    for label in flat:
+        areas[label] += 1
+    return areas
+
+
+@kernel
+def _drop(flat, dropped, out):  # type: ignore[no-untyped-def]
+    for i in range(len(flat)):
+        out[i] = 0 if dropped[flat[i]] else flat[i]

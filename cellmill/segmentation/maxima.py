@@ -1,37 +1,11 @@
-"""Markers: the maxima of a map, one label each."""
+"""Markers: single peaks of a map, and one label for each connected maximum."""
 
 from __future__ import annotations
 
 import numpy as np
 import skimage.feature
-import skimage.morphology
-from scipy import ndimage
 
-from cellmill.errors import BadInput
-
-
-def h_maxima(image: np.ndarray, h: float, footprint: np.ndarray | None = None) -> np.ndarray:
-    """Find the maxima that rise at least `h` above the pass to a higher one.
-
-    The pixels where `image` exceeds the morphological reconstruction of `image - h` under `image`
-    by at least `h` (Soille, Morphological Image Analysis, 2nd ed., 6.3.4). If `h` is more than the
-    image's whole range there are none.
-
-    Args:
-        image: `(Y, X)` or `(Z, Y, X)`, float32 or float64, finite.
-        h: the least height, above 0, in the image's units.
-        footprint: neighbourhood over which the reconstruction spreads, odd sides; `None` is 3 × 3
-            (× 3).
-
-    Returns:
-        A bool mask of the image's shape.
-
-    Raises:
-        BadInput: `h` is not above 0.
-    """
-    if not h > 0:
-        raise BadInput("height h of a maximum", expected="more than 0", found=f"{h}")
-    return skimage.morphology.h_maxima(image, h, footprint).astype(bool)
+from cellmill.compiled import kernel
 
 
 def ball_footprint(radius: int, ndim: int) -> np.ndarray:
@@ -86,5 +60,37 @@ def label_markers(maxima: np.ndarray) -> np.ndarray:
     Returns:
         int32 of the same shape, 1…n in raster order of each marker's first pixel, 0 elsewhere.
     """
-    markers, _ = ndimage.label(maxima, np.ones((3,) * maxima.ndim, bool))
+    markers = np.zeros(maxima.shape, np.int32)
+    volume = (1,) * (3 - maxima.ndim) + maxima.shape
+    _label(
+        np.flatnonzero(maxima),
+        np.ascontiguousarray(maxima).reshape(volume),
+        markers.reshape(volume),
+    )
     return markers
+
+
+@kernel
+def _label(places, maxima, markers):  # type: ignore[no-untyped-def]
+    """Fill from each unlabelled pixel in raster order: what is few is quickly gone through."""
+    depth, height, width = maxima.shape
+    pending = np.empty(len(places), np.int64)
+    count = 0
+    for place in places:
+        if markers.flat[place]:
+            continue
+        count += 1
+        markers.flat[place] = count
+        pending[0] = place
+        waiting = 1
+        while waiting:
+            waiting -= 1
+            rest, x = divmod(pending[waiting], width)
+            z, y = divmod(rest, height)
+            for k in range(max(z - 1, 0), min(z + 2, depth)):
+                for j in range(max(y - 1, 0), min(y + 2, height)):
+                    for i in range(max(x - 1, 0), min(x + 2, width)):
+                        if maxima[k, j, i] and not markers[k, j, i]:
+                            markers[k, j, i] = count
+                            pending[waiting] = (k * height + j) * width + i
+                            waiting += 1

@@ -47,6 +47,7 @@ def postprocess(
     label_erosion: int = 0,
     exclude_border: int = 0,
     numbering: Literal["canonical", "reference"] = "canonical",
+    tie_rule: Literal["local", "reference"] = "local",
 ) -> None:
     """Turn a network's maps into labelled cells, at the image's own resolution.
 
@@ -73,6 +74,8 @@ def postprocess(
         exclude_border: Markers this near to the border, in pixels, are left out; counts for
             peak_local_max only.
         numbering: canonical, 1 to n in raster order of first pixels; or as DeepCell numbers.
+        tie_rule: Between equal pixels of a watershed, local (the same however an image is cut up)
+            or reference (DeepCell's).
     """
     source = Batch.open(predictions.path)
     card = _card(source)
@@ -113,6 +116,7 @@ def postprocess(
                             label_erosion=label_erosion,
                             exclude_border=exclude_border,
                             numbering=numbering,
+                            tie_rule=tie_rule,
                         )
                         for name, parameters in chosen.items()
                     }
@@ -153,6 +157,7 @@ def postprocess(
     record.note(
         watershed={name: dataclasses.asdict(parameters) for name, parameters in effect.items()},
         numbering=numbering,
+        tie_rule=tie_rule,
         objects=totals,
         vanished=vanished,
         median_diameter_px_where_mpp_unknown=unscaled,

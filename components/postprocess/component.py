@@ -24,6 +24,7 @@ def postprocess(
     label_erosion: int = 0,
     exclude_border: int = 0,
     numbering: str = "canonical",
+    tie_rule: str = "local",
 ) -> dsl.ContainerSpec:
     """Turn a network's maps into labelled cells, at the image's own resolution.
 
@@ -48,6 +49,8 @@ def postprocess(
         exclude_border: Markers this near to the border, in pixels, are left out; counts for
             peak_local_max only.
         numbering: canonical, 1 to n in raster order of first pixels; or as DeepCell numbers.
+        tie_rule: Between equal pixels of a watershed, local (the same however an image is cut up)
+            or reference (DeepCell's).
 
     Returns:
         labels: Batch with array `whole_cell` or `nuclear`, or both, (Y, X) int32.

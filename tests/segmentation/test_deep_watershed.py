@@ -115,7 +115,7 @@ def test_it_is_scikit_image_put_together(number):
             maxima_algorithm=algorithm,
             exclude_border=bool(rng.integers(2)),
         )
-        labels = segment_maps(maxima, interior, parameters, "reference")
+        labels = segment_maps(maxima, interior, parameters, "reference", "reference")
         assert np.array_equal(labels, pieced_together(maxima, interior, parameters))
 
 
@@ -261,6 +261,7 @@ IMAGE = np.zeros((1, 8, 9, 1), np.float32)
         ([IMAGE.astype(complex)] * 2, {}, "real numbers, found complex128"),
         ([IMAGE] * 2, {"maxima_algorithm": "fast"}, "h_maxima or peak_local_max, found 'fast'"),
         ([IMAGE] * 2, {"numbering": "random"}, "canonical or reference, found 'random'"),
+        ([IMAGE] * 2, {"tie_rule": "random"}, "tie_rule: expected local or reference, found 'rand"),
         ([IMAGE] * 2, {"radius": -1}, "radius: expected a whole number of pixels"),
         ([IMAGE] * 2, {"radius": 1.5}, "radius: expected a whole number of pixels"),
         ([IMAGE] * 2, {"label_erosion": 0.5}, "label_erosion: expected a whole number"),

@@ -170,7 +170,8 @@ def test_a_parameter_takes_the_card_s_place(tmp_path, name):
 def test_erosion_border_and_the_reference_s_ids(tmp_path):
     given, chosen = (
         card_heads(MESMER, seed=2),
-        {"label_erosion": 1, "exclude_border": 6, "numbering": "reference"},
+        {"label_erosion": 1, "exclude_border": 6}
+        | {"numbering": "reference", "tie_rule": "reference"},
     )
     write_predictions(tmp_path / "predictions", {"a": given}, **UNSCALED)
     batch, record, _ = run(tmp_path, maxima_algorithm="peak_local_max", **chosen)

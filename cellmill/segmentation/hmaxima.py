@@ -1,0 +1,326 @@
+"""Maxima that rise a height h above the pass to a higher one, without a reconstruction.
+
+A pixel p of value v belongs to an h-maximum if the reconstruction of the image lowered by h stays
+at least h below it. The reconstruction exceeds v - h at p exactly if a way leads from p over pixels
+above v - h to one whose lowered value is above v - h too. So one flood from p answers, and ends at
+the first such pixel. Pixels with such a neighbour, nearly all, need no flood.
+
+Every comparison is "v - x < h" in the image's own precision, with x a value of the image or of the
+lowered image; both are those of scikit-image 0.25.2, so that the answers are its, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cellmill.compiled import Scratch, bands, in_threads
+from cellmill.errors import BadInput
+from cellmill.segmentation.hmaxima_kernels import (
+    OPEN,
+    YES,
+    candidates,
+    decide,
+    extremes_of,
+    lay_out,
+)
+from cellmill.segmentation.tiles import Box, Grid
+
+#: In memory: tiles that a CPU's second-level cache bears, and a halo that most floods stay in.
+_TILE, _HALO = 512, 32
+
+
+class Heights(NamedTuple):
+    """What is compared with what, in the image's precision.
+
+    Attributes:
+        h: the least height.
+        resolution: relative rounding that lowering allows for.
+        lowest: of the image.
+        highest: of the lowered image.
+    """
+
+    h: np.floating
+    resolution: np.floating
+    lowest: np.floating
+    highest: np.floating
+
+
+class Reach(NamedTuple):
+    """A footprint as steps `(n, ndim)`, walked backwards; those to face neighbours come first.
+
+    Attributes:
+        margins: how far it reaches along each axis.
+        steps: int64, the centre left out.
+        faces: how many lead to face neighbours.
+        near: how many lead to neighbours at most one pixel away along each axis.
+        monotone: the footprint is all pixels between its members and its centre, faces among them,
+            so that whoever has all face neighbours in a flood has nothing else to add to it.
+        symmetric: ways may be walked both ways, so floods may learn from each other.
+    """
+
+    margins: tuple[int, ...]
+    steps: np.ndarray
+    faces: int
+    near: int
+    monotone: bool
+    symmetric: bool
+
+
+def h_maxima(image: np.ndarray, h: float, footprint: np.ndarray | None = None) -> np.ndarray:
+    """Find the maxima that rise at least `h` above the pass to a higher one.
+
+    The pixels where `image` exceeds the morphological reconstruction of `image - h` under `image`
+    by at least `h` (Soille, Morphological Image Analysis, 2nd ed., 6.3.4). If `h` is more than the
+    image's whole range there are none.
+
+    Args:
+        image: `(Y, X)` or `(Z, Y, X)`, float32 or float64, finite.
+        h: the least height, above 0, in the image's units.
+        footprint: neighbourhood over which the reconstruction spreads, odd sides; `None` is 3 × 3
+            (× 3).
+
+    Returns:
+        A bool mask of the image's shape.
+
+    Raises:
+        BadInput: `h` is not above 0, or the footprint has an even side or other dimensions.
+    """
+    reach = reach_of(footprint, image.ndim)
+    heights = heights_of(image, h)
+    if heights is None:
+        return np.zeros(image.shape, bool)
+    if image.ndim != 2:
+        window = _Window(image, reach, heights, (False,) * 4)
+        places = window.candidates((slice(None),) * image.ndim)
+        return window.mask(places[window.decide(places) == YES])
+    found = np.zeros(image.shape, bool)
+    grid = Grid((image.shape[0], image.shape[1]), _TILE)
+
+    def read(box: Box) -> np.ndarray:
+        return image[box.slices]
+
+    def work(tile: int) -> np.ndarray:
+        box = grid.box(tile)
+        found[box.slices], open_pixels = certain_maxima(
+            read, grid.shape, box, _HALO, reach, heights
+        )
+        return open_pixels
+
+    undecided = np.concatenate(in_threads(work, range(len(grid))))
+    if len(undecided):
+        window = _Window(image, reach, heights, (False,) * 4)
+        answers = window.decide(window.places(undecided))
+        found[tuple(undecided[answers == YES].T)] = True
+    return found
+
+
+def certain_maxima(
+    read: Callable[[Box], np.ndarray],
+    shape: tuple[int, int],
+    box: Box,
+    halo: int,
+    reach: Reach,
+    heights: Heights,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the h-maxima of a tile as far as a halo around it can tell.
+
+    Args:
+        read: gives the image's pixels in a box.
+        shape: of the image.
+        box: the tile.
+        halo: in pixels; at least the footprint's radius is taken.
+        reach: the footprint.
+        heights: of the whole image.
+
+    Returns:
+        A mask of the tile, and the pixels `(n, 2)` of the image that may be h-maxima too: nothing
+        in the halo speaks against it, but the flood left it.
+    """
+    outer = box.grown(max(halo, *reach.margins), shape)
+    cut = (outer.y0 > 0, outer.y1 < shape[0], outer.x0 > 0, outer.x1 < shape[1])
+    window = _Window(read(outer), reach, heights, cut)
+    places = window.candidates(box.within(outer))
+    answers = window.decide(places)
+    undecided = window.pixels(places[answers == OPEN]) + np.array([outer.y0, outer.x0])
+    return window.mask(places[answers == YES])[box.within(outer)], undecided
+
+
+def heights_of(image: np.ndarray, h: float) -> Heights | None:
+    """What h-maxima of a whole image depend on; `None` if it can have none.
+
+    Raises:
+        BadInput: `h` is not above 0.
+    """
+    rows = image.reshape(-1, image.shape[-1]) if image.size else image.reshape(0, 0)
+    cuts = bands(len(rows)) if image.size else []
+    return joined_heights(lambda cut: rows[slice(*cut)], cuts, h, image.dtype)
+
+
+def joined_heights(
+    read: Callable[[Any], np.ndarray], parts: Iterable[Any], h: float, dtype: np.dtype
+) -> Heights | None:
+    """The same of an image of which `read` gives the parts, each `(Y, X)`.
+
+    Raises:
+        BadInput: `h` is not above 0.
+    """
+    if not h > 0:
+        raise BadInput("height h of a maximum", expected="more than 0", found=f"{h}")
+    scalar = dtype.type
+    height, resolution = scalar(h), 2 * np.finfo(dtype).resolution
+    extremes = in_threads(lambda part: extremes_of(read(part), height, resolution), parts)
+    if not extremes:
+        return None
+    lowest, highest, lowered = (
+        pick(values)
+        for pick, values in zip((min, max, max), zip(*extremes, strict=True), strict=True)
+    )
+    if height > scalar(highest) - scalar(lowest):
+        return None
+    return Heights(height, resolution, scalar(lowest), scalar(lowered))
+
+
+def reach_of(footprint: np.ndarray | None, ndim: int) -> Reach:
+    """What floods need to know of a footprint; `None` is a box of side 3.
+
+    Raises:
+        BadInput: a side is even, or it has not `ndim` dimensions.
+    """
+    footprint = np.ones((3,) * ndim, bool) if footprint is None else np.asarray(footprint, bool)
+    if footprint.ndim != ndim or not all(side % 2 for side in footprint.shape):
+        raise BadInput("footprint", expected=f"{ndim} odd sides", found=f"shape {footprint.shape}")
+    margins = tuple(side // 2 for side in footprint.shape)
+    # Ways are walked backwards, from a pixel to those whose value spreads to it.
+    steps = np.array(margins) - np.argwhere(footprint)
+    distance = np.abs(steps).sum(axis=1)
+    far = np.abs(steps).max(axis=1, initial=0)
+    order = np.lexsort((distance, far))
+    steps, distance, far = (a[order][distance[order] > 0] for a in (steps, distance, far))
+    members = {tuple(step) for step in steps.tolist()} | {(0,) * ndim}
+    monotone = int((distance == 1).sum()) == 2 * ndim and all(
+        (*step[:axis], step[axis] - int(np.sign(step[axis])), *step[axis + 1 :]) in members
+        for step in members
+        for axis in range(ndim)
+    )
+    return Reach(
+        margins,
+        steps,
+        faces=int((distance == 1).sum()),
+        near=int((far == 1).sum()),
+        monotone=monotone,
+        symmetric=all(tuple(-k for k in step) in members for step in members),
+    )
+
+
+class _Window:
+    """A part of an image laid out for the kernels: flat, with a border that no flood enters."""
+
+    def __init__(
+        self, image: np.ndarray, reach: Reach, heights: Heights, cut: tuple[bool, ...]
+    ) -> None:
+        self.heights, self.reach, self.margins = heights, reach, reach.margins
+        self.shape = tuple(
+            side + 2 * margin for side, margin in zip(image.shape, self.margins, strict=True)
+        )
+        self.inner = tuple(
+            slice(margin, margin + side)
+            for side, margin in zip(image.shape, self.margins, strict=True)
+        )
+        values, lowered, owners = _SCRATCH.arrays(
+            self.shape, image.dtype, image.dtype, np.dtype(np.int32)
+        )
+        planes = [a.reshape(-1, *a.shape[-2:]) for a in (values, lowered)]
+        source = image.reshape(-1, *image.shape[-2:])
+        first = self.margins[0] if image.ndim == 3 else 0
+        for plane in (*range(first), *range(first + len(source), len(planes[0]))):
+            planes[0][plane] = -np.inf
+            planes[1][plane] = -np.inf
+        for k, plane in enumerate(source):
+            lay_out(
+                plane,
+                *self.margins[-2:],
+                planes[0][first + k],
+                planes[1][first + k],
+                heights.h,
+                heights.resolution,
+            )
+        owners[...] = 0
+        if any(cut):
+            y, x = self.inner
+            rings = (
+                (slice(y.start, y.start + self.margins[0]), x),
+                (slice(y.stop - self.margins[0], y.stop), x),
+                (y, slice(x.start, x.start + self.margins[1])),
+                (y, slice(x.stop - self.margins[1], x.stop)),
+            )
+            for ring, is_cut in zip(rings, cut, strict=True):
+                if is_cut:
+                    owners[ring] = -1
+        strides = [math.prod(self.shape[k + 1 :]) for k in range(len(self.shape))]
+        self.offsets = (reach.steps * strides).sum(axis=1)
+        self.values, self.lowered, self.owners = (a.reshape(-1) for a in (values, lowered, owners))
+
+    def candidates(self, core: tuple[slice, ...]) -> np.ndarray:
+        """Flat places of the core's pixels that no neighbour rules out."""
+        sides = [
+            range(*part.indices(s.stop - s.start)) for part, s in zip(core, self.inner, strict=True)
+        ]
+        starts = np.zeros(1, np.int64)
+        for axis, side in enumerate(sides[:-1]):
+            rows = np.arange(side.start, side.stop) + self.margins[axis]
+            starts = (starts[:, np.newaxis] * self.shape[axis] + rows).reshape(-1)
+        starts = starts * self.shape[-1] + sides[-1].start + self.margins[-1]
+        heights, reach = self.heights, self.reach
+        return candidates(
+            self.values,
+            self.lowered,
+            starts,
+            len(sides[-1]),
+            self.offsets,
+            reach.near,
+            reach.monotone,
+            heights.h,
+            heights.lowest,
+            heights.highest,
+        )
+
+    def decide(self, places: np.ndarray) -> np.ndarray:
+        """`NO`, `YES` or `OPEN` for each of these flat places."""
+        heights, reach = self.heights, self.reach
+        order = np.argsort(-self.values[places])
+        answers = np.empty(len(places), np.uint8)
+        answers[order] = decide(
+            self.values,
+            self.lowered,
+            self.owners,
+            places[order],
+            self.offsets,
+            reach.faces,
+            reach.monotone,
+            reach.symmetric,
+            heights.h,
+            heights.lowest,
+            heights.highest,
+        )
+        return answers
+
+    def pixels(self, places: np.ndarray) -> np.ndarray:
+        """Coordinates `(n, ndim)` in the window."""
+        return np.stack(np.unravel_index(places, self.shape), axis=-1) - self.margins
+
+    def places(self, pixels: np.ndarray) -> np.ndarray:
+        """Flat places of coordinates `(n, ndim)` in the window."""
+        return np.ravel_multi_index(tuple((pixels + self.margins).T), self.shape)
+
+    def mask(self, places: np.ndarray) -> np.ndarray:
+        """A mask of the window's shape, set at these flat places."""
+        found = np.zeros([s.stop - s.start for s in self.inner], bool)
+        found[tuple(self.pixels(places).T)] = True
+        return found
+
+
+_SCRATCH = Scratch()

@@ -1,0 +1,117 @@
+"""Gaussian smoothing, to the bit as scipy computes it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cellmill.compiled import bands, in_threads, kernel
+
+_TRUNCATE = 4.0
+_LEAST_SIGMA = 1e-15
+
+
+def smooth(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur with a Gaussian, borders mirrored, the kernel cut at 4 σ.
+
+    Equal, bit for bit, to `scipy.ndimage.gaussian_filter`: one axis after the other, sums in
+    float64 from the middle weight and then the pairs from the outermost inwards, rounded to the
+    image's dtype between axes. Markers hang on single bits here, so another order of adding gives
+    other objects.
+
+    Args:
+        image: `(Y, X)` or `(Z, Y, X)`, float32 or float64.
+        sigma: in pixels; 0 gives the image itself.
+
+    Returns:
+        Same shape and dtype.
+    """
+    if not sigma > _LEAST_SIGMA or not image.size:
+        return image
+    weights = gaussian_weights(sigma)
+    volume = np.ascontiguousarray(image).reshape((1,) * (3 - image.ndim) + image.shape)
+    if image.ndim == 3:
+        # Z is the first axis: as rows of the volume laid flat, (Z, Y × X).
+        flat = volume.reshape(volume.shape[0], -1)
+        blurred = np.empty_like(flat)
+        rows = mirrored(flat.shape[0], len(weights) // 2)
+        in_threads(
+            lambda band: _along_columns(flat, weights, rows, blurred, band[0], band[1]),
+            bands(flat.shape[0], 4),
+        )
+        volume = blurred.reshape(volume.shape)
+    out = np.empty_like(volume)
+    rows = mirrored(volume.shape[1], len(weights) // 2)
+    columns = mirrored(volume.shape[2], len(weights) // 2)
+    tasks = [(z, *band) for z in range(len(volume)) for band in bands(volume.shape[1])]
+    in_threads(
+        lambda task: _smooth_rows(
+            volume[task[0]], weights, rows, columns, out[task[0]], task[1], task[2]
+        ),
+        tasks,
+    )
+    return out.reshape(image.shape)
+
+
+def gaussian_weights(sigma: float) -> np.ndarray:
+    """Normalised weights of a Gaussian from -4 σ to 4 σ, float64."""
+    radius = int(_TRUNCATE * sigma + 0.5)
+    steps = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 / (sigma * sigma) * steps**2)
+    return weights / weights.sum()
+
+
+def mirrored(length: int, margin: int) -> np.ndarray:
+    """Index of the pixel at each place from `-margin` on, ends mirrored: c b a, a b c, c b a."""
+    places = np.arange(-margin, length + margin) % (2 * length)
+    return np.where(places < length, places, 2 * length - 1 - places)
+
+
+@kernel
+def _along_columns(image, weights, rows, out, start, stop):  # type: ignore[no-untyped-def]
+    radius = len(weights) // 2
+    width = image.shape[1]
+    total = np.empty(width, np.float64)
+    for y in range(start, stop):
+        _weighted_rows(image, weights, rows, radius, y, total)
+        for x in range(width):
+            out[y, x] = total[x]
+
+
+@kernel
+def _weighted_rows(image, weights, rows, radius, y, total):  # type: ignore[no-untyped-def]
+    middle = image[rows[y + radius]]
+    weight = weights[radius]
+    for x in range(len(total)):
+        total[x] = middle[x] * weight
+    for k in range(radius):
+        above, below = image[rows[y + k]], image[rows[y + 2 * radius - k]]
+        weight = weights[k]
+        for x in range(len(total)):
+            total[x] += (np.float64(above[x]) + np.float64(below[x])) * weight
+
+
+@kernel
+def _smooth_rows(image, weights, rows, columns, out, start, stop):  # type: ignore[no-untyped-def]
+    radius = len(weights) // 2
+    width = image.shape[1]
+    total = np.empty(width, np.float64)
+    narrow = np.empty(width, image.dtype)
+    line = np.empty(width + 2 * radius, np.float64)
+    for y in range(start, stop):
+        _weighted_rows(image, weights, rows, radius, y, total)
+        for x in range(width):
+            narrow[x] = total[x]
+        for x in range(width):
+            line[radius + x] = narrow[x]
+        for x in range(radius):
+            line[x] = narrow[columns[x]]
+            line[radius + width + x] = narrow[columns[radius + width + x]]
+        weight = weights[radius]
+        for x in range(width):
+            total[x] = line[x + radius] * weight
+        for k in range(radius):
+            weight = weights[k]
+            for x in range(width):
+                total[x] += (line[x + k] + line[x + 2 * radius - k]) * weight
+        for x in range(width):
+            out[y, x] = total[x]
