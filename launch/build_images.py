@@ -53,7 +53,8 @@ def stages_of(image: str) -> list[str]:
 def sources_digest(image: str) -> str:
     """Return a digest of all that goes into an image, so that an old image can be told."""
     sha = hashlib.sha256()
-    for path in [*_source_files(), IMAGES / image / "Dockerfile", _lock(image)]:
+    own = [IMAGES / image / "Dockerfile", _lock(image), IMAGES / "warm.py"]
+    for path in [*_source_files(), *own]:
         sha.update(f"{path.relative_to(ROOT)}\0".encode())
         sha.update(hashlib.sha256(path.read_bytes()).digest())
     return sha.hexdigest()[:32]
@@ -75,6 +76,7 @@ def build(image: str, wheel: Path, *, sealed: bool = False) -> Image:
         shutil.copy(IMAGES / image / "Dockerfile", folder)
         shutil.copyfile(_lock(image), Path(folder, "requirements.lock"))
         shutil.copy(wheel, folder)
+        shutil.copy(IMAGES / "warm.py", folder)
         arguments = {
             "STAGES": " ".join(stages_of(image)),
             "VERSION": __version__,

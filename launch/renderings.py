@@ -207,4 +207,4 @@ def _on_kubernetes(
 
 
 def _not_installed(package: str, extra: str) -> CellmillError:
-    return CellmillError(f"TARGET={extra} needs {package} (make setup-{extra})")
+    return CellmillError(f"TARGET={extra} needs {package} (make run installs it)")
