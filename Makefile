@@ -167,5 +167,5 @@ lock: $(DEV_STAMP) ## resolve all environments anew
 
 .PHONY: clean
 clean: ## remove what can be made again, not the outputs of runs
-	@rm -rf $(VENV) $(DEV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(CLOUD) $(DEV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -35,6 +35,7 @@ from launch.compile import pipeline_names
 from launch.inputs import Item, cut, find_items
 from launch.local import RunFailed, run_pipeline
 from launch.paths import ROOT
+from launch.remote import flag
 from launch.tables import outputs_of
 
 #: kfp.local works on two tasks at a time; more batches of few images only load the model again.
@@ -274,9 +275,7 @@ def _digest_of(uri: str) -> str:
 
 def _cast(key: str, text: str, kind: str) -> Any:
     if kind == "BOOLEAN":
-        if text.lower() in ("1", "true", "yes", "0", "false", "no"):
-            return text.lower() in ("1", "true", "yes")
-        raise BadInput(key.upper(), expected="0 or 1", found=repr(text))
+        return flag(key.upper(), text)
     try:
         return _CASTS.get(kind, str)(text)
     except ValueError:

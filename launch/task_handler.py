@@ -112,7 +112,8 @@ class LocalRun:
     failure: Failure | None = None
     interrupted: threading.Event = field(default_factory=threading.Event)
     _processes: dict[subprocess.Popen[str], Start] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    # Re-entrant: a signal may call stop in the thread that holds it.
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def stop(self) -> None:
         """End the tasks that run; those that would follow do not start."""
@@ -150,6 +151,8 @@ class LocalRun:
             )
             with self._lock:
                 self._processes[process] = start
+            if self.interrupted.is_set():
+                self.stop()
             last = ""
             assert process.stdout is not None
             for line in process.stdout:
