@@ -26,11 +26,8 @@ from cellmill.segmentation.reconstruction import (
     reconstruct_tiles,
 )
 from cellmill.segmentation.smoothing import smooth
-from cellmill.segmentation.tiles import Box, Grid
 
 __all__ = [
-    "Box",
-    "Grid",
     "MaximaAlgorithm",
     "Numbering",
     "TieRule",

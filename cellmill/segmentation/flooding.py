@@ -8,11 +8,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from cellmill.arrays.windows import BOTTOM, LEFT, OPPOSITE, RIGHT, TOP, Box, Grid
 from cellmill.compiled import Scratch, in_threads, kernel
 from cellmill.errors import BadInput
 from cellmill.segmentation.flooding_local import flood_by_key, key_of
 from cellmill.segmentation.flooding_reference import flood_by_age
-from cellmill.segmentation.tiles import BOTTOM, LEFT, OPPOSITE, RIGHT, TOP, Box, Grid
 
 TieRule = Literal["local", "reference"]
 TIE_RULES: tuple[TieRule, ...] = ("local", "reference")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellmill.arrays.windows import Box, Grid
 from cellmill.compiled import Scratch, bands, in_threads
 from cellmill.errors import BadInput
 from cellmill.segmentation.hmaxima_kernels import (
@@ -27,7 +28,6 @@ from cellmill.segmentation.hmaxima_kernels import (
     extremes_of,
     lay_out,
 )
-from cellmill.segmentation.tiles import Box, Grid
 
 #: In memory: tiles that a CPU's second-level cache bears, and a halo that most floods stay in.
 _TILE, _HALO = 512, 32

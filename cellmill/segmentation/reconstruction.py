@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from cellmill.arrays.windows import Box, Grid
 from cellmill.compiled import in_threads, kernel
 from cellmill.errors import BadInput
 from cellmill.segmentation.hmaxima import Reach, certain_maxima, joined_heights, reach_of
-from cellmill.segmentation.tiles import Box, Grid
 
 
 def reconstruct(

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from cellmill.arrays.windows import Grid
 from cellmill.errors import BadInput
 from cellmill.segmentation import ball_footprint, h_maxima, label_markers, watershed
 from cellmill.segmentation.flooding import flood_tiles
-from cellmill.segmentation.tiles import Grid
 from tests.segmentation.maps import (
     balls,
     bfloat16,

@@ -1,12 +1,44 @@
-"""Cutting an image into tiles, each with a halo of its surroundings."""
+"""Arrays of any size, read and written by windows; images cut into tiles with halos."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
 
 #: Sides of a tile, in the order in which this package names them, and the one each touches.
 TOP, BOTTOM, LEFT, RIGHT = range(4)
 OPPOSITE = (BOTTOM, TOP, RIGHT, LEFT)
+
+
+class Windowed(Protocol):
+    """An array of which any part can be read: numpy's, an ``.npz`` member, a Zarr array, a view.
+
+    What is held in memory is what was asked for. Reading is safe from several threads.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole array."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its values."""
+        ...
+
+    def __getitem__(self, window: Any, /) -> np.ndarray:
+        """Read a window: slices of step 1 and integers, from the first axis on."""
+        ...
+
+
+class WritableWindowed(Windowed, Protocol):
+    """A windowed array that can be written too."""
+
+    def __setitem__(self, window: Any, values: Any, /) -> None:
+        """Write a window; threads may write side by side where no storage unit is shared."""
+        ...
 
 
 @dataclass(frozen=True)
