@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cellmill.arrays.rows import RowReader, row_bands
+from cellmill.arrays.windows import Windowed
+from cellmill.compartments import COMPARTMENTS
+from cellmill.compiled import in_threads, thread_count
 from cellmill.errors import BadInput
-from cellmill.measurement.background import (
-    LABEL_BITS,
-    RingPixels,
-    find_ring_pixels,
-    ring_medians,
-)
+from cellmill.measurement.background import LABEL_BITS, ChannelRings, RingFront, find_rings
 from cellmill.measurement.compartments import join_nuclei
-from cellmill.measurement.intensities import Intensities, add_intensities, sum_intensities
+from cellmill.measurement.intensities import ChannelSums, Intensities, join_channels
+from cellmill.measurement.numbering import number_objects
 from cellmill.measurement.regions import Regions, add_regions, sum_regions
-from cellmill.measurement.runs import bands, find_runs
 from cellmill.measurement.table import build_table, channel_suffixes, describe
-from cellmill.metrics.pairs import check_labels, pair_labels
+from cellmill.metrics.pairs import MEMORY_MIB, LabelPairs, add_pairs, check_labels, pair_part
+from cellmill.metrics.runs import parts
 
 BACKGROUND_RING = (2, 8)
-COMPARTMENTS = ("whole_cell", "nuclear")
 
 
 def measure_labels(
-    labels: npt.NDArray,
-    image: npt.NDArray,
+    labels: Windowed,
+    image: Windowed,
     *,
     mpp: tuple[float, float] | None = None,
     channel_names: Sequence[str] = (),
     compartment: str = "whole_cell",
     background_ring: tuple[int, int] = BACKGROUND_RING,
+    memory_mib: float = MEMORY_MIB,
 ) -> pa.Table:
     """Measure every object of one label image: `measure_compartments` with one compartment.
 
@@ -48,16 +50,18 @@ def measure_labels(
         mpp=mpp,
         channel_names=channel_names,
         background_ring=background_ring,
+        memory_mib=memory_mib,
     )
 
 
 def measure_compartments(
-    labels: Mapping[str, npt.NDArray],
-    image: npt.NDArray,
+    labels: Mapping[str, Windowed],
+    image: Windowed,
     *,
     mpp: tuple[float, float] | None = None,
     channel_names: Sequence[str] = (),
     background_ring: tuple[int, int] = BACKGROUND_RING,
+    memory_mib: float = MEMORY_MIB,
 ) -> pa.Table:
     """Measure every object of one or both compartments.
 
@@ -68,11 +72,13 @@ def measure_compartments(
 
     Args:
         labels: label images `(Y, X)` by compartment: `whole_cell`, `nuclear` or both; any integer
-            dtype, labels below 2^40, 0 is background; may be memory-mapped.
-        image: the original pixels `(Y, X, C)`, integers or floats; may be memory-mapped.
+            dtype, labels below 2^40, 0 is background.
+        image: the original pixels `(Y, X, C)`, integers or floats.
         mpp: µm per pixel along y and x; None, where it is unknown, leaves µm columns null.
         channel_names: names of the C channels; missing ones are called `channel_0` and so on.
         background_ring: radii in pixels of the ring of local background, see `background`.
+        memory_mib: what this may take beside the tables of objects; the results do not depend
+            on it.
 
     Raises:
         BadInput: shapes differ, a dtype is none of these, or a radius is out of range.
@@ -90,28 +96,20 @@ def measure_compartments(
             found=", ".join(labels) or "none",
         )
     suffixes = channel_suffixes(channel_names, image.shape[2])
-    regions, intensities, rings = _measure_bands(
-        [labels[name] for name in present], image, background_ring
-    )
-    joined = None
-    if len(present) == 2:
-        joined = join_nuclei(pair_labels(labels["nuclear"], labels["whole_cell"]))
-    tables = []
-    for name, shapes, channels, ring in zip(present, regions, intensities, rings, strict=True):
-        summed = add_regions(shapes)
-        medians = ring_medians(summed.labels, ring, image.shape[2])
-        tables.append(
-            build_table(
-                name,
-                summed,
-                add_intensities(channels),
-                medians,
-                shape=(image.shape[0], image.shape[1]),
-                mpp=mpp,
-                channels=suffixes,
-                joined=joined,
-            )
+    shown = [labels[name] for name in present]
+    regions, pairs = _sum_regions(shown, memory_mib)
+    joined = join_nuclei(pairs) if pairs else None
+    intensities, medians = _sum_channels(shown, image, regions, background_ring, memory_mib)
+    tables = [
+        build_table(
+            *each,
+            shape=(image.shape[0], image.shape[1]),
+            mpp=mpp,
+            channels=suffixes,
+            joined=joined,
         )
+        for each in zip(present, regions, intensities, medians, strict=True)
+    ]
     return describe(pa.concat_tables(tables), mpp=mpp, channels=suffixes, ring=background_ring)
 
 
@@ -125,42 +123,117 @@ def check_ring(radii: tuple[int, int]) -> None:
         )
 
 
-def _measure_bands(
-    labels: Sequence[npt.NDArray], image: npt.NDArray, ring: tuple[int, int]
-) -> tuple[list[list[Regions]], list[list[Intensities]], list[list[RingPixels]]]:
-    """Sum up band by band, for each label image apart."""
+def _sum_regions(
+    labels: Sequence[Windowed], memory_mib: float
+) -> tuple[list[Regions], LabelPairs | None]:
+    """Sum up the objects of each label image, and where there are two, pair nuclei with cells."""
+    itemsizes = sum(each.dtype.itemsize for each in labels)
+    bands = row_bands(
+        (labels[0].shape[0], labels[0].shape[1]),
+        bytes_per_pixel=2 * itemsizes + 16 * len(labels),
+        memory_mib=memory_mib,
+        halo=2,
+    )
+    readers = [RowReader(each) for each in labels]
     regions: list[list[Regions]] = [[] for _ in labels]
-    intensities: list[list[Intensities]] = [[] for _ in labels]
-    rings: list[list[RingPixels]] = [[] for _ in labels]
-    for around, inner in bands((image.shape[0], image.shape[1]), max(2, ring[1])):
-        origin = around.start + inner.start
-        pixels = np.asarray(image[origin : around.start + inner.stop])
-        windows = [np.asarray(each[around]) for each in labels]
-        background = np.logical_and.reduce([window == 0 for window in windows])
-        for index, window in enumerate(windows):
+    pairs: list[LabelPairs] = []
+    for band, following in zip_longest(bands, bands[1:]):
+        windows = in_threads(lambda reader: reader.read(band, following), readers)  # noqa: B023
+        shift = band.window.start
+        for window in windows:
             _check_values(window)
-            runs = find_runs(window[inner])
-            regions[index].append(sum_regions(window, runs, inner, origin=(origin, 0)))
-            intensities[index].append(sum_intensities(pixels, runs))
-            rings[index].append(find_ring_pixels(pixels, window, background, inner, ring))
-    return regions, intensities, rings
+
+        def work(rows: slice) -> tuple[list[Regions], list[LabelPairs]]:
+            origin = (shift + rows.start, 0)  # noqa: B023
+            shapes = [sum_regions(each, rows, origin=origin) for each in windows]  # noqa: B023
+            # Whole cells come first among the compartments; the pairs are of nuclei and cells.
+            both = [each[rows] for each in reversed(windows)]  # noqa: B023
+            return shapes, [pair_part(both[0], both[1], origin)] if len(both) == 2 else []
+
+        for shapes, paired in in_threads(work, parts(band.inner, labels[0].shape[1], least=8)):
+            for table, shape in zip(regions, shapes, strict=True):
+                table.append(shape)
+            pairs += paired
+    return [add_regions(table) for table in regions], add_pairs(pairs) if pairs else None
 
 
-def _check(name: str, labels: npt.NDArray, image: npt.NDArray) -> None:
+def _sum_channels(
+    labels: Sequence[Windowed],
+    image: Windowed,
+    regions: Sequence[Regions],
+    ring: tuple[int, int],
+    memory_mib: float,
+) -> tuple[list[Intensities], list[npt.NDArray[np.float64]]]:
+    """Sum up the channels over each image's objects, and take the medians of their rings."""
+    height, width, n_channels = image.shape
+    dtype = np.dtype(np.uint8) if image.dtype == bool else image.dtype.newbyteorder("=")
+    side_by_side = min(thread_count(), max(n_channels, 1))
+    bands = row_bands(
+        (height, width),
+        bytes_per_pixel=(
+            sum(2 * each.dtype.itemsize + 20 for each in labels)
+            + 3 * side_by_side * dtype.itemsize
+            + len(labels) * n_channels * dtype.itemsize
+        ),
+        memory_mib=memory_mib,
+        halo=ring[1],
+    )
+    label_readers = [RowReader(each) for each in labels]
+    image_readers = [RowReader(image, channel) for channel in range(n_channels)]
+    medians = [np.full((n_channels, len(each.labels)), np.nan) for each in regions]
+    fronts = [RingFront(each.boxes[:, 2] + ring[1], dtype) for each in regions]
+    rings = [[ChannelRings(row, dtype) for row in each] for each in medians]
+    sums = [[ChannelSums(len(each.labels), dtype) for _ in image_readers] for each in regions]
+    for band, following in zip_longest(bands, bands[1:]):
+        windows = in_threads(lambda reader: reader.read(band, following), label_readers)  # noqa: B023
+        shown = [
+            number_objects(*each, band.inner) for each in zip(windows, regions, strict=True)
+        ]
+        free = np.logical_and.reduce([each.ranks[band.inner] == 0 for each in shown])
+        last = following is None
+        joinings = [
+            front.advance(
+                find_rings(each.ranks, free, band.inner, each.objects, ring),
+                # After the last band no row comes.
+                height + ring[1] if last else band.rows.stop,
+            )
+            for front, each in zip(fronts, shown, strict=True)
+        ]
+        for first in range(0, n_channels, side_by_side):
+            channels = range(first, min(first + side_by_side, n_channels))
+            pixels = in_threads(
+                lambda c: image_readers[c].read(band, following)[band.inner].reshape(-1).view(dtype),  # noqa: B023
+                channels,
+            )
+            jobs: list[Callable[[], None]] = []
+            for c, own in zip(channels, pixels, strict=True):
+                for index, each in enumerate(shown):
+                    jobs += [
+                        partial(sums[index][c].add, own, each.runs_of, each.starts, each.lengths),
+                        partial(rings[index][c].add, joinings[index], own),
+                    ]
+            in_threads(lambda job: job(), jobs)
+    intensities = [
+        join_channels(each, shapes.areas) for each, shapes in zip(sums, regions, strict=True)
+    ]
+    return intensities, [each.T for each in medians]
+
+
+def _check(name: str, labels: Windowed, image: Windowed) -> None:
     check_labels(labels, f"the {name} labels")
-    if image.ndim != 3 or image.dtype.kind not in "buif":
+    if len(image.shape) != 3 or image.dtype.kind not in "buif":
         raise BadInput(
             "the image to measure",
             expected="an array (Y, X, C) of integers or floats",
             found=f"the shape {image.shape}, {image.dtype}",
         )
-    if labels.shape != image.shape[:2]:
+    if tuple(labels.shape) != tuple(image.shape[:2]):
         raise BadInput(
             f"the {name} labels",
             expected=f"the image's Y, X {image.shape[:2]}",
             found=f"{labels.shape}",
         )
-    if not labels.size:
+    if not min(labels.shape):
         raise BadInput("the image to measure", expected="pixels", found=f"shape {image.shape}")
 
 

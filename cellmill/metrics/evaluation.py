@@ -10,22 +10,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
+from cellmill.arrays.rows import Band
+from cellmill.arrays.windows import Windowed
+from cellmill.compiled import in_threads
 from cellmill.errors import BadInput
 from cellmill.metrics.aji import AggregatedJaccard, aggregated_jaccard
-from cellmill.metrics.boundary import Boundary, match_boundaries
+from cellmill.metrics.boundary import Boundary, BoundaryMatcher
 from cellmill.metrics.counts import add_counts, counts_from
 from cellmill.metrics.matching import Matching, match_all
 from cellmill.metrics.object_errors import ObjectErrors, classify_errors
-from cellmill.metrics.pairs import pair_labels
+from cellmill.metrics.pairs import (
+    MEMORY_MIB,
+    LabelPairs,
+    add_pairs,
+    check_pair,
+    pair_part,
+    read_pair,
+)
 from cellmill.metrics.panoptic import Panoptic, count_panoptic
 from cellmill.metrics.pixels import Pixels, pixel_overlap
+from cellmill.metrics.runs import parts
 
 FORMAT = "cellmill-metrics/1"
-
+_Part = tuple[LabelPairs, npt.NDArray[np.int64]]
 
 SCORES: dict[str, str] = {
     "mean_average_precision": "mean of matching[].average_precision over the thresholds",
@@ -81,14 +94,19 @@ FIELDS: dict[str, str] = {
 
 
 def evaluate(
-    truth: npt.NDArray, predicted: npt.NDArray, *, boundary_tolerance_px: float = 2.0
+    truth: Windowed,
+    predicted: Windowed,
+    *,
+    boundary_tolerance_px: float = 2.0,
+    memory_mib: float = MEMORY_MIB,
 ) -> dict[str, Any]:
-    """Score a label image against the true one.
+    """Score a label image against the true one, reading both once, in bands of rows.
 
     Args:
-        truth: true labels `(Y, X)`, any integer dtype, 0 is background; may be memory-mapped.
+        truth: true labels `(Y, X)`, any integer dtype, 0 is background.
         predicted: predicted labels of the same shape.
         boundary_tolerance_px: how far apart two boundaries may lie, in pixels.
+        memory_mib: what this may take beside the tables of objects.
 
     Returns:
         A dictionary ready for JSON, laid out as `FIELDS` says.
@@ -97,17 +115,28 @@ def evaluate(
         BadInput: the shapes differ, or an array is no label image.
 
     Example:
-        >>> import numpy as np
         >>> scores = evaluate(np.array([[1, 1, 0, 2]]), np.array([[1, 1, 1, 0]]))
         >>> [(each["iou_threshold"], each["f1"]) for each in scores["matching"]][2:5]
         [(0.6, 0.6666666666666666), (0.65, 0.6666666666666666), (0.7, 0.0)]
     """
-    pairs = pair_labels(truth, predicted)
+    check_pair(truth, predicted)
+    matcher = BoundaryMatcher(boundary_tolerance_px)
+
+    def work(band: Band, true: npt.NDArray, pred: npt.NDArray) -> list[_Part]:
+        def part(rows: slice) -> _Part:
+            origin = (band.window.start + rows.start, 0)
+            return pair_part(true[rows], pred[rows], origin), matcher.counts(true, pred, rows)
+
+        return in_threads(part, parts(band.inner, true.shape[1], least=4 * matcher.halo))
+
+    bands = read_pair(truth, predicted, memory_mib=memory_mib, halo=matcher.halo)
+    found = list(chain.from_iterable(work(*band) for band in bands))
+    pairs = add_pairs(table for table, _ in found)
     return _result(
         match_all(pairs),
         count_panoptic(pairs),
         aggregated_jaccard(pairs),
-        match_boundaries(truth, predicted, tolerance_px=boundary_tolerance_px),
+        matcher.result(sum((counts for _, counts in found), np.zeros(4, np.int64))),
         pixel_overlap(pairs),
         classify_errors(pairs),
     )
