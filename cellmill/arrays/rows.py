@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cellmill.arrays.windows import Windowed
+from cellmill.compiled import in_threads
+from cellmill.errors import BadInput
 
 #: Chunks of a store are this high or a power of two lower, as a rule.
 _CHUNK = 512
 #: More pixels at once make nothing faster.
 _ENOUGH = 1 << 22
+_LEAST_MIB = 64
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ def row_bands(
     return found
 
 
+def check_memory(memory_mib: int) -> None:
+    """Refuse a budget that is too small to work in, by BadInput."""
+    if memory_mib < _LEAST_MIB:
+        raise BadInput("memory_mib", expected=f"{_LEAST_MIB} MiB or more", found=f"{memory_mib}")
+
+
 class RowReader:
     """Reads the windows of successive bands; rows that two windows share are read once.
 
@@ -78,7 +88,7 @@ class RowReader:
 
     def __init__(self, source: Windowed, channel: int | None = None) -> None:
         self._source = source
-        self._rest = () if channel is None else (slice(None), channel)
+        self._rest: tuple[slice | int, ...] = () if channel is None else (slice(None), channel)
         self._kept = _native(np.empty(0, source.dtype))
         self._end = 0
 
@@ -91,9 +101,11 @@ class RowReader:
         """
         start, stop = band.window.start, band.window.stop
         if isinstance(self._source, np.ndarray):
-            return _native(self._source[(band.window, *self._rest)])
+            shown = (band.window, *self._rest)
+            return _native(self._source[shown])
         known = self._end - start
-        new = self._source[(slice(start + known if known > 0 else start, stop), *self._rest)]
+        unread = (slice(start + max(known, 0), stop), *self._rest)
+        new = self._source[unread]
         if known > 0:
             window = np.concatenate([self._kept[len(self._kept) - known :], _native(new)])
         else:
@@ -102,6 +114,13 @@ class RowReader:
             self._kept = window[following.window.start - start :].copy()
         self._end = stop
         return window
+
+
+def read_windows(
+    readers: Sequence[RowReader], band: Band, following: Band | None
+) -> list[np.ndarray]:
+    """Read a band's window of several arrays, side by side."""
+    return in_threads(lambda reader: reader.read(band, following), readers)
 
 
 def _native(array: np.ndarray) -> np.ndarray:
@@ -128,5 +147,5 @@ class Plane:
     def __getitem__(self, window: object, /) -> np.ndarray:
         """Read a window."""
         parts = window if isinstance(window, tuple) else (window,)
-        both = (*parts, *(slice(None),) * (2 - len(parts)))
-        return self.source[(*both, self.channel)]
+        shown = (*parts, *(slice(None),) * (2 - len(parts)), self.channel)
+        return self.source[shown]

@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from cellmill.compiled import in_threads, kernel
 
-LABEL_BITS = 40
 #: Columns that a thread looks at together: their rows of distances stay in its cache.
 _BLOCK = 1024
 #: A ring of more pixels that is not done with is counted by value.
@@ -83,8 +82,7 @@ def find_rings(
         _own_rings(block, part, rows.start, left - first, inner, bits, keys, owner[:, left:right])
 
     in_threads(work, range(0, width, _BLOCK))
-    counts = np.bincount(owner.reshape(-1), minlength=len(objects) + 1)[1:]
-    return Rings(objects, owner, counts)
+    return Rings(objects, owner, _counts(owner.reshape(-1), len(objects)))
 
 
 @dataclass(frozen=True)
@@ -128,9 +126,9 @@ class RingFront:
     def __init__(self, ends: npt.NDArray[np.int64], dtype: np.dtype) -> None:
         self._ends = ends
         self._countable = dtype.kind in "bui" and dtype.itemsize <= 2
-        self._objects = np.empty(0, np.int64)
-        self._counts = np.empty(0, np.int64)
-        self._counted = np.zeros(0, bool)
+        self._objects: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._counts: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._counted: npt.NDArray[np.bool_] = np.zeros(0, bool)
 
     def advance(self, rings: Rings, next_row: int) -> Joining:
         """Take up the next band's rings.
@@ -171,7 +169,7 @@ class ChannelRings:
 
     def __init__(self, medians: npt.NDArray[np.float64], dtype: np.dtype) -> None:
         self._medians = medians
-        self._held = np.empty(0, dtype)
+        self._held: npt.NDArray = np.empty(0, dtype)
         self._counted: dict[int, npt.NDArray[np.int64]] = {}
 
     def add(self, joining: Joining, pixels: npt.NDArray) -> None:
@@ -256,6 +254,14 @@ def _own_rings(ranks, free, top, left, inner, bits, keys, owner):  # type: ignor
             square = best[left + x] >> bits
             ring = free[y, x] and inner * inner < square and square <= reach * reach
             owner[y, x] = best[left + x] & mask if ring else 0
+
+
+@kernel
+def _counts(owner, objects):  # type: ignore[no-untyped-def]
+    found = np.zeros(objects + 1, np.int64)
+    for k in range(len(owner)):
+        found[owner[k]] += 1
+    return found[1:]
 
 
 @kernel

@@ -47,10 +47,11 @@ def number_objects(window: npt.NDArray, regions: Regions, rows: slice) -> Number
     objects = np.searchsorted(regions.labels, groups.keys)
     ranks = np.zeros(window.shape, np.int32)
     _paint(starts, lengths, groups.index, ranks.reshape(-1))
-    first, last = np.searchsorted(starts, [rows.start * window.shape[1], rows.stop * window.shape[1]])
-    own = slice(first, last)
-    shift = rows.start * window.shape[1]
-    return Numbered(objects, ranks, objects[groups.index[own]], starts[own] - shift, lengths[own])
+    edges = np.array([rows.start, rows.stop]) * window.shape[1]
+    own = slice(*np.searchsorted(starts, edges))
+    return Numbered(
+        objects, ranks, objects[groups.index[own]], starts[own] - edges[0], lengths[own]
+    )
 
 
 @kernel

@@ -178,7 +178,6 @@ def _borders(labels):  # type: ignore[no-untyped-def]
 @kernel
 def _add_outlines(borders, labels, index, ys, xs, lengths, kinds, outline):  # type: ignore[no-untyped-def]
     """Count the boundary pixels of each kind; an object's own pixels are its only neighbours."""
-    height, width = labels.shape
     for run in range(len(index)):
         y = ys[run]
         for x in range(xs[run], xs[run] + lengths[run]):
@@ -187,9 +186,11 @@ def _add_outlines(borders, labels, index, ys, xs, lengths, kinds, outline):  # t
             code = 1
             for dy in range(-1, 2):
                 for dx in range(-1, 2):
+                    if dy == 0 and dx == 0:
+                        continue
                     # The frame is no border, so that what is read of `labels` lies within.
-                    if (dy or dx) and borders[y + 1 + dy, x + 1 + dx]:
-                        if labels[y + dy, x + dx] == labels[y, x]:
-                            code += 10 if dy and dx else 2
+                    near = borders[y + 1 + dy, x + 1 + dx]
+                    if near and labels[y + dy, x + dx] == labels[y, x]:
+                        code += 10 if dy and dx else 2
             if kinds[code] >= 0:
                 outline[index[run], kinds[code]] += 1

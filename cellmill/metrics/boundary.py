@@ -11,6 +11,7 @@ predicted boundary, recall that of the true one, F their harmonic mean.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -92,11 +93,9 @@ def match_boundaries(
     check_pair(truth, predicted)
     matcher = BoundaryMatcher(tolerance_px)
     counts = np.zeros(4, np.int64)
-    for band, true, pred in read_pair(
-        truth, predicted, memory_mib=memory_mib, halo=matcher.halo
-    ):
+    for band, true, pred in read_pair(truth, predicted, memory_mib=memory_mib, halo=matcher.halo):
         rows = parts(band.inner, true.shape[1], least=4 * matcher.halo)
-        counts += sum(in_threads(lambda part: matcher.counts(true, pred, part), rows))  # noqa: B023
+        counts += sum(in_threads(partial(matcher.counts, true, pred), rows))
     return matcher.result(counts)
 
 

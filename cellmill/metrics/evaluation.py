@@ -166,19 +166,21 @@ def pool(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     if not results:
         raise BadInput("the results to pool", expected="at least one", found="none")
-    try:
-        sections: dict[str, list[Any]] = {
-            name: [counts_from(kind, result[name]) for result in results]
-            for name, kind in _SECTIONS.items()
-            if name != "matching[]"
-        }
-        matchings = [
-            [counts_from(Matching, each) for each in result["matching"]] for result in results
-        ]
-    except KeyError as error:
-        raise BadInput(
-            "a result of evaluate()", expected=f"an entry {error}", found="none"
-        ) from error
+    for result in results:
+        _check_layout(result)
+    sections: dict[str, list[Any]] = {
+        name: [counts_from(kind, result[name]) for result in results]
+        for name, kind in _SECTIONS.items()
+        if name != "matching[]"
+    }
+    matchings = [[counts_from(Matching, each) for each in result["matching"]] for result in results]
+    for matching in matchings:
+        if len(matching) != len(matchings[0]):
+            raise BadInput(
+                "the results to pool, matching",
+                expected=f"{len(matchings[0])} thresholds in all of them",
+                found=f"{len(matching)}",
+            )
     return {
         "images": len(results),
         "pooled": _result(
@@ -208,6 +210,18 @@ def paths(result: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
                 yield from paths(item, f"{prefix}{name}[].")
         else:
             yield prefix + name
+
+
+def _check_layout(result: Mapping[str, Any]) -> None:
+    """Refuse what lacks an entry of `FIELDS`, by BadInput."""
+    try:
+        rest = set(paths({**result, "matching": []}))
+        found = [rest | set(paths({"matching": [item]})) for item in result["matching"]]
+    except (AttributeError, KeyError, TypeError):
+        found = []
+    missing = next((path for each in found or [set()] for path in FIELDS if path not in each), "")
+    if missing:
+        raise BadInput("a result of evaluate()", expected=f"an entry '{missing}'", found="none")
 
 
 def _result(

@@ -14,7 +14,7 @@ from itertools import chain, zip_longest
 import numpy as np
 import numpy.typing as npt
 
-from cellmill.arrays.rows import Band, RowReader, row_bands
+from cellmill.arrays.rows import Band, RowReader, read_windows, row_bands
 from cellmill.arrays.windows import Windowed
 from cellmill.compiled import in_threads
 from cellmill.errors import BadInput
@@ -138,7 +138,7 @@ def read_pair(
     )
     readers = RowReader(truth), RowReader(predicted)
     for band, following in zip_longest(bands, bands[1:]):
-        true, pred = in_threads(lambda reader: reader.read(band, following), readers)  # noqa: B023
+        true, pred = read_windows(readers, band, following)
         yield band, true, pred
 
 

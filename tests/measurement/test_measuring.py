@@ -13,7 +13,6 @@ from skimage.measure import regionprops_table
 
 from cellmill.errors import BadInput
 from cellmill.measurement import CHANNEL_COLUMNS, COLUMNS, measure_compartments, measure_labels
-from cellmill.measurement import runs as runs_module
 
 SKIMAGE = {
     "label": "label",
@@ -54,11 +53,11 @@ def column(table: pa.Table, name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("band", [1, 1 << 20])
-def test_values_equal_scikit_image(dtype, band, monkeypatch):
-    monkeypatch.setattr(runs_module, "BAND_PIXELS", band)
+@pytest.mark.parametrize("memory_mib", [0, 1024])
+def test_values_equal_scikit_image(dtype, memory_mib):
     labels, image = blobs(1), picture(2, dtype)
-    table = measure_labels(labels, image, channel_names=("DAPI", "actin"))
+    names = ("DAPI", "actin")
+    table = measure_labels(labels, image, channel_names=names, memory_mib=memory_mib)
     theirs = regionprops_table(
         labels,
         image,
@@ -77,17 +76,13 @@ def test_values_equal_scikit_image(dtype, band, monkeypatch):
             assert table[f"sum_{name}"][row].as_py() == pytest.approx(exact.sum(), rel=1e-12)
 
 
-def test_bands_change_nothing(monkeypatch):
-    labels, image = blobs(3), picture(4, np.uint16)
-    whole = measure_compartments({"whole_cell": labels, "nuclear": blobs(5)}, image)
-    monkeypatch.setattr(runs_module, "BAND_PIXELS", 1)
-    banded = measure_compartments({"whole_cell": labels, "nuclear": blobs(5)}, image)
-    for name in whole.column_names:
-        if pa.types.is_floating(whole.schema.field(name).type):
-            assert whole[name].is_null().equals(banded[name].is_null())
-            np.testing.assert_allclose(column(whole, name), column(banded, name), rtol=1e-12)
-        else:
-            assert whole[name].equals(banded[name])
+@pytest.mark.parametrize("dtype", [np.bool_, np.int16, np.uint16, np.int64, np.float32, ">u2"])
+def test_bands_change_nothing_to_the_last_bit(dtype):
+    labels = {"whole_cell": blobs(3), "nuclear": blobs(5)}
+    image = (picture(4, np.float32) * 3).astype(dtype)
+    whole = measure_compartments(labels, image)
+    for memory_mib in (0, 0.2, 0.5):
+        assert measure_compartments(labels, image, memory_mib=memory_mib).equals(whole)
 
 
 def rings(labels: np.ndarray, inner: int, outer: int) -> dict[int, list[tuple[int, int]]]:

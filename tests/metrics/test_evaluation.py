@@ -131,8 +131,21 @@ def test_results_that_do_not_go_together_are_refused():
         pool([])
     with pytest.raises(BadInput, match=r"tolerance_px: expected 2\.0 in all of them, found 3\.0"):
         pool([evaluate(CELL, CELL), evaluate(CELL, CELL, boundary_tolerance_px=3)])
-    with pytest.raises(BadInput, match="an entry 'panoptic'"):
+    with pytest.raises(BadInput, match="expected an entry 'format', found none"):
         pool([{}])
+    for spoil in (
+        lambda result: result["panoptic"].pop("tp"),
+        lambda result: result["boundary"].pop("f1"),
+        lambda result: result["matching"][3].pop("fn"),
+        lambda result: result["matching"].clear(),
+        lambda result: result["matching"].pop(),
+        lambda result: result.update(matching=[1]),
+        lambda result: result.update(object_errors=None),
+    ):
+        spoilt = evaluate(CELL, CELL)
+        spoil(spoilt)
+        with pytest.raises(BadInput, match=r"result.*(an entry '|thresholds in all)"):
+            pool([evaluate(CELL, CELL), spoilt])
 
 
 def _flat(value, path: str = "") -> dict:

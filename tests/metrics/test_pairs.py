@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from cellmill.errors import BadInput
-from cellmill.metrics import pairs as pairs_module
 from cellmill.metrics.pairs import LabelPairs, add_pairs, pair_labels
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -60,12 +59,11 @@ def test_tables_of_tiles_add_up_in_any_order(images, cut_y, cut_x, order):
     assert_equal(add_pairs(tiles[index] for index in order), pair_labels(truth, predicted))
 
 
-def test_bands_change_nothing(monkeypatch, random_pairs):
+@pytest.mark.parametrize("memory_mib", [0, 0.01])
+def test_bands_change_nothing(memory_mib, random_pairs):
     for truth, predicted in random_pairs(20, 1):
         whole = pair_labels(truth, predicted)
-        monkeypatch.setattr(pairs_module, "BAND_PIXELS", 100)
-        assert_equal(pair_labels(truth, predicted), whole)
-        monkeypatch.undo()
+        assert_equal(pair_labels(truth, predicted, memory_mib=memory_mib), whole)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64, np.uint64])
