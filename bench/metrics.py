@@ -44,7 +44,7 @@ class Row:
         side: of the slide, pixels.
         channels: of the image measured.
         objects: in the truth, or measured.
-        seconds: of the work, without what making the windows took.
+        seconds: of the work, making the windows included.
         making_seconds: what that took, all threads added up.
         peak_mib: memory above that after a small run.
     """
@@ -170,14 +170,12 @@ def measured(what: str, side: int, channels: int, memory_mib: int) -> Row:
     Made.seconds, start = 0.0, time.perf_counter()
     objects = run(what, side, channels, memory_mib)
     seconds = time.perf_counter() - start
-    # Windows of several arrays are made side by side, the work waiting for them.
-    waiting = Made.seconds / thread_count() if what == "metrics" or channels > 1 else Made.seconds
     return Row(
         what,
         side,
         channels if what == "measure" else 0,
         objects,
-        seconds - waiting,
+        seconds,
         Made.seconds,
         _peak_mib() - before,
     )

@@ -61,7 +61,7 @@ def metrics(
         def work(entry: Entry) -> None:
             with record.step("score"):
                 true_labels = _truth_of(truths, source, entry, truth_compartment)
-                found = {
+                found: dict[str, Any] = {
                     compartment: _score(
                         entry,
                         plane,

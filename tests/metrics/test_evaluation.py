@@ -8,6 +8,7 @@ import pytest
 from cellmill.errors import BadInput
 from cellmill.metrics import FIELDS, evaluate, pool
 from cellmill.metrics.evaluation import SCORES, paths
+from tests.arrays.stored import Stored
 
 EMPTY = np.zeros((12, 12), int)
 CELL = np.pad(np.ones((6, 6), int), 3)
@@ -82,6 +83,15 @@ def test_a_single_pixel_is_an_image():
 def test_shapes_must_be_equal():
     with pytest.raises(BadInput, match=r"\(12, 12\), found \(11, 12\)"):
         evaluate(EMPTY[1:], EMPTY)
+
+
+@pytest.mark.parametrize("memory_mib", [0, 0.05, 1024])
+def test_windowed_labels_score_as_arrays_do_and_are_read_once(memory_mib, random_pairs):
+    for truth, predicted in random_pairs(10, 17):
+        stored = Stored(truth), Stored(predicted)
+        assert evaluate(*stored, memory_mib=memory_mib) == evaluate(truth, predicted)
+        for each in stored:
+            assert each.rows() == list(range(len(truth)))
 
 
 def test_pooled_scores_are_those_of_one_large_image(random_pairs):
