@@ -21,7 +21,8 @@ from cellmill.measurement.background import ChannelRings, RingFront, find_rings
 from cellmill.measurement.intensities import ChannelSums, Intensities, join_channels
 from cellmill.measurement.numbering import number_objects
 from cellmill.measurement.regions import Regions, add_regions, sum_regions
-from cellmill.metrics.pairs import LabelPairs, add_pairs, pair_part
+from cellmill.metrics.grouping import RunningSum
+from cellmill.metrics.pairs import LabelPairs, add_pairs, pair_rows, table_rows
 from cellmill.metrics.runs import parts
 
 LABEL_BITS = 40
@@ -49,29 +50,29 @@ def sum_objects(
         halo=2,
     )
     readers = [RowReader(each) for each in labels]
-    regions: list[list[Regions]] = [[] for _ in labels]
-    pairs: list[LabelPairs] = []
+    regions: list[RunningSum[Regions]] = [RunningSum(add_regions, len) for _ in labels]
+    pairs = RunningSum(add_pairs, table_rows)
 
     def work(
         windows: Sequence[npt.NDArray], top: int, rows: slice
-    ) -> tuple[list[Regions], list[LabelPairs]]:
-        origin = (top + rows.start, 0)
-        shapes = [sum_regions(window, rows, origin=origin) for window in windows]
+    ) -> tuple[list[Regions], LabelPairs | None]:
+        shapes = [sum_regions(each, rows, origin=(top + rows.start, 0)) for each in windows]
         if len(windows) < 2:
-            return shapes, []
-        cells, nuclei = (window[rows] for window in windows)
-        return shapes, [pair_part(nuclei, cells, origin)]
+            return shapes, None
+        cells, nuclei = windows
+        return shapes, pair_rows(nuclei, cells, (top, 0), rows)
 
     for band, following in zip_longest(bands, bands[1:]):
         windows = read_windows(readers, band, following)
         for window in windows:
             _check_values(window)
         rows = parts(band.inner, labels[0].shape[1], least=8)
-        for shapes, paired in in_threads(partial(work, windows, band.window.start), rows):
-            for table, shape in zip(regions, shapes, strict=True):
-                table.append(shape)
-            pairs += paired
-    return [add_regions(table) for table in regions], add_pairs(pairs) if pairs else None
+        for shapes, pair in in_threads(partial(work, windows, band.window.start), rows):
+            for sums, shape in zip(regions, shapes, strict=True):
+                sums.add(shape)
+            if pair is not None:
+                pairs.add(pair)
+    return [sums.total() for sums in regions], pairs.total() if len(labels) == 2 else None
 
 
 def sum_channels(

@@ -38,6 +38,9 @@ class Regions:
     moments: npt.NDArray[np.int64]
     outline: npt.NDArray[np.int64]
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     @property
     def centroids(self) -> npt.NDArray[np.float64]:
         """Mean y, x of the pixel centres, in pixels, `(N, 2)`."""

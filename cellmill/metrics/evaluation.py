@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from itertools import chain
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cellmill.arrays.rows import Band
 from cellmill.arrays.windows import Windowed
 from cellmill.compiled import in_threads
 from cellmill.errors import BadInput
 from cellmill.metrics.aji import AggregatedJaccard, aggregated_jaccard
 from cellmill.metrics.boundary import Boundary, BoundaryMatcher
 from cellmill.metrics.counts import add_counts, counts_from
+from cellmill.metrics.grouping import RunningSum
 from cellmill.metrics.matching import Matching, match_all
 from cellmill.metrics.object_errors import ObjectErrors, classify_errors
 from cellmill.metrics.pairs import (
@@ -30,15 +30,15 @@ from cellmill.metrics.pairs import (
     LabelPairs,
     add_pairs,
     check_pair,
-    pair_part,
+    pair_rows,
     read_pair,
+    table_rows,
 )
 from cellmill.metrics.panoptic import Panoptic, count_panoptic
 from cellmill.metrics.pixels import Pixels, pixel_overlap
 from cellmill.metrics.runs import parts
 
 FORMAT = "cellmill-metrics/1"
-_Part = tuple[LabelPairs, npt.NDArray[np.int64]]
 
 SCORES: dict[str, str] = {
     "mean_average_precision": "mean of matching[].average_precision over the thresholds",
@@ -122,21 +122,25 @@ def evaluate(
     check_pair(truth, predicted)
     matcher = BoundaryMatcher(boundary_tolerance_px)
 
-    def work(band: Band, true: npt.NDArray, pred: npt.NDArray) -> list[_Part]:
-        def part(rows: slice) -> _Part:
-            origin = (band.window.start + rows.start, 0)
-            return pair_part(true[rows], pred[rows], origin), matcher.counts(true, pred, rows)
+    tables = RunningSum(add_pairs, table_rows)
+    counts = np.zeros(4, np.int64)
 
-        return in_threads(part, parts(band.inner, true.shape[1], least=4 * matcher.halo))
+    def work(
+        true: npt.NDArray, pred: npt.NDArray, top: int, rows: slice
+    ) -> tuple[LabelPairs, npt.NDArray[np.int64]]:
+        return pair_rows(true, pred, (top, 0), rows), matcher.counts(true, pred, rows)
 
-    bands = read_pair(truth, predicted, memory_mib=memory_mib, halo=matcher.halo)
-    found = list(chain.from_iterable(work(*band) for band in bands))
-    pairs = add_pairs(table for table, _ in found)
+    for band, true, pred in read_pair(truth, predicted, memory_mib=memory_mib, halo=matcher.halo):
+        rows = parts(band.inner, truth.shape[1], least=4 * matcher.halo)
+        for table, found in in_threads(partial(work, true, pred, band.window.start), rows):
+            tables.add(table)
+            counts += found
+    pairs = tables.total()
     return _result(
         match_all(pairs),
         count_panoptic(pairs),
         aggregated_jaccard(pairs),
-        matcher.result(sum((counts for _, counts in found), np.zeros(4, np.int64))),
+        matcher.result(counts),
         pixel_overlap(pairs),
         classify_errors(pairs),
     )

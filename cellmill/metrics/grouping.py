@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from cellmill.compiled import kernel
 
+Table = TypeVar("Table")
+#: So many rows are added up rather than kept.
+_MANY = 1 << 18
 #: Spreads keys over a table: 2^64 / golden ratio (Knuth, TAOCP volume 3, 6.4).
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -66,6 +69,35 @@ def group_by(keys: npt.NDArray) -> Groups:
     rank = np.empty(len(found), np.intp)
     rank[order] = np.arange(len(found))
     return Groups(found[order], rank[index])
+
+
+class RunningSum(Generic[Table]):
+    """Adds tables of the parts of an image up as they come: holds a few times what the sum takes.
+
+    Args:
+        add: gives the sum of several tables.
+        size: how many rows a table has.
+    """
+
+    def __init__(
+        self, add: Callable[[Iterable[Table]], Table], size: Callable[[Table], int]
+    ) -> None:
+        self._add, self._size = add, size
+        self._tables: list[Table] = []
+        self._rows, self._limit = 0, _MANY
+
+    def add(self, table: Table) -> None:
+        """Take the next part's table."""
+        self._tables.append(table)
+        self._rows += self._size(table)
+        if self._rows > self._limit:
+            self._tables = [self.total()]
+            self._rows = self._size(self._tables[0])
+            self._limit = 2 * self._rows + _MANY
+
+    def total(self) -> Table:
+        """The sum of all that came."""
+        return self._add(self._tables)
 
 
 @kernel

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from functools import partial
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from cellmill.arrays.rows import Band, RowReader, read_windows, row_bands
 from cellmill.arrays.windows import Windowed
 from cellmill.compiled import in_threads
 from cellmill.errors import BadInput
-from cellmill.metrics.grouping import group_by
+from cellmill.metrics.grouping import RunningSum, group_by
 from cellmill.metrics.runs import find_runs, parts
 
 MEMORY_MIB = 1024
@@ -114,15 +115,13 @@ def pair_labels(
     """
     check_pair(truth, predicted)
 
-    def tables(band: Band, true: npt.NDArray, pred: npt.NDArray) -> list[LabelPairs]:
-        def work(rows: slice) -> LabelPairs:
-            return pair_part(true[rows], pred[rows], (origin[0] + first + rows.start, origin[1]))
-
-        first = band.window.start
-        return in_threads(work, parts(band.inner, true.shape[1]))
-
-    bands = read_pair(truth, predicted, memory_mib=memory_mib)
-    return add_pairs(chain.from_iterable(tables(*band) for band in bands))
+    total = RunningSum(add_pairs, table_rows)
+    for band, true, pred in read_pair(truth, predicted, memory_mib=memory_mib):
+        top = origin[0] + band.window.start
+        work = partial(pair_rows, true, pred, (top, origin[1]))
+        for table in in_threads(work, parts(band.inner, true.shape[1])):
+            total.add(table)
+    return total.total()
 
 
 def read_pair(
@@ -163,6 +162,11 @@ def add_pairs(tables: Iterable[LabelPairs]) -> LabelPairs:
     )
 
 
+def table_rows(table: LabelPairs) -> int:
+    """Rows of a table's pairs and objects together."""
+    return len(table) + len(table.truth) + len(table.predicted)
+
+
 def check_pair(truth: Windowed, predicted: Windowed) -> None:
     """Refuse what cannot be two label images of one shape, by shapes and dtypes alone.
 
@@ -195,19 +199,23 @@ def check_labels(labels: Windowed, what: str) -> None:
         raise BadInput(what, expected="integers, one value an object", found=f"{labels.dtype}")
 
 
-def pair_part(truth: npt.NDArray, predicted: npt.NDArray, origin: tuple[int, int]) -> LabelPairs:
-    """Table a part of two label images, in memory, by the runs along its rows.
+def pair_rows(
+    truth: npt.NDArray, predicted: npt.NDArray, origin: tuple[int, int], rows: slice
+) -> LabelPairs:
+    """Table some rows of two label images, in memory, by the runs along them.
 
     Args:
         truth: true labels `(Y, X)`.
         predicted: predicted labels of the same shape.
-        origin: y, x of the part's first pixel.
+        origin: y, x of the arrays' first pixel.
+        rows: the rows to table.
 
     Raises:
         BadInput: a label is below 0 or above 2^63-1.
     """
+    truth, predicted = truth[rows], predicted[rows]
     runs = find_runs(truth, predicted)
-    boxes = runs.boxes + np.tile(origin, 2)
+    boxes = runs.boxes + np.tile([origin[0] + rows.start, origin[1]], 2)
     true_labels = _as_int64(runs.labels, "the true labels")
     predicted_labels = _as_int64(predicted[runs.y, runs.x], "the predicted labels")
     both = (true_labels > 0) & (predicted_labels > 0)
