@@ -196,6 +196,20 @@ class Batch:
         names = ", ".join(e.name for e in self.entries[:5])
         raise BadInput(f"batch '{self.folder}'", expected=f"an entry '{name}'", found=names or "0")
 
+    def counterpart(self, entry: Entry, of: Batch) -> Entry | None:
+        """Find what belongs to an entry of another batch: by name, or the only one to the only one.
+
+        Args:
+            entry: the other batch's entry.
+            of: the other batch.
+
+        Returns:
+            The entry of this batch, None where there is none.
+        """
+        if len(self.entries) == len(of.entries) == 1:
+            return self.entries[0]
+        return next((each for each in self.entries if each.name == entry.name), None)
+
     def read(self, entry: Entry, key: str) -> np.ndarray:
         """Read one array of an entry whole.
 
