@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from cellmill.arrays.indexing import box_of
 from cellmill.arrays.windows import Box, Windowed
 from cellmill.compiled import bands, in_threads
 from cellmill.errors import BadInput
 from cellmill.preprocessing import interpolation
-from cellmill.preprocessing.pixels import box_of, extremes_of, native_dtype
+from cellmill.preprocessing.levels import levels_of
+from cellmill.preprocessing.pixels import native_dtype
 
 _ROWS = 64
 
@@ -64,8 +66,13 @@ class ResizedImage:
     Args:
         image: `(Y, X, C)`, integer or float.
         shape: the new `(Y, X)`.
-        extremes: least and greatest value of the image over all channels; `None` reads the image
-            once to find them, where they are needed.
+        extremes: least and greatest value of the image over all channels. `None` reads the image
+            once, unless it keeps its shape or has one channel of integers: to find them, and to
+            refuse what is not finite before it is spread or skipped.
+        what: the image's name in error messages.
+
+    Raises:
+        BadInput: the image has a dtype without numbers, or a value that is NaN or infinite.
     """
 
     def __init__(
@@ -73,13 +80,17 @@ class ResizedImage:
         image: Windowed,
         shape: tuple[int, int],
         extremes: tuple[float, float] | None = None,
+        what: str = "image",
     ) -> None:
         self.image = image
         self.shape = (int(shape[0]), int(shape[1]), image.shape[2])
-        self.dtype = native_dtype(image.dtype)
+        self.dtype = native_dtype(image.dtype, what)
         self.is_same = self.shape == tuple(image.shape)
-        if self.shape[2] > 1 and not self.is_same and extremes is None:
-            extremes = extremes_of(image)
+        is_read = self.shape[2] > 1 or self.dtype.kind == "f"
+        if extremes is None and is_read and not self.is_same:
+            levels = levels_of(image, what=what)
+            low, high = min(level.low for level in levels), max(level.high for level in levels)
+            extremes = (low.item(), high.item())
         self.extremes = extremes
 
     def __getitem__(self, window: Any, /) -> np.ndarray:
@@ -185,22 +196,25 @@ class ResizedLabels:
         return out if dtype is None else out.astype(dtype, copy=False)
 
 
-def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def resize_image(
+    image: np.ndarray, shape: tuple[int, int], what: str = "image"
+) -> np.ndarray:
     """Resample an image linearly, in its own dtype, as `ResizedImage` says.
 
     Args:
         image: `(Y, X, C)`, integer or float.
         shape: the new `(Y, X)`.
+        what: the image's name in error messages.
 
     Returns:
         `(*shape, C)` of the image's dtype; the image itself if it has that shape already.
 
     Raises:
-        BadInput: the image's dtype is none of those.
+        BadInput: see `ResizedImage`.
     """
     if image.shape[:2] == tuple(shape):
         return image
-    return np.asarray(ResizedImage(image, shape))
+    return np.asarray(ResizedImage(image, shape, what=what))
 
 
 def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
