@@ -1,42 +1,12 @@
-"""The normalisations that a model's card can ask for."""
+"""Normalising an image that is in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from cellmill.errors import BadInput
 from cellmill.models.card import Preprocessing
-from cellmill.preprocessing.clahe import equalize_channels
-from cellmill.preprocessing.finite import require_finite
-from cellmill.preprocessing.percentile import clip_above_percentile, rescale_between_percentiles
-
-
-def _mesmer(image: np.ndarray, parameters: Preprocessing) -> np.ndarray:
-    if parameters.clip_percentile:
-        image = clip_above_percentile(image, parameters.clip_percentile)
-    return equalize_channels(image, parameters.kernel_size)
-
-
-def _histogram(image: np.ndarray, parameters: Preprocessing) -> np.ndarray:
-    return equalize_channels(image, parameters.kernel_size)
-
-
-def _percentile(image: np.ndarray, parameters: Preprocessing) -> np.ndarray:
-    return rescale_between_percentiles(image, parameters.low, parameters.high)
-
-
-def _none(image: np.ndarray, parameters: Preprocessing) -> np.ndarray:
-    return image.astype(np.float32)
-
-
-METHODS: dict[str, Callable[[np.ndarray, Preprocessing], np.ndarray]] = {
-    "mesmer": _mesmer,
-    "histogram": _histogram,
-    "percentile": _percentile,
-    "none": _none,
-}
+from cellmill.preprocessing.clahe import Span, equalize
+from cellmill.preprocessing.normalisation import CLAHE, NormalisedImage, levels_normalisation
 
 
 def preprocess(image: np.ndarray, parameters: Preprocessing, *, what: str = "image") -> np.ndarray:
@@ -52,18 +22,36 @@ def preprocess(image: np.ndarray, parameters: Preprocessing, *, what: str = "ima
         `(Y, X, C)` float32.
 
     Raises:
-        BadInput: the image is not `(Y, X, C)` or is empty, a value is NaN or infinite, or the
-            method is none of `METHODS`.
+        BadInput: the image is not `(Y, X, C)` or is empty, has a dtype without numbers, a value is
+            NaN or infinite, or the method is none of `METHODS`.
     """
-    if image.ndim != 3 or image.size == 0:
-        raise BadInput(
-            what, expected="at least one pixel, axes (Y, X, C)", found=f"shape {image.shape}"
-        )
-    if parameters.method not in METHODS:
-        raise BadInput(
-            "preprocessing.method",
-            expected=f"one of {', '.join(METHODS)}",
-            found=repr(parameters.method),
-        )
-    require_finite(image, what)
-    return METHODS[parameters.method](image, parameters)
+    found = levels_normalisation(image, parameters, what=what)
+    view = NormalisedImage(image, found)
+    if parameters.method not in CLAHE:
+        return np.asarray(view)
+    out = np.zeros(image.shape, np.float32)
+    for c, channel in enumerate(found.channels):
+        pixels = image[..., c].astype(view.native, copy=False)
+        span = Span(channel.low, channel.high, channel.limit)
+        equalize(pixels, span, parameters.kernel_size, out[..., c])
+    return out
+
+
+def mesmer_preprocess(
+    image: np.ndarray, *, percentile: float = 99.9, kernel_size: int = 128
+) -> np.ndarray:
+    """Normalise an image as DeepCell's Mesmer does: clip, rescale, CLAHE, channel by channel.
+
+    Args:
+        image: `(Y, X, C)`, integer or float; it is not changed.
+        percentile: clip above this percentile of a channel's non-zero pixels; 0 does not clip.
+        kernel_size: side of CLAHE's window in pixels; 0 is an eighth of each side of the image.
+
+    Returns:
+        `(Y, X, C)` float32, 0 to 1; a constant channel becomes zeros.
+
+    Raises:
+        BadInput: see `preprocess`.
+    """
+    parameters = Preprocessing("mesmer", clip_percentile=percentile, kernel_size=kernel_size)
+    return preprocess(image, parameters)

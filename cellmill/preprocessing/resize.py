@@ -2,15 +2,25 @@
 
 Two interpolations are kept on purpose: DeepCell resamples one channel with OpenCV and several with
 scikit-image, and they differ (sample positions of nearest neighbour, anti-aliasing, dark borders).
+`ResizedImage` and `ResizedLabels` show a resized array of which any window can be read; a window
+has just the pixels that the whole array would have.
 """
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-from skimage.transform import resize
+from typing import Any
 
+import numpy as np
+
+from cellmill.arrays.indexing import box_of
+from cellmill.arrays.windows import Box, Windowed
+from cellmill.compiled import bands, in_threads
 from cellmill.errors import BadInput
+from cellmill.preprocessing import interpolation
+from cellmill.preprocessing.levels import levels_of
+from cellmill.preprocessing.pixels import native_dtype
+
+_ROWS = 64
 
 
 def scaled_shape(
@@ -46,42 +56,169 @@ def scaled_shape(
     return scaled[0], scaled[1]
 
 
-def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resample an image linearly, in its own dtype.
+class ResizedImage:
+    """An image resampled linearly, in its own dtype, of which any window can be read.
 
     One channel: OpenCV's linear interpolation, no anti-aliasing. Several: scikit-image, order 1,
-    anti-aliased when shrinking, with zeros beyond the border (which darkens it).
+    anti-aliased when shrinking, with zeros beyond the border (which darkens it), cut off at the
+    extremes of the whole image. Results are cut off towards zero for integers.
 
     Args:
         image: `(Y, X, C)`, integer or float.
         shape: the new `(Y, X)`.
+        extremes: least and greatest value of the image over all channels. `None` reads the image
+            once, unless it keeps its shape or has one channel of integers: to find them, and to
+            refuse what is not finite before it is spread or skipped.
+        what: the image's name in error messages.
+
+    Raises:
+        BadInput: the image has a dtype without numbers, or a value that is NaN or infinite.
+    """
+
+    def __init__(
+        self,
+        image: Windowed,
+        shape: tuple[int, int],
+        extremes: tuple[float, float] | None = None,
+        what: str = "image",
+    ) -> None:
+        self.image = image
+        self.shape = (int(shape[0]), int(shape[1]), image.shape[2])
+        self.dtype = native_dtype(image.dtype, what)
+        self.is_same = self.shape == tuple(image.shape)
+        is_read = self.shape[2] > 1 or self.dtype.kind == "f"
+        if extremes is None and is_read and not self.is_same:
+            levels = levels_of(image, what=what)
+            low, high = min(level.low for level in levels), max(level.high for level in levels)
+            extremes = (low.item(), high.item())
+        self.extremes = extremes
+
+    def __getitem__(self, window: Any, /) -> np.ndarray:
+        """Read a window."""
+        box, rest = box_of(window, self.shape)
+        if 0 in box.shape:
+            pixels = np.zeros((*box.shape, self.shape[2]), self.dtype)
+        elif self.is_same:
+            pixels = self.image[box.slices].astype(self.dtype, copy=False)
+        elif self.shape[2] == 1:
+            pixels = self._repeated(box)
+        else:
+            pixels = self._darkened(box)
+        return pixels[rest]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Read all of it, bands of rows side by side."""
+        out = np.empty(self.shape, self.dtype)
+
+        def read(band: tuple[int, int]) -> None:
+            out[slice(*band)] = self[slice(*band)]
+
+        in_threads(read, bands(self.shape[0], _ROWS, per_thread=4))
+        return out if dtype is None else out.astype(dtype, copy=False)
+
+    def _repeated(self, box: Box) -> np.ndarray:
+        height, width, _ = self.image.shape
+        upper, lower, down = interpolation.opencv_places(height, self.shape[0], box.y0, box.y1)
+        left, right, across = interpolation.opencv_places(width, self.shape[1], box.x0, box.x1)
+        source = self.image[upper[0] : lower[-1] + 1, left[0] : right[-1] + 1]
+        plane = np.ascontiguousarray(source[..., 0], np.float32)
+        out = np.empty(box.shape, np.float32)
+        interpolation.interpolate_repeated(
+            plane,
+            (upper - upper[0], lower - upper[0], down),
+            (left - left[0], right - left[0], across),
+            out,
+        )
+        return out[..., None].astype(self.dtype, copy=False)
+
+    def _darkened(self, box: Box) -> np.ndarray:
+        sides = self.image.shape[:2]
+        places, cuts, sigmas, inner = [], [], [], []
+        for side, resized, start, stop in zip(
+            sides, self.shape, (box.y0, box.x0), (box.y1, box.x1), strict=False
+        ):
+            first, weight = interpolation.scikit_image_places(side, resized, start, stop)
+            sigma = interpolation.smoothing_sigma(side, resized)
+            margin = interpolation.smoothing_radius(sigma)
+            low, high = max(int(first[0]), 0), min(int(first[-1]) + 2, side)
+            cut = slice(max(low - margin, 0), min(high + margin, side))
+            places.append((first - low, weight))
+            sigmas.append(sigma)
+            cuts.append(cut)
+            inner.append(slice(low - cut.start, high - cut.start))
+        source = self.image[tuple(cuts)].astype(self.dtype, copy=False)
+        floats = source.astype(np.float32 if self.dtype == np.float32 else np.float64, copy=False)
+        blurred = interpolation.smoothed(floats, (sigmas[0], sigmas[1]))[tuple(inner)]
+        out = np.empty((*box.shape, self.shape[2]), floats.dtype)
+        low, high = np.asarray(self.extremes, floats.dtype)
+        interpolation.interpolate_darkened(blurred, places[0], places[1], low, high, out)
+        return out.astype(self.dtype, copy=False)
+
+
+class ResizedLabels:
+    """A label image resampled by nearest neighbour, of which any window can be read.
+
+    No label is invented or mixed. One compartment: OpenCV's sample positions. Several (whole-cell
+    and nuclear): scikit-image's. The two differ in many pixels; each is what DeepCell uses in that
+    case.
+
+    Args:
+        labels: `(Y, X)` or `(Y, X, C)`, integer.
+        shape: the new `(Y, X)`.
+        compartments: how many were asked for in the run; the array may show one of two.
+    """
+
+    def __init__(self, labels: Windowed, shape: tuple[int, int], compartments: int = 1) -> None:
+        self.labels = labels
+        self.shape = (int(shape[0]), int(shape[1]), *labels.shape[2:])
+        self.dtype = labels.dtype
+        self._nearest = (
+            interpolation.opencv_nearest
+            if compartments == 1
+            else interpolation.scikit_image_nearest
+        )
+
+    def __getitem__(self, window: Any, /) -> np.ndarray:
+        """Read a window."""
+        box, rest = box_of(window, self.shape)
+        if 0 in box.shape:
+            return np.zeros((*box.shape, *self.shape[2:]), self.dtype)[rest]
+        height, width = self.labels.shape[:2]
+        rows = self._nearest(height, self.shape[0], box.y0, box.y1)
+        columns = self._nearest(width, self.shape[1], box.x0, box.x1)
+        source = self.labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        taken: np.ndarray = source[np.ix_(rows - rows[0], columns - columns[0])]
+        return taken[rest]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Read all of it."""
+        out = np.asarray(self[:, :])
+        return out if dtype is None else out.astype(dtype, copy=False)
+
+
+def resize_image(
+    image: np.ndarray, shape: tuple[int, int], what: str = "image"
+) -> np.ndarray:
+    """Resample an image linearly, in its own dtype, as `ResizedImage` says.
+
+    Args:
+        image: `(Y, X, C)`, integer or float.
+        shape: the new `(Y, X)`.
+        what: the image's name in error messages.
 
     Returns:
-        `(*shape, C)` of the image's dtype (cut off towards zero, as the reference does, where
-        scikit-image computes); the image itself if it has that shape already.
+        `(*shape, C)` of the image's dtype; the image itself if it has that shape already.
+
+    Raises:
+        BadInput: see `ResizedImage`.
     """
     if image.shape[:2] == tuple(shape):
         return image
-    if image.shape[-1] == 1:
-        plane = np.ascontiguousarray(image[..., 0], np.float32)
-        resized = cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_LINEAR)
-        return resized.reshape(*shape, 1).astype(image.dtype, copy=False)
-    resized = resize(
-        image,
-        (*shape, image.shape[-1]),
-        order=1,
-        mode="constant",
-        preserve_range=True,
-        anti_aliasing=True,
-    )
-    return resized.astype(image.dtype, copy=False)
+    return np.asarray(ResizedImage(image, shape, what=what))
 
 
 def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resample a label image by nearest neighbour: no label is invented or mixed.
-
-    One compartment: OpenCV's sample positions. Several (whole-cell and nuclear): scikit-image's.
-    The two differ in many pixels; each is what DeepCell uses in that case.
+    """Resample a label image by nearest neighbour, as `ResizedLabels` says.
 
     Args:
         labels: `(Y, X)`, `(Y, X, 1)` or `(Y, X, compartments)`, integer.
@@ -92,18 +229,5 @@ def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """
     if labels.shape[:2] == tuple(shape):
         return labels
-    if labels.ndim == 3 and labels.shape[-1] > 1:
-        resized = resize(
-            labels,
-            (*shape, labels.shape[-1]),
-            order=0,
-            mode="constant",
-            preserve_range=True,
-            anti_aliasing=False,
-        )
-        return resized.astype(labels.dtype, copy=False)
-    # OpenCV copies a pixel's bytes here, so a float of the same width carries any integer.
-    plane = np.ascontiguousarray(labels.reshape(labels.shape[:2]))
-    carrier = {1: np.uint8, 2: np.uint16, 4: np.float32, 8: np.float64}[labels.dtype.itemsize]
-    resized = cv2.resize(plane.view(carrier), shape[::-1], interpolation=cv2.INTER_NEAREST)
-    return np.ascontiguousarray(resized).view(labels.dtype).reshape(*shape, *labels.shape[2:])
+    compartments = labels.shape[2] if labels.ndim == 3 else 1
+    return np.asarray(ResizedLabels(labels, shape, compartments))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.channels import selected_channels
 from cellmill.contract import Dataset, Input, Model, Output, Record, for_each_image
 from cellmill.errors import BadInput, CellmillError
 from cellmill.models.card import ModelCard
@@ -18,6 +19,7 @@ from cellmill.models.card import ModelCard
 MODEL_MPP = 0.5
 """Microns per pixel that Mesmer brings every image to, whatever its card says."""
 
+_CHANNELS = ("nuclear", "membrane")
 _HEADS = (
     ("whole_cell", "inner_distance", 1),
     ("whole_cell", "pixelwise", 3),
@@ -72,7 +74,9 @@ def deepcell_reference(
     ):
 
         def work(entry: Entry) -> None:
-            image = _two_channels(source, entry)
+            image = np.asarray(
+                selected_channels(source.read(entry, "image"), entry, _CHANNELS, "Mesmer")
+            )
             mpp = _one_mpp(entry)
             _check_sides(entry.name, image.shape[:2], mpp, tile)
             with record.step("Mesmer.predict"):
@@ -195,29 +199,6 @@ def _check_heads(card: ModelCard, folder: Path) -> None:
             found=f"{len(card.input.channels)} channels, heads "
             + ", ".join(head.name for head in card.heads),
         )
-
-
-def _two_channels(source: Batch, entry: Entry) -> np.ndarray:
-    """Give the image `(Y, X, 2)` in its own dtype, nuclear and membrane; a blank one is zero."""
-    image = source.read(entry, "image")
-    indices = entry.attributes.get("segmentation_channels", list(range(image.shape[-1])))
-    if len(indices) != 2:
-        raise BadInput(
-            f"image '{entry.name}'",
-            expected="2 channels (nuclear, membrane)",
-            found=f"{len(indices)} channels",
-        )
-    chosen = np.zeros((*image.shape[:2], 2), dtype=image.dtype)
-    for position, index in enumerate(indices):
-        if index >= image.shape[-1]:
-            raise BadInput(
-                f"image '{entry.name}'",
-                expected=f"a channel {index}",
-                found=f"{image.shape[-1]} channels",
-            )
-        if index >= 0:
-            chosen[..., position] = image[..., index]
-    return chosen
 
 
 def _one_mpp(entry: Entry) -> float | None:

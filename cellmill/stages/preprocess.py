@@ -9,15 +9,16 @@ from typing import Any, Literal
 import numpy as np
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.channels import SelectedChannels, selected_channels
+from cellmill.arrays.windows import Grid
 from cellmill.contract import Dataset, Input, Model, Output, Record, for_each_image
-from cellmill.errors import BadInput
 from cellmill.models.card import ModelCard
+from cellmill.preprocessing import model_shape, network_input, resize_image
 from cellmill.preprocessing import preprocess as normalise
-from cellmill.preprocessing import require_finite, resize_image, scaled_shape
+from cellmill.preprocessing.pixels import read_in_threads
 
-BLANK = -1
-#: Beyond this the pixel size is wrong rather than the magnification unusual.
-_MOST_SCALING = 16.0
+#: Side of the blocks that are written at once: whole storage units of a Zarr array.
+_BLOCK = 2048
 
 
 def preprocess(
@@ -27,6 +28,7 @@ def preprocess(
     record: Output[Record],
     on_bad_image: Literal["fail", "skip"] = "fail",
     match_mpp: bool = True,
+    memory_mib: int = 1024,
 ) -> None:
     """Bring images to the scale and the pixel values that a model expects.
 
@@ -38,6 +40,8 @@ def preprocess(
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         match_mpp: Resize images to the model's microns per pixel; an image whose own is unknown
             is never resized.
+        memory_mib: What an image may take in memory; a larger one is worked on by windows, with
+            the same result.
     """
     card = ModelCard.load(model.path)
     source = Batch.open(images.path)
@@ -45,37 +49,54 @@ def preprocess(
     with BatchWriter(preprocessed.path, attributes={"model": card.to_dict()}) as out:
 
         def work(entry: Entry) -> None:
-            image = _channels(source.read(entry, "image"), entry, card)
-            require_finite(image, f"image '{entry.name}'")
-            shape = image.shape[:2]
-            target = shape
-            if match_mpp and card.input.mpp:
-                if entry.mpp is None:
-                    unknown.append(entry.name)
-                else:
-                    target = _target(shape, entry, card)
-            with record.step("resize"):
-                image = resize_image(image, target)
-            with record.step("normalise"):
-                image = normalise(image, card.preprocessing, what=f"image '{entry.name}'")
+            what = f"image '{entry.name}'"
+            names = [channel.name for channel in card.input.channels]
+            image = selected_channels(source.read(entry, "image"), entry, names, card.name)
+            shape = (image.shape[0], image.shape[1])
+            mpp = entry.mpp if match_mpp and card.input.mpp else None
+            if match_mpp and card.input.mpp and mpp is None:
+                unknown.append(entry.name)
+            target = model_shape(shape, mpp, card, what, entry.mpp_source)
             scale = [target[0] / shape[0], target[1] / shape[1]]
+            layout = {"image": ((*target, len(names)), np.float32, "YXC")}
             attributes: dict[str, Any] = {
                 **entry.attributes,
                 "source_shape": [*shape],
                 "source_mpp": [*entry.mpp] if entry.mpp else None,
                 "scale": scale,
             }
-            mpp = (entry.mpp[0] / scale[0], entry.mpp[1] / scale[1]) if entry.mpp else None
-            with record.step("write"):
-                out.write(
+            in_memory = _bytes_in_memory(image, target) <= memory_mib << 20
+            if in_memory:
+                with record.step("resize"):
+                    pixels = resize_image(np.asarray(image), target, what)
+                with record.step("normalise"):
+                    pixels = normalise(pixels, card.preprocessing, what=what)
+            else:
+                with record.step("find normalisation"):
+                    view = network_input(
+                        image.image,
+                        card,
+                        channels=image.channels,
+                        mpp=mpp,
+                        memory=(memory_mib << 20) // 2,
+                        what=what,
+                    )
+            with (
+                record.step("write" if in_memory else "normalise and write"),
+                out.create(
                     entry.name,
-                    {"image": image},
-                    axes={"image": "YXC"},
-                    mpp=mpp,
+                    layout,
+                    mpp=(entry.mpp[0] / scale[0], entry.mpp[1] / scale[1]) if entry.mpp else None,
                     mpp_source=entry.mpp_source,
-                    channels=[channel.name for channel in card.input.channels],
+                    channels=names,
                     attributes=attributes,
-                )
+                ) as arrays,
+            ):
+                grid = Grid(target, _BLOCK)
+                for box in map(grid.box, range(len(grid))):
+                    arrays["image"][box.slices] = (
+                        pixels[box.slices] if in_memory else read_in_threads(view, box)
+                    )
 
         for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
     record.note(method=card.preprocessing.method, model_mpp=card.input.mpp, mpp_unknown=unknown)
@@ -87,51 +108,10 @@ def preprocess(
         )
 
 
-def _channels(image: np.ndarray, entry: Entry, card: ModelCard) -> np.ndarray:
-    """The channels that the model is given, in its order; a blank one is zeros.
-
-    Returns:
-        `(Y, X, len(card.input.channels))` of the image's dtype.
-    """
-    if image.ndim != 3:
-        raise BadInput(f"image '{entry.name}'", expected="axes YXC", found=f"shape {image.shape}")
-    wanted = [channel.name for channel in card.input.channels]
-    count = image.shape[2]
-    given = entry.attributes.get("segmentation_channels")
-    indices: Sequence[int] = given or range(count)
-    if len(indices) != len(wanted):
-        names = ", ".join(entry.channels) or f"{count} without names"
-        chosen = "chosen" if given else "none chosen"
-        raise BadInput(
-            f"channels of image '{entry.name}'",
-            expected=f"{len(wanted)} for model '{card.name}' ({', '.join(wanted)}), by name or "
-            "index with CHANNELS=… or `cellmill tiff_to_npz --channels …`",
-            found=f"{len(indices)} ({chosen}); the image has {names}",
-        )
-    if all(index == BLANK for index in indices) or not all(
-        BLANK <= index < count for index in indices
-    ):
-        raise BadInput(
-            f"channels of image '{entry.name}'",
-            expected=f"indices from 0 to {count - 1}, {BLANK} for a blank one, not all blank",
-            found=f"{[*indices]}",
-        )
-    selected = np.zeros((*image.shape[:2], len(indices)), image.dtype)
-    for target, index in enumerate(indices):
-        if index != BLANK:
-            selected[..., target] = image[..., index]
-    return selected
-
-
-def _target(shape: tuple[int, int], entry: Entry, card: ModelCard) -> tuple[int, int]:
-    """The shape that the image has at the model's scale."""
-    target = scaled_shape(shape, entry.mpp, card.input.mpp)
-    ratios = [mpp / card.input.mpp for mpp in entry.mpp or ()]
-    if max(ratios, default=1.0) > _MOST_SCALING:
-        raise BadInput(
-            f"pixel size of image '{entry.name}'",
-            expected=f"at most {_MOST_SCALING:g} times the model's {card.input.mpp:g} µm/px "
-            "(MPP=… or `cellmill tiff_to_npz --mpp …` sets another)",
-            found=f"{max(entry.mpp or ()):g} µm/px ({entry.mpp_source})",
-        )
-    return target
+def _bytes_in_memory(image: SelectedChannels, target: Sequence[int]) -> int:
+    """What it takes to preprocess an image at once, rather than by windows."""
+    size = image.dtype.itemsize
+    channels = image.shape[2]
+    source, scaled = image.shape[0] * image.shape[1], target[0] * target[1]
+    # The selected channels; their resized pixels, the result; a channel's bins and grey values.
+    return source * channels * size + scaled * (channels * (size + 4) + 3)

@@ -15,12 +15,13 @@ import numpy as np
 
 from cellmill import uris
 from cellmill.arrays.batch import BatchWriter, Entry, check_name
+from cellmill.arrays.channels import BLANK
 from cellmill.arrays.files import is_bucket_mount
 from cellmill.contract import Dataset, Output, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.tiff.layout import TiffImage, open_image
 from cellmill.tiff.read import check_complete, is_grey, read_channels
-from cellmill.tiff.select import BLANK, describe, select_channels
+from cellmill.tiff.select import describe, select_channels
 from cellmill.truth import Truth, read_truth
 
 #: Left free on the disk that is written to.

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.channels import selected_channels
 from cellmill.arrays.files import write_text
 from cellmill.contract import (
     Dataset,
@@ -236,11 +237,11 @@ def _image(
     image = source.read(entry, "image")
     if image.shape[:2] != shape:
         raise BadInput(f"labels of '{entry.name}'", expected=f"{image.shape[:2]}", found=f"{shape}")
-    chosen = entry.attributes.get("segmentation_channels", list(range(image.shape[2])))
-    planes = [image[..., c] if c >= 0 else np.zeros(shape, image.dtype) for c in chosen]
-    names = tuple(entry.channels[c] if 0 <= c < len(entry.channels) else "blank" for c in chosen)
-    what = f"image '{entry.name}'"
-    return preprocess(np.stack(planes, axis=-1), preprocessing, what=what), names
+    chosen = selected_channels(image, entry)
+    names = tuple(
+        entry.channels[c] if 0 <= c < len(entry.channels) else "blank" for c in chosen.channels
+    )
+    return preprocess(np.asarray(chosen), preprocessing, what=f"image '{entry.name}'"), names
 
 
 def _channel_names(found: list[tuple[str, ...]], compartment: Compartment) -> tuple[str, ...]:

@@ -6,10 +6,8 @@ import csv
 import unicodedata
 from collections.abc import Sequence
 
+from cellmill.arrays.channels import BLANK
 from cellmill.errors import BadInput
-
-#: The index of a channel that is not in the image and is filled with zeros.
-BLANK = -1
 
 
 def select_channels(text: str, names: Sequence[str], image: str) -> list[int]:

@@ -13,6 +13,7 @@ def preprocess(
     record: dsl.Output[dsl.Artifact],
     on_bad_image: str = "fail",
     match_mpp: bool = True,
+    memory_mib: int = 1024,
 ) -> dsl.ContainerSpec:
     """Bring images to the scale and the pixel values that a model expects.
 
@@ -22,6 +23,8 @@ def preprocess(
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         match_mpp: Resize images to the model's microns per pixel; an image whose own is unknown
             is never resized.
+        memory_mib: What an image may take in memory; a larger one is worked on by windows, with
+            the same result.
 
     Returns:
         preprocessed: Batch with array `image` (Y', X', C) float32, channels in the model's order.

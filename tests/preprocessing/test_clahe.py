@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.exposure import equalize_adapthist, rescale_intensity
 
-from cellmill.preprocessing.clahe import equalize_channels
+from cellmill.models.card import Preprocessing
+from cellmill.preprocessing import preprocess
 
 
 def scikit_image(image, kernel_size):
@@ -17,6 +18,10 @@ def scikit_image(image, kernel_size):
             channel = rescale_intensity(channel, out_range=(0.0, 1.0))
             equalized[..., c] = equalize_adapthist(channel, kernel_size=kernel_size or None)
     return equalized
+
+
+def equalize_channels(image, kernel_size):
+    return preprocess(image, Preprocessing("histogram", kernel_size=kernel_size))
 
 
 def drawn(seed, shape, dtype):

@@ -102,30 +102,6 @@ def test_heads_in_another_order_are_refused(model: Path) -> None:
         stage._check_heads(replace(card, heads=card.heads[::-1]), model)
 
 
-def test_channels_are_taken_in_the_models_order(tmp_path: Path) -> None:
-    image = np.arange(2 * 3 * 4, dtype=np.uint16).reshape(2, 3, 4)
-    batch, entry = write_image(tmp_path / "images", image, segmentation_channels=[3, 1])
-    chosen = stage._two_channels(batch, entry)
-    assert chosen.dtype == np.uint16
-    np.testing.assert_array_equal(chosen, image[..., [3, 1]])
-
-
-def test_a_blank_channel_is_zero(tmp_path: Path) -> None:
-    image = np.ones((2, 3, 1), dtype=np.uint8)
-    batch, entry = write_image(tmp_path / "images", image, segmentation_channels=[0, -1])
-    chosen = stage._two_channels(batch, entry)
-    assert chosen[..., 0].all()
-    assert not chosen[..., 1].any()
-
-
-@pytest.mark.parametrize("channels", [[0], [0, 1, 2], [0, 3]])
-def test_other_channels_are_refused(tmp_path: Path, channels: list[int]) -> None:
-    image = np.ones((2, 3, 3), dtype=np.uint8)
-    batch, entry = write_image(tmp_path / "images", image, segmentation_channels=channels)
-    with pytest.raises(BadInput, match="channel"):
-        stage._two_channels(batch, entry)
-
-
 def test_unequal_pixel_sides_are_refused() -> None:
     assert stage._one_mpp(Entry("a")) is None
     assert stage._one_mpp(Entry("a", mpp=(0.65, 0.65))) == 0.65

@@ -2,8 +2,9 @@
 
 import pytest
 
+from cellmill.arrays.channels import BLANK
 from cellmill.errors import BadInput
-from cellmill.tiff.select import BLANK, describe, select_channels
+from cellmill.tiff.select import describe, select_channels
 
 NAMES = ("DAPI", "membrane, total", "CD3", "cd3", "405", "1", "µ-tubulin")
 

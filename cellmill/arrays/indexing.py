@@ -1,0 +1,43 @@
+"""Reading the index of a windowed array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cellmill.arrays.windows import Box
+
+
+def box_of(window: Any, shape: Sequence[int]) -> tuple[Box, tuple[Any, ...]]:
+    """Read an index of a `(Y, X, …)` array as a box and what is left to take from its pixels.
+
+    Args:
+        window: slices of step 1, integers or `...`, from the first axis on.
+        shape: of the array.
+
+    Returns:
+        The box, never empty along an axis that an integer picks, and the index to apply to the
+        box's pixels: integers drop their axis.
+    """
+    items = window if isinstance(window, tuple) else (window,)
+    if Ellipsis in items:
+        at = items.index(Ellipsis)
+        fill = (slice(None),) * (len(shape) - len(items) + 1)
+        items = (*items[:at], *fill, *items[at + 1 :])
+    items = (*items, *(slice(None),) * (2 - len(items)))
+    edges: list[int] = []
+    rest: list[Any] = []
+    for item, side in zip(items[:2], shape, strict=False):
+        if isinstance(item, slice):
+            start, stop, step = item.indices(side)
+            if step != 1:
+                raise IndexError(f"step {step}: windows have a step of 1")
+            edges += [start, max(start, stop)]
+            rest.append(slice(None))
+        else:
+            place = int(item) + (side if item < 0 else 0)
+            if not 0 <= place < side:
+                raise IndexError(f"{item} in an axis of {side}")
+            edges += [place, place + 1]
+            rest.append(0)
+    return Box(*edges), (*rest, *items[2:])
