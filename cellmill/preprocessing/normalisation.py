@@ -89,9 +89,7 @@ class Normalisation:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; every number comes back exactly."""
-        channels = [
-            {**asdict(c), "maps": base64.b64encode(c.maps).decode()} for c in self.channels
-        ]
+        channels = [{**asdict(c), "maps": base64.b64encode(c.maps).decode()} for c in self.channels]
         return {
             "shape": [*self.shape],
             "parameters": asdict(self.parameters),
@@ -225,9 +223,7 @@ class NormalisedImage:
         if parameters.method in CLAHE:
             self.regions = Regions(normalisation.shape, parameters.kernel_size)
             self._kept = [
-                np.frombuffer(c.maps, "<u2").reshape(*self.regions.counts, BINS)
-                if c.maps
-                else None
+                np.frombuffer(c.maps, "<u2").reshape(*self.regions.counts, BINS) if c.maps else None
                 for c in normalisation.channels
             ]
             self._values = [values_of(c.least, c.most) for c in normalisation.channels]
@@ -305,7 +301,9 @@ class NormalisedImage:
     def _greys(self, pixels: np.ndarray, box: Box, c: int) -> np.ndarray:
         around = self.regions.around(box)
         kept = self._kept[c]
-        maps, first = (self._maps(around, c), (around.y0, around.x0)) if kept is None else (kept, (0, 0))
+        maps, first = (
+            (self._maps(around, c), (around.y0, around.x0)) if kept is None else (kept, (0, 0))
+        )
         return greys_of(bins_of(pixels, self._span(c)), box, self.regions, maps, first)
 
     def _span(self, c: int) -> Span:
