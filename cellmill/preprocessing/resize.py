@@ -196,9 +196,7 @@ class ResizedLabels:
         return out if dtype is None else out.astype(dtype, copy=False)
 
 
-def resize_image(
-    image: np.ndarray, shape: tuple[int, int], what: str = "image"
-) -> np.ndarray:
+def resize_image(image: np.ndarray, shape: tuple[int, int], what: str = "image") -> np.ndarray:
     """Resample an image linearly, in its own dtype, as `ResizedImage` says.
 
     Args:
