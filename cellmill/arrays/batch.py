@@ -1,38 +1,56 @@
 """A batch of images on disk: one folder, one entry per image, and a manifest written last.
 
-The folder counts only once ``manifest.json`` is there. An entry is an ``.npz`` with one or more
-arrays, or other files (a table, a report), or both, or neither where its image was skipped.
+The folder counts only once ``manifest.json`` is there. An entry has arrays, in an ``.npz`` or a
+Zarr store, or other files (a table, a report), or both, or neither where its image was skipped. A
+store may lie elsewhere, in a bucket too: the manifest then says where.
+
+Until the manifest is there, each entry that is complete leaves its part of it beside the files. A
+stage that was killed and is started again on the same inputs keeps those entries.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
-from cellmill.arrays import npz
+from cellmill.arrays import npz, resume
 from cellmill.arrays.files import open_staged, write_text
+from cellmill.arrays.windows import Windowed, WritableWindowed
 from cellmill.errors import BadInput
 
 MANIFEST = "manifest.json"
 FORMAT = "cellmill-batch/1"
+Container = Literal["npz", "zarr"]
+#: Entries that are complete while the batch is not, and whose work it is.
+_PARTS, _WORK = ".parts", "work"
 _AXES_BY_NDIM = {0: "", 1: "I", 2: "YX", 3: "YXC", 4: "ZYXC"}
 
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """Shape, dtype and named axes of an array, and the CRC-32 of its ``.npy`` member."""
+    """Shape, dtype and named axes of an array, and where it lies.
+
+    Attributes:
+        shape: in the order of `axes`.
+        dtype: its name.
+        axes: a letter each.
+        crc32: of its ``.npy`` member; 0 for an array in a Zarr store.
+        store: the Zarr array, a path relative to the batch or a URI; empty: the entry's ``.npz``.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     axes: str
     crc32: int = 0
+    store: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +89,13 @@ def _entry_from_json(raw: Mapping[str, Any]) -> Entry:
     known = {
         **raw,
         "arrays": {
-            key: ArrayInfo(tuple(info["shape"]), info["dtype"], info["axes"], info["crc32"])
+            key: ArrayInfo(
+                tuple(info["shape"]),
+                info["dtype"],
+                info["axes"],
+                info["crc32"],
+                info.get("store", ""),
+            )
             for key, info in raw["arrays"].items()
         },
         "mpp": tuple(raw["mpp"]) if raw["mpp"] else None,
@@ -120,7 +144,7 @@ class Batch:
             BadInput: there is no complete batch at the path.
         """
         path = Path(path)
-        if path.is_dir():
+        if path.is_dir() and path.suffix != ".zarr":
             return cls._open_folder(path)
         if not path.exists():
             raise BadInput(f"batch '{path}'", expected="a folder or a file", found="nothing there")
@@ -129,7 +153,8 @@ class Batch:
             mine = [
                 e
                 for e in batch.entries
-                if path.name in e.files.values() or (e.arrays and path.name == f"{e.name}.npz")
+                if path.name in e.files.values()
+                or (e.arrays and path.name in (f"{e.name}.npz", f"{e.name}.zarr"))
             ]
             if mine:
                 return replace(batch, entries=(mine[0],))
@@ -171,11 +196,33 @@ class Batch:
         names = ", ".join(e.name for e in self.entries[:5])
         raise BadInput(f"batch '{self.folder}'", expected=f"an entry '{name}'", found=names or "0")
 
+    def counterpart(self, entry: Entry, of: Batch) -> Entry | None:
+        """Find what belongs to an entry of another batch: by name, or the only one to the only one.
+
+        Args:
+            entry: the other batch's entry.
+            of: the other batch.
+
+        Returns:
+            The entry of this batch, None where there is none.
+        """
+        if len(self.entries) == len(of.entries) == 1:
+            return self.entries[0]
+        return next((each for each in self.entries if each.name == entry.name), None)
+
     def read(self, entry: Entry, key: str) -> np.ndarray:
-        """Open one array of an entry as a read-only memory map.
+        """Read one array of an entry whole.
 
         Raises:
-            BadInput: the entry has no such array, or its file is damaged.
+            BadInput: the entry has no such array, or its file or store is damaged.
+        """
+        return np.asarray(self.array(entry, key))
+
+    def array(self, entry: Entry, key: str) -> Windowed:
+        """Open one array of an entry, to be read by windows.
+
+        Raises:
+            BadInput: the entry has no such array, or its file or store is damaged.
         """
         if key not in entry.arrays:
             raise BadInput(
@@ -183,16 +230,42 @@ class Batch:
                 expected=f"an array '{key}'",
                 found=", ".join(entry.arrays) or "no arrays",
             )
-        path = self.folder / f"{entry.name}.npz"
-        arrays = npz.read_npz(path)
         info = entry.arrays[key]
-        if key not in arrays or arrays[key].shape != tuple(info.shape):
+        if info.store:
+            array: Windowed = self.store(entry, key)
+            place = info.store
+        else:
+            path = self.folder / f"{entry.name}.npz"
+            arrays = npz.read_npz(path)
+            if key not in arrays:
+                raise BadInput(f"array file '{path}'", expected=f"'{key}'", found="none")
+            array, place = arrays[key], str(path)
+        if array.shape != tuple(info.shape):
             raise BadInput(
-                f"array file '{path}'",
+                f"array file '{place}'",
                 expected=f"'{key}' of shape {tuple(info.shape)}, as its manifest says",
-                found=str(arrays[key].shape) if key in arrays else "none",
+                found=f"{array.shape}",
             )
-        return arrays[key]
+        return array
+
+    def store(self, entry: Entry, key: str, *, write: bool = False) -> WritableWindowed:
+        """Open an array that lies in a Zarr store, to be written too if asked for.
+
+        Raises:
+            BadInput: it lies in none, or the store cannot be reached.
+        """
+        from cellmill.arrays.zarr import open_zarr
+
+        info = entry.arrays[key]
+        if not info.store:
+            raise BadInput(
+                f"'{key}' of '{entry.name}' in '{self.folder}'",
+                expected="a Zarr array",
+                found="one in an .npz",
+            )
+        there = "://" in info.store or Path(info.store).is_absolute()
+        uri = info.store if there else str(self.folder / info.store)
+        return open_zarr(uri, info.axes, write=write)
 
     def file(self, entry: Entry, suffix: str) -> Path:
         """Return the path of an entry's file.
@@ -213,7 +286,8 @@ class BatchWriter:
     """Writes a batch; the manifest is written last, when the block ends without an error.
 
     After an error nothing is left of what was written. What lay in the folder from an earlier,
-    complete batch is replaced.
+    complete batch is replaced. What a killed process left there is gone on with if it was the same
+    work (see ``cellmill.arrays.resume``), and else replaced: ``has`` says which entries are there.
     """
 
     def __init__(self, folder: Path, attributes: Mapping[str, Any] | None = None) -> None:
@@ -221,13 +295,25 @@ class BatchWriter:
         self.attributes = dict(attributes or {})
         self._entries: dict[str, Entry] = {}
         self._existed = self.folder.exists()
+        self._open: set[str] = set()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What has been written so far, in order."""
+        return tuple(self._entries.values())
+
+    def has(self, name: str) -> bool:
+        """Whether an entry was complete when a process before this one was killed."""
+        return name in self._entries and self._part(name).exists()
 
     def __enter__(self) -> BatchWriter:
-        manifest = self.folder / MANIFEST
+        parts = self.folder / _PARTS
         if self._existed and not self.folder.is_dir():
             raise BadInput(f"output '{self.folder}'", expected="a folder", found="a file")
-        if manifest.exists():
+        if (self.folder / MANIFEST).exists():
             _remove_batch(self.folder)
+        elif (parts / _WORK).is_file():
+            self._take_up()
         elif self._existed and any(self.folder.iterdir()):
             raise BadInput(
                 f"output '{self.folder}'",
@@ -235,12 +321,31 @@ class BatchWriter:
                 found="a folder with other files",
             )
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            parts.mkdir(parents=True, exist_ok=True)
+            write_text(parts / _WORK, resume.fingerprint())
         except OSError as error:
             raise BadInput(
                 f"output '{self.folder}'", expected="a place that can be written", found=str(error)
             ) from error
         return self
+
+    def _take_up(self) -> None:
+        """Keep the complete entries of the same work; remove all else that was left."""
+        parts = self.folder / _PARTS
+        mine = resume.fingerprint() and (parts / _WORK).read_text() == resume.fingerprint()
+        kept = set()
+        for path in sorted(parts.glob("*.json"), key=lambda p: p.stat().st_mtime_ns):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                entry = _entry_from_json(json.loads(path.read_text()))
+                if mine:
+                    self._entries[entry.name] = entry
+                    kept |= {*entry.files.values(), f"{entry.name}.npz"}
+        for path in self.folder.iterdir():
+            # Stores are gone on with in the middle; their own ledgers say what is done.
+            if path.name not in {*kept, _PARTS} and not (mine and path.suffix == ".zarr"):
+                _remove(path)
+        if not mine:
+            _remove(parts)
 
     def __exit__(
         self,
@@ -251,6 +356,9 @@ class BatchWriter:
         if kind is not None:
             for entry in self._entries.values():
                 self._remove_files(entry)
+            for name in self._open:
+                self._remove_files(Entry(name))
+            _remove(self.folder / _PARTS)
             if not self._existed:
                 with contextlib.suppress(OSError):
                     self.folder.rmdir()
@@ -261,6 +369,16 @@ class BatchWriter:
             "entries": [asdict(entry) for entry in self._entries.values()],
         }
         write_text(self.folder / MANIFEST, json.dumps(document, indent=1, sort_keys=True) + "\n")
+        _remove(self.folder / _PARTS)
+
+    def finish(self, name: str) -> None:
+        """Say that an entry is complete: it is kept if this process is killed from here on."""
+        if name in self._entries:
+            text = json.dumps(asdict(self._entries[name]), sort_keys=True)
+            write_text(self._part(name), text)
+
+    def _part(self, name: str) -> Path:
+        return self.folder / _PARTS / f"{name}.json"
 
     def write(
         self,
@@ -296,7 +414,9 @@ class BatchWriter:
         mpp_source: str = "unknown",
         channels: Sequence[str] = (),
         attributes: Mapping[str, Any] | None = None,
-    ) -> Iterator[dict[str, np.ndarray]]:
+        container: Container = "npz",
+        store: str = "",
+    ) -> Iterator[Mapping[str, WritableWindowed]]:
         """Create the entry ``name`` with arrays to be filled window by window.
 
         Args:
@@ -306,11 +426,18 @@ class BatchWriter:
             mpp_source: where it came from.
             channels: channel names.
             attributes: JSON values that travel with the image; may be added to within the block.
+            container: what the arrays lie in: an ``.npz`` or a Zarr store.
+            store: folder or URI under which the Zarr store ``<name>.zarr`` goes; empty is the
+                batch's own folder.
 
         Yields:
             Writable, zero-filled arrays by key.
         """
         path = self.folder / f"{check_name(name)}.npz"
+        if arrays and container == "zarr":
+            with self._refer(name, arrays, mpp, mpp_source, channels, attributes, store) as made:
+                yield made
+            return
         if arrays:
             layout = {key: (shape, dtype) for key, (shape, dtype, _) in arrays.items()}
             with npz.create_npz(path, layout) as out:
@@ -321,6 +448,40 @@ class BatchWriter:
             sums = {}
         infos = {
             key: ArrayInfo(tuple(int(n) for n in shape), str(np.dtype(dtype)), axes, sums[key])
+            for key, (shape, dtype, axes) in arrays.items()
+        }
+        old = self._entries.get(name, Entry(name))
+        self._entries[name] = replace(
+            old,
+            arrays=infos,
+            mpp=mpp,
+            mpp_source=mpp_source,
+            channels=tuple(channels),
+            attributes={**old.attributes, **(attributes or {})},
+        )
+
+    @contextlib.contextmanager
+    def _refer(
+        self,
+        name: str,
+        arrays: Mapping[str, tuple[tuple[int, ...], np.dtype | type | str, str]],
+        mpp: tuple[float, float] | None,
+        mpp_source: str,
+        channels: Sequence[str],
+        attributes: Mapping[str, Any] | None,
+        store: str,
+    ) -> Iterator[Mapping[str, WritableWindowed]]:
+        from cellmill.arrays.zarr import create_zarr
+
+        uri = f"{store.rstrip('/') or self.folder.absolute()}/{name}.zarr"
+        shown = uri if store else f"{name}.zarr"
+        if not store:
+            self._open.add(name)
+        yield create_zarr(uri, arrays, mpp=mpp, channels=channels)
+        infos = {
+            key: ArrayInfo(
+                tuple(int(n) for n in shape), str(np.dtype(dtype)), axes, store=f"{shown}/{key}/0"
+            )
             for key, (shape, dtype, axes) in arrays.items()
         }
         old = self._entries.get(name, Entry(name))
@@ -356,8 +517,8 @@ class BatchWriter:
         )
 
     def _remove_files(self, entry: Entry) -> None:
-        for filename in (*entry.files.values(), f"{entry.name}.npz"):
-            (self.folder / filename).unlink(missing_ok=True)
+        for filename in _files_of(entry.name, entry.files):
+            _remove(self.folder / filename)
 
 
 def _remove_batch(folder: Path) -> None:
@@ -366,8 +527,19 @@ def _remove_batch(folder: Path) -> None:
     names: list[str] = []
     with contextlib.suppress(ValueError, KeyError, TypeError):
         for raw in json.loads(manifest.read_text())["entries"]:
-            names += [*raw["files"].values(), f"{raw['name']}.npz"]
+            names += _files_of(raw["name"], raw["files"])
     manifest.unlink()
     for name in names:
         if Path(name).name == name:
-            (folder / name).unlink(missing_ok=True)
+            _remove(folder / name)
+
+
+def _files_of(name: str, files: Mapping[str, str]) -> list[str]:
+    return [*files.values(), f"{name}.npz", f"{name}.zarr"]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -2,8 +2,9 @@
 
 A file written here is an ordinary ``.npz`` (``numpy.load`` reads it): a ZIP archive of stored
 ``.npy`` members. Each member's data begins at a multiple of 64 bytes, so that an array can be
-memory-mapped and a stage touches only the window it works on. Dates are fixed: equal arrays make
-equal files.
+memory-mapped and a stage touches only the window it works on. A window is mapped, copied and
+unmapped: pages of a map that stays would count as the process's memory. Dates are fixed: equal
+arrays make equal files.
 
 Sources: NPY format, version 1.0 (NEP 1); APPNOTE.TXT 6.3.9 (ZIP, ZIP64).
 """
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,10 +28,92 @@ from cellmill.arrays.files import stage_file
 from cellmill.errors import BadInput
 
 ALIGNMENT = 64
-_CRC_CHUNK = 1 << 24
+#: Bytes that are mapped at a time.
+_MAPPED = 1 << 26
 _DOS_DATE = 0x21  # 1980-01-01, the earliest date that ZIP can say
 _ZIP64_LIMIT = 0xFFFFFFFF
 _PADDING_ID = 0xD935  # the extra-field id that Android's zipalign pads with
+
+
+@dataclass(frozen=True)
+class NpzArray:
+    """An array in a file, windowed.
+
+    Attributes:
+        path: the file.
+        shape: of the array.
+        dtype: of its values.
+        offset: of the first value in the file, bytes.
+        order: ``"C"`` or ``"F"``.
+        writable: whether windows can be written.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int
+    order: Literal["C", "F"] = "C"
+    writable: bool = False
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values."""
+        return self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, window: Any, /) -> np.ndarray:
+        """Read a window: slices, integers and an ellipsis, as numpy takes them."""
+        parts = window if isinstance(window, tuple) else (window,)
+        if not self.size:
+            return np.zeros(self.shape, self.dtype)[parts]
+        first = parts[0] if parts else slice(None)
+        if first is Ellipsis:
+            parts = (slice(None),) * (self.ndim - len(parts) + 1) + parts[1:]
+            first = parts[0] if parts else slice(None)
+        if not isinstance(first, slice) or not self.ndim:
+            return np.array(self._map()[parts])
+        rows, rest = range(*first.indices(self.shape[0])), parts[1:]
+        shape = np.broadcast_to(np.zeros((), self.dtype), self.shape)[parts].shape
+        out = np.empty(shape, self.dtype)
+        for start, stop in _spans(len(rows), self.nbytes // self.shape[0] * abs(rows.step)):
+            some = rows[start:stop]
+            span = slice(some.start, some.stop if some.stop >= 0 else None, some.step)
+            index = (span, *rest)
+            out[start:stop] = self._map()[index]
+        return out
+
+    def __setitem__(self, window: Any, values: Any, /) -> None:
+        """Write a window."""
+        if not self.writable:
+            raise ValueError(f"'{self.path}' is open for reading")
+        if self.size:
+            self._map()[window] = values
+
+    def __array__(
+        self, dtype: np.dtype | type | None = None, copy: bool | None = None
+    ) -> np.ndarray:
+        return np.asarray(self[...], dtype)
+
+    def _map(self) -> np.ndarray:
+        mode: Literal["r+", "r"] = "r+" if self.writable else "r"
+        return np.memmap(self.path, self.dtype, mode, self.offset, self.shape, self.order)
+
+
+def _spans(length: int, item_bytes: int) -> Iterator[tuple[int, int]]:
+    step = max(1, _MAPPED // max(item_bytes, 1))
+    return ((start, min(start + step, length)) for start in range(0, length, step))
 
 
 @dataclass(frozen=True)
@@ -150,25 +235,20 @@ def _central_directory(members: list[_Member], crcs: list[int], start: int) -> b
     return entries + zip64_end + locator + end
 
 
-def _crc(chunks: Iterator[bytes | memoryview]) -> int:
-    value = 0
-    for chunk in chunks:
-        value = zlib.crc32(chunk, value)
+def _crc(member: _Member, array: NpzArray) -> int:
+    """CRC-32 of a member: its header, then its values a span at a time."""
+    value = zlib.crc32(member.header)
+    flat = replace(array, shape=(array.nbytes,), dtype=np.dtype(np.uint8))
+    for start, stop in _spans(array.nbytes, 1):
+        value = zlib.crc32(flat[start:stop].data, value)
     return value
-
-
-def _chunks(header: bytes, array: np.ndarray) -> Iterator[bytes | memoryview]:
-    yield header
-    flat = array.reshape(-1).view(np.uint8)
-    for start in range(0, flat.size, _CRC_CHUNK):
-        yield flat[start : start + _CRC_CHUNK].data
 
 
 @contextlib.contextmanager
 def create_npz(
     path: Path, arrays: Mapping[str, tuple[tuple[int, ...], np.dtype | type | str]]
-) -> Iterator[dict[str, np.ndarray]]:
-    """Create an ``.npz`` and give its arrays as writable memory maps, zero-filled.
+) -> Iterator[dict[str, NpzArray]]:
+    """Create an ``.npz`` and give its arrays to be written window by window, zero-filled.
 
     The file gets its name when the block ends without an error; before that it does not exist.
 
@@ -177,25 +257,19 @@ def create_npz(
         arrays: shape and dtype of each array by key.
 
     Yields:
-        The arrays by key, C-contiguous, to be written window by window.
+        The arrays by key, C-contiguous.
     """
     members = _layout({key: (tuple(shape), np.dtype(d)) for key, (shape, d) in arrays.items()})
     start = members[-1].data_offset + members[-1].size if members else 0
     with stage_file(path) as temporary:
         with temporary.open("wb") as file:
             file.truncate(start)
-        maps: dict[str, np.ndarray] = {
-            m.key: np.memmap(temporary, m.dtype, "r+", m.array_offset, m.shape)
-            if m.array_bytes
-            else np.zeros(m.shape, m.dtype)
+        arrays_by_key = {
+            m.key: NpzArray(temporary, m.shape, m.dtype, m.array_offset, writable=True)
             for m in members
         }
-        yield maps
-        crcs = [_crc(_chunks(m.header, maps[m.key])) for m in members]
-        for array in maps.values():
-            if isinstance(array, np.memmap):
-                array.flush()
-        maps.clear()
+        yield arrays_by_key
+        crcs = [_crc(m, arrays_by_key[m.key]) for m in members]
         with temporary.open("r+b") as file:
             for member, crc in zip(members, crcs, strict=True):
                 file.seek(member.offset)
@@ -218,8 +292,8 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             out[key][...] = array
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Open an ``.npz``: read-only memory maps where members are stored, copies where compressed.
+def read_npz(path: Path) -> dict[str, NpzArray | np.ndarray]:
+    """Open an ``.npz``: members that are stored to be read by windows, copies where compressed.
 
     Args:
         path: the file, of this module's making or of ``numpy.savez``/``savez_compressed``.
@@ -253,7 +327,7 @@ def checksums(path: Path) -> dict[str, int]:
 
 def _read_member(
     archive: zipfile.ZipFile, file: io.BufferedReader, path: Path, info: zipfile.ZipInfo
-) -> np.ndarray:
+) -> NpzArray | np.ndarray:
     if info.compress_type != zipfile.ZIP_STORED:
         with archive.open(info) as member:
             return np.lib.format.read_array(member, allow_pickle=False)
@@ -276,8 +350,6 @@ def _read_member(
     count = int(np.prod(shape, dtype=np.int64))
     if file.tell() - begin + count * dtype.itemsize != info.file_size:
         raise ValueError(f"'{info.filename}' shorter than its shape {shape} says")
-    if count == 0:
-        return np.zeros(shape, dtype)
     if file.tell() + count * dtype.itemsize > path.stat().st_size:
         raise ValueError(f"the file ends inside '{info.filename}'")
-    return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran_order else "C")
+    return NpzArray(path, shape, dtype, file.tell(), "F" if fortran_order else "C")

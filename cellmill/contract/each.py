@@ -24,7 +24,8 @@ def for_each_image(
     """Do the work on every image of a batch.
 
     An image that an earlier stage skipped is passed on as skipped. An image on which the work
-    raises ``CellmillError`` fails the stage, or with ``"skip"`` is recorded as skipped.
+    raises ``CellmillError`` fails the stage, or with ``"skip"`` is recorded as skipped. An image
+    that a process before this one had done, before it was killed, is not done again.
 
     Args:
         source: the batch, or its entries.
@@ -43,7 +44,8 @@ def for_each_image(
         for entry in entries:
             with record.image(entry.name) as timing:
                 error = entry.error if not entry.ok else ""
-                if entry.ok:
+                done = bool(writers) and all(writer.has(entry.name) for writer in writers)
+                if entry.ok and not done:
                     try:
                         work(entry)
                     except CellmillError as failure:
@@ -56,6 +58,8 @@ def for_each_image(
                     timing.status, timing.error = "skipped", error
                     for writer in writers:
                         writer.skip(entry, error)
+                for writer in writers:
+                    writer.finish(entry.name)
             progress.advance()
     if entries and len(errors) == len(entries):
         raise BadInput(

@@ -104,10 +104,10 @@ class Recorder:
         *,
         stage: str,
         parameters: Mapping[str, Any],
-        inputs: Mapping[str, Path | list[Path]],
+        inputs: Mapping[str, str | list[str]],
         outputs: Mapping[str, Path],
     ) -> dict[str, Any]:
-        """Return the whole record as JSON values."""
+        """Return the whole record as JSON values; of inputs it has the digests."""
         return {
             "format": "cellmill-record/1",
             "stage": stage,
@@ -116,10 +116,7 @@ class Recorder:
             "started": self._started.isoformat(timespec="milliseconds"),
             "libraries": library_versions(),
             "parameters": dict(parameters),
-            "inputs": {
-                name: [digest(p) for p in path] if isinstance(path, list) else digest(path)
-                for name, path in inputs.items()
-            },
+            "inputs": dict(inputs),
             "images": [vars(image) for image in self.images.values()],
             "steps": self.steps,
             "totals": {

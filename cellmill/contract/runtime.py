@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cellmill.arrays import resume
 from cellmill.arrays.files import write_text
-from cellmill.contract.recording import to_json
+from cellmill.contract.recording import digest, to_json
 from cellmill.contract.spec import ArtifactSpec, ParameterSpec, StageSpec
 from cellmill.contract.types import Artifact, Metrics, Record
 from cellmill.errors import BadInput
+from cellmill.version import __version__
 
 METADATA_LIMIT = 500
 #: Schemes of object stores, and where KFP and Vertex AI mount them.
@@ -50,8 +52,10 @@ def run_stage(spec: StageSpec, bound: Bound) -> dict[str, Any]:
     existed = {name: artifact.path.exists() for name, artifact in bound.outputs.items()}
     try:
         arguments = {i.name: bound.inputs.get(i.name) for i in spec.inputs}
-        returned = spec.function(**arguments, **bound.outputs, **values)
-        _finish(spec, bound, values)
+        inputs = _digests(bound)
+        with resume.work(stage=spec.name, version=__version__, parameters=values, inputs=inputs):
+            returned = spec.function(**arguments, **bound.outputs, **values)
+        _finish(spec, bound, values, inputs)
     except BaseException:
         for name, artifact in bound.outputs.items():
             if not existed[name]:
@@ -74,7 +78,20 @@ def _check_input(declared: ArtifactSpec, given: Artifact | list[Artifact] | None
             )
 
 
-def _finish(spec: StageSpec, bound: Bound, parameters: Mapping[str, Any]) -> None:
+def _digests(bound: Bound) -> dict[str, str | list[str]]:
+    return {
+        name: [digest(a.path) for a in given] if isinstance(given, list) else digest(given.path)
+        for name, given in bound.inputs.items()
+        if given is not None
+    }
+
+
+def _finish(
+    spec: StageSpec,
+    bound: Bound,
+    parameters: Mapping[str, Any],
+    inputs: Mapping[str, str | list[str]],
+) -> None:
     for name, artifact in bound.outputs.items():
         size = len(json.dumps(artifact.metadata))
         if size > METADATA_LIMIT:
@@ -88,11 +105,7 @@ def _finish(spec: StageSpec, bound: Bound, parameters: Mapping[str, Any]) -> Non
         document = record.document(
             stage=spec.name,
             parameters=parameters,
-            inputs={
-                name: [a.path for a in given] if isinstance(given, list) else given.path
-                for name, given in bound.inputs.items()
-                if given is not None
-            },
+            inputs=inputs,
             outputs={n: a.path for n, a in bound.outputs.items() if a is not record},
         )
         write_text(record.path, to_json(document))

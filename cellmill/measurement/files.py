@@ -24,13 +24,9 @@ def write_csv(table: pa.Table, file: IO[bytes]) -> None:
     csv.writer(header, lineterminator="\n").writerow(table.column_names)
     file.write(header.getvalue().encode())
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
-    body = io.BytesIO()
-    pyarrow.csv.write_csv(table, body, options)
-    file.write(body.getbuffer())
+    pyarrow.csv.write_csv(table, file, options)
 
 
 def write_parquet(table: pa.Table, file: IO[bytes]) -> None:
     """Write a table as Parquet, with the schema's metadata; no date goes into the file."""
-    body = io.BytesIO()
-    pyarrow.parquet.write_table(table, body, compression="zstd")
-    file.write(body.getbuffer())
+    pyarrow.parquet.write_table(table, file, compression="zstd")

@@ -1,20 +1,19 @@
-"""Intensity of every object in every channel, from sums that add up over tiles.
+"""Intensity of every object in every channel, added up band by band in raster order.
 
-Sums, minima and maxima of integer images are exact integers. The spread is added up as squared
-deviations from each part's mean (Chan, Golub and LeVeque 1983, The American Statistician 37, 242),
-which loses no digits where the intensities are large and nearly equal.
+Integer images of up to 16 bits are summed up exactly. All others are added up in float64: each
+run along a row by itself, then the runs from the top to the bottom. Bands of whole rows cut no run,
+so that the sums do not depend on the bands, to the last bit. Deviations are taken from a value of
+the object itself, which loses no digits where intensities are large and nearly equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from cellmill.measurement.runs import Runs
-from cellmill.metrics.grouping import group_by
+from cellmill.compiled import kernel
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,6 @@ class Intensities:
     """What is summed up for each object and channel, by ascending label.
 
     Args:
-        labels: int64 `(N,)`.
         areas: pixels, int64 `(N,)`.
         sums: `(N, C)`, int64 for integer images, else float64.
         minima: `(N, C)`, of the same dtype.
@@ -30,7 +28,6 @@ class Intensities:
         squares: sums of squared deviations from the object's mean, float64 `(N, C)`.
     """
 
-    labels: npt.NDArray[np.int64]
     areas: npt.NDArray[np.int64]
     sums: npt.NDArray
     minima: npt.NDArray
@@ -48,54 +45,120 @@ class Intensities:
         return np.sqrt(self.squares / self.areas[:, None])
 
 
-def sum_intensities(image: npt.NDArray, runs: Runs) -> Intensities:
-    """Sum up the intensities of the objects of an image.
+class ChannelSums:
+    """Sums of one channel over N objects, filled band by band.
 
     Args:
-        image: `(Y, X, C)`, integers or floats.
-        runs: the runs of its labels `(Y, X)`.
+        count: N.
+        dtype: of the image.
     """
-    real = runs.labels > 0
-    groups = group_by(runs.labels[real])
-    of_run = groups.index()
-    areas = groups.sum(runs.lengths[real])
-    exact = np.int64 if image.dtype.kind in "bui" else np.float64
-    channels: list[list[npt.NDArray]] = [[], [], [], []]
-    for c in range(image.shape[2]):
-        flat = image[:, :, c].ravel().astype(exact)
-        if len(areas):
-            sums = groups.sum(np.add.reduceat(flat, runs.starts)[real])
-            means = np.zeros(len(runs.labels))
-            means[real] = (sums / areas)[of_run]
-            from_mean = flat - np.repeat(means, runs.lengths)
-            squares = groups.sum(np.add.reduceat(from_mean**2, runs.starts)[real])
-            minima = groups.min(np.minimum.reduceat(flat, runs.starts)[real])
-            maxima = groups.max(np.maximum.reduceat(flat, runs.starts)[real])
+
+    def __init__(self, count: int, dtype: np.dtype) -> None:
+        exact = dtype.kind in "bui"
+        self._narrow = exact and dtype.itemsize <= 2
+        self.dtype = np.dtype(np.int64 if exact else np.float64)
+        self.sums = np.zeros(count, self.dtype)
+        self.minima = np.zeros(count, self.dtype)
+        self.maxima = np.zeros(count, self.dtype)
+        # Σ v² modulo 2^64 where that is exact, else Σ (v - p)² and Σ (v - p), p the first value.
+        self._squares = np.zeros(count, np.int64 if self._narrow else np.float64)
+        self._shifts = np.zeros(0 if self._narrow else count, np.float64)
+        self._pivots = np.zeros(0 if self._narrow else count, np.float64)
+        self._seen = np.zeros(count, bool)
+
+    def add(
+        self,
+        pixels: npt.NDArray,
+        objects: npt.NDArray[np.int64],
+        starts: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+    ) -> None:
+        """Add the runs of the next band.
+
+        Args:
+            pixels: the band's, flattened.
+            objects: the row of each run's object, `(R,)`.
+            starts: the run's first pixel.
+            lengths: its pixels.
+        """
+        tables = self.sums, self.minima, self.maxima, self._squares, self._seen
+        if self._narrow:
+            _add_exactly(pixels, objects, starts, lengths, *tables)
         else:
-            sums = minima = maxima = np.empty(0, exact)
-            squares = np.empty(0)
-        for kept, values in zip(channels, (sums, minima, maxima, squares), strict=True):
-            kept.append(values)
-    sums, minima, maxima, squares = (
-        np.stack(kept, axis=1) if kept else np.empty((len(areas), 0)) for kept in channels
-    )
-    return Intensities(groups.keys, areas, sums, minima, maxima, squares)
+            if pixels.dtype != np.float32:
+                pixels = pixels.astype(self.dtype, copy=False)
+            _add_floats(pixels, objects, starts, lengths, *tables, self._shifts, self._pivots)
+
+    def squares(self, areas: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Sums of squared deviations from the mean, `(N,)`."""
+        if not self._narrow:
+            return np.maximum(self._squares - self._shifts**2 / areas, 0)
+        # About a whole number near the mean; int64 may wrap on the way, the small result is right.
+        near, rest = np.divmod(self.sums, areas)
+        about = self._squares - near * (2 * self.sums - near * areas)
+        return about - rest * (rest / areas)
 
 
-def add_intensities(parts: Iterable[Intensities]) -> Intensities:
-    """Add up the sums of disjoint parts of an image, at least one."""
-    tables = list(parts)
-    groups = group_by(np.concatenate([part.labels for part in tables]))
-    areas = np.concatenate([part.areas for part in tables])
-    sums = np.concatenate([part.sums for part in tables])
-    total_areas, total_sums = groups.sum(areas), groups.sum(sums)
-    shift = sums / areas[:, None] - (total_sums / total_areas[:, None])[groups.index()]
-    squares = np.concatenate([part.squares for part in tables]) + areas[:, None] * shift**2
+def join_channels(channels: list[ChannelSums], areas: npt.NDArray[np.int64]) -> Intensities:
+    """Put the sums of C channels side by side."""
+
+    def table(columns: list[npt.NDArray]) -> npt.NDArray:
+        return np.stack(columns, axis=1) if columns else np.empty((len(areas), 0))
+
     return Intensities(
-        groups.keys,
-        total_areas,
-        total_sums,
-        groups.min(np.concatenate([part.minima for part in tables])),
-        groups.max(np.concatenate([part.maxima for part in tables])),
-        groups.sum(squares),
+        areas,
+        table([each.sums for each in channels]),
+        table([each.minima for each in channels]),
+        table([each.maxima for each in channels]),
+        table([each.squares(areas) for each in channels]),
     )
+
+
+@kernel
+def _add_exactly(  # type: ignore[no-untyped-def]
+    pixels, objects, starts, lengths, sums, minima, maxima, squares, seen
+):
+    for run in range(len(objects)):
+        start = starts[run]
+        low = high = np.int64(pixels[start])
+        total = square = np.int64(0)
+        for at in range(start, start + lengths[run]):
+            value = np.int64(pixels[at])
+            total += value
+            square += value * value
+            low = min(low, value)
+            high = max(high, value)
+        own = objects[run]
+        sums[own] += total
+        squares[own] += square
+        minima[own] = min(minima[own], low) if seen[own] else low
+        maxima[own] = max(maxima[own], high) if seen[own] else high
+        seen[own] = True
+
+
+@kernel
+def _add_floats(  # type: ignore[no-untyped-def]
+    pixels, objects, starts, lengths, sums, minima, maxima, squares, seen, shifts, pivots
+):
+    for run in range(len(objects)):
+        start, own = starts[run], objects[run]
+        if not seen[own]:
+            seen[own] = True
+            pivots[own] = pixels[start]
+            minima[own] = maxima[own] = pixels[start]
+        pivot = pivots[own]
+        low, high = minima[own], maxima[own]
+        total = sums[own] * 0
+        shift = square = 0.0
+        for at in range(start, start + lengths[run]):
+            value = pixels[at]
+            total += value
+            away = value - pivot
+            shift += away
+            square += away * away
+            low = value if value < low else low
+            high = value if value > high else high
+        sums[own] += total
+        shifts[own] += shift
+        squares[own] += square
+        minima[own], maxima[own] = low, high

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cellmill.measurement.runs import Runs
+from cellmill.compiled import kernel
 from cellmill.metrics.grouping import group_by
+from cellmill.metrics.runs import find_runs
 
-_ORTHOGONAL = ((-1, 0), (1, 0), (0, -1), (0, 1))
-_DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+#: What a boundary pixel counts, by 1 + 2 for each neighbour on the boundary + 10 for each diagonal
+#: one: 0 for 1, 1 for √2, 2 for (1+√2)/2, -1 for nothing.
+_KINDS = np.full(50, -1, np.int64)
+_KINDS[[5, 7, 15, 17, 25, 27]] = 0
+_KINDS[[21, 33]] = 1
+_KINDS[[13, 23]] = 2
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,9 @@ class Regions:
     boxes: npt.NDArray[np.int64]
     moments: npt.NDArray[np.int64]
     outline: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     @property
     def centroids(self) -> npt.NDArray[np.float64]:
@@ -72,26 +80,29 @@ class Regions:
         return 4 * np.sqrt(np.stack([middle + spread, np.maximum(middle - spread, 0)], axis=1))
 
 
-def sum_regions(
-    labels: npt.NDArray, runs: Runs, rows: slice, *, origin: tuple[int, int] = (0, 0)
-) -> Regions:
+def sum_regions(labels: npt.NDArray, rows: slice, *, origin: tuple[int, int] = (0, 0)) -> Regions:
     """Sum up the objects in some rows of a label image.
 
     Args:
         labels: labels `(Y, X)`; two rows beyond `rows` on each side, where the image has them.
-        runs: the runs of `labels[rows]`.
         rows: the rows to sum up.
         origin: y, x in the whole image of the first pixel of `labels[rows]`.
     """
+    around = slice(max(rows.start - 2, 0), rows.stop + 2)
+    window = np.ascontiguousarray(labels[around])
+    first = rows.start - around.start
+    runs = find_runs(window[first : first + rows.stop - rows.start])
     real = runs.labels > 0
-    y, x, length = runs.y[real] + origin[0], runs.x[real] + origin[1], runs.lengths[real]
-    steps = length * (length - 1) // 2
-    sum_x = length * x + steps
-    sum_xx = length * x**2 + 2 * x * steps + steps * (2 * length - 1) // 3
-    boxes = np.stack([y, x, y + 1, x + length], axis=1)
-    moments = np.stack([length * y, sum_x, length * y**2, sum_xx, y * sum_x], axis=1)
-    flat = _grouped(runs.labels[real], length, boxes, moments, np.zeros((len(length), 3), np.int64))
-    return add_regions([flat, _outlines(labels, rows, flat)])
+    y, x, length = runs.y[real], runs.x[real], runs.lengths[real]
+    groups = group_by(runs.labels[real])
+    count = len(groups.keys)
+    outline = np.zeros((count, 3), np.int64)
+    _add_outlines(_borders(window), window, groups.index, y + first, x, length, _KINDS, outline)
+    areas, moments = np.zeros(count, np.int64), np.zeros((count, 5), np.int64)
+    boxes = np.empty((count, 4), np.int64)
+    boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, 0
+    _add_runs(groups.index, y + origin[0], x + origin[1], length, areas, boxes, moments)
+    return Regions(groups.keys, areas, boxes, moments, outline)
 
 
 def add_regions(parts: Iterable[Regions]) -> Regions:
@@ -128,43 +139,61 @@ def _grouped(
     )
 
 
-def _outlines(labels: npt.NDArray, rows: slice, inside: Regions) -> Regions:
+@kernel
+def _add_runs(index, ys, xs, lengths, areas, boxes, moments):  # type: ignore[no-untyped-def]
+    for run in range(len(index)):
+        own, y, x, length = index[run], ys[run], xs[run], lengths[run]
+        steps = length * (length - 1) // 2
+        sum_x = length * x + steps
+        areas[own] += length
+        moments[own, 0] += length * y
+        moments[own, 1] += sum_x
+        moments[own, 2] += length * y * y
+        moments[own, 3] += length * x * x + 2 * x * steps + steps * (2 * length - 1) // 3
+        moments[own, 4] += y * sum_x
+        boxes[own, 0] = min(boxes[own, 0], y)
+        boxes[own, 1] = min(boxes[own, 1], x)
+        boxes[own, 2] = max(boxes[own, 2], y + 1)
+        boxes[own, 3] = max(boxes[own, 3], x + length)
+
+
+@kernel
+def _borders(labels):  # type: ignore[no-untyped-def]
+    """Pixels with a 4-neighbour of another label, beyond the edge included, and a frame of none."""
+    height, width = labels.shape
+    found = np.zeros((height + 2, width + 2), np.bool_)
+    for y in range(height):
+        own, border = labels[y], found[y + 1]
+        if y == 0 or y == height - 1:
+            border[1 : width + 1] = True
+        else:
+            above, below = labels[y - 1], labels[y + 1]
+            for x in range(width):
+                border[x + 1] = (own[x] != above[x]) | (own[x] != below[x])
+        for x in range(1, width):
+            across = own[x] != own[x - 1]
+            border[x] |= across
+            border[x + 1] |= across
+        border[1] = border[width] = True
+    return found
+
+
+@kernel
+def _add_outlines(borders, labels, index, ys, xs, lengths, kinds, outline):  # type: ignore[no-untyped-def]
     """Count the boundary pixels of each kind; an object's own pixels are its only neighbours."""
-    padded = np.pad(labels, 2)
-    first = rows.start
-    window = padded[first + 1 : rows.stop + 3, 1:-1]
-    border = window > 0
-    border &= np.logical_or.reduce(
-        [
-            window != padded[first + 1 + dy : rows.stop + 3 + dy, 1 + dx : padded.shape[1] - 1 + dx]
-            for dy, dx in _ORTHOGONAL
-        ]
-    )
-    outline = np.where(border, window, 0)
-    y, x = np.nonzero(border[1:-1, 1:-1])
-    own = outline[y + 1, x + 1]
-
-    def neighbours(offsets: tuple[tuple[int, int], ...]) -> npt.NDArray[np.int64]:
-        return sum(
-            (outline[y + 1 + dy, x + 1 + dx] == own).astype(np.int64) for dy, dx in offsets
-        ) + np.zeros(len(own), np.int64)
-
-    orthogonal, diagonal = neighbours(_ORTHOGONAL), neighbours(_DIAGONAL)
-    code = 1 + 2 * orthogonal + 10 * diagonal
-    kinds = np.stack(
-        [
-            np.isin(code, (5, 7, 15, 17, 25, 27)),
-            np.isin(code, (21, 33)),
-            np.isin(code, (13, 23)),
-        ],
-        axis=1,
-    )
-    groups = group_by(own.astype(np.int64))
-    at = np.searchsorted(inside.labels, groups.keys)
-    return Regions(
-        groups.keys,
-        np.zeros(len(at), np.int64),
-        inside.boxes[at],
-        np.zeros((len(at), 5), np.int64),
-        groups.sum(kinds.astype(np.int64)),
-    )
+    for run in range(len(index)):
+        y = ys[run]
+        for x in range(xs[run], xs[run] + lengths[run]):
+            if not borders[y + 1, x + 1]:
+                continue
+            code = 1
+            for dy in range(-1, 2):
+                for dx in range(-1, 2):
+                    if dy == 0 and dx == 0:
+                        continue
+                    # The frame is no border, so that what is read of `labels` lies within.
+                    near = borders[y + 1 + dy, x + 1 + dx]
+                    if near and labels[y + dy, x + dx] == labels[y, x]:
+                        code += 10 if dy and dx else 2
+            if kinds[code] >= 0:
+                outline[index[run], kinds[code]] += 1

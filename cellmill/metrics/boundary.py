@@ -11,15 +11,19 @@ predicted boundary, recall that of the true one, F their harmonic mean.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cellmill.arrays.windows import Windowed
+from cellmill.compiled import in_threads
 from cellmill.errors import BadInput
 from cellmill.metrics.counts import count, f_score, ratio, setting
-from cellmill.metrics.pairs import BAND_PIXELS, check_labels
+from cellmill.metrics.pairs import MEMORY_MIB, check_pair, read_pair
+from cellmill.metrics.runs import parts
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,11 @@ class Boundary:
 
 
 def match_boundaries(
-    truth: npt.NDArray, predicted: npt.NDArray, *, tolerance_px: float = 2.0
+    truth: Windowed,
+    predicted: Windowed,
+    *,
+    tolerance_px: float = 2.0,
+    memory_mib: float = MEMORY_MIB,
 ) -> Boundary:
     """Count boundary pixels, reading both label images in bands of rows with a halo.
 
@@ -71,6 +79,7 @@ def match_boundaries(
         truth: true labels `(Y, X)`.
         predicted: predicted labels of the same shape.
         tolerance_px: how far apart two boundaries may lie, in pixels, 0 to 100.
+        memory_mib: what this may take.
 
     Raises:
         BadInput: the tolerance is out of range, or the arrays are no two label images of a shape.
@@ -81,31 +90,58 @@ def match_boundaries(
         >>> match_boundaries(truth, np.roll(truth, 1, axis=1), tolerance_px=1).f1
         1.0
     """
-    check_labels(truth, "the true labels")
-    check_labels(predicted, "the predicted labels")
-    if truth.shape != predicted.shape:
-        raise BadInput(
-            "the true labels",
-            expected=f"the shape of the predicted labels, {predicted.shape}",
-            found=f"{truth.shape}",
-        )
-    check_tolerance(tolerance_px)
-    disk = _disk(tolerance_px)
-    halo = disk.shape[0] // 2 + 1
-    height, width = truth.shape
-    rows = max(halo, BAND_PIXELS // max(1, width))
+    check_pair(truth, predicted)
+    matcher = BoundaryMatcher(tolerance_px)
     counts = np.zeros(4, np.int64)
-    for y in range(0, height, rows):
-        top, bottom = max(0, y - halo), min(height, y + rows + halo)
-        inner = slice(y - top, y - top + min(rows, height - y))
-        true_line = boundary_mask(np.asarray(truth[top:bottom]))
-        predicted_line = boundary_mask(np.asarray(predicted[top:bottom]))
-        counts += [
-            np.count_nonzero(part[inner])
-            for line, other in ((true_line, predicted_line), (predicted_line, true_line))
-            for part in (line, line & _dilate(other, disk))
-        ]
-    return Boundary(float(tolerance_px), *(int(value) for value in counts))
+    for band, true, pred in read_pair(truth, predicted, memory_mib=memory_mib, halo=matcher.halo):
+        rows = parts(band.inner, true.shape[1], least=4 * matcher.halo)
+        counts += sum(in_threads(partial(matcher.counts, true, pred), rows))
+    return matcher.result(counts)
+
+
+class BoundaryMatcher:
+    """Counts boundary pixels of parts of two label images; the counts add up.
+
+    Args:
+        tolerance_px: how far apart two boundaries may lie, in pixels, 0 to 100.
+
+    Raises:
+        BadInput: the tolerance is out of range.
+    """
+
+    def __init__(self, tolerance_px: float) -> None:
+        check_tolerance(tolerance_px)
+        self._tolerance = float(tolerance_px)
+        self._disk = _disk(tolerance_px)
+
+    @property
+    def halo(self) -> int:
+        """Rows around a part that decide about its pixels."""
+        return self._disk.shape[0] // 2 + 1
+
+    def counts(
+        self, truth: npt.NDArray, predicted: npt.NDArray, rows: slice
+    ) -> npt.NDArray[np.int64]:
+        """Count in some rows of two arrays `(Y, X)` that show the halo, where the image has it.
+
+        Returns:
+            True boundary pixels, those matched, and the same of the predicted, int64 `(4,)`.
+        """
+        around = slice(max(0, rows.start - self.halo), rows.stop + self.halo)
+        inner = slice(rows.start - around.start, rows.stop - around.start)
+        lines = boundary_mask(truth[around]), boundary_mask(predicted[around])
+        return np.array(
+            [
+                np.count_nonzero(part[inner])
+                for line, other in (lines, lines[::-1])
+                for part in (line, line & _dilate(other, self._disk))
+            ],
+            np.int64,
+        )
+
+    def result(self, counts: npt.NDArray[np.int64]) -> Boundary:
+        """Name the sums of all parts' counts."""
+        return Boundary(self._tolerance, *(int(value) for value in counts))
 
 
 def check_tolerance(tolerance_px: float) -> None:

@@ -10,22 +10,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
+from cellmill.arrays.windows import Windowed
+from cellmill.compiled import in_threads
 from cellmill.errors import BadInput
 from cellmill.metrics.aji import AggregatedJaccard, aggregated_jaccard
-from cellmill.metrics.boundary import Boundary, match_boundaries
+from cellmill.metrics.boundary import Boundary, BoundaryMatcher
 from cellmill.metrics.counts import add_counts, counts_from
+from cellmill.metrics.grouping import RunningSum
 from cellmill.metrics.matching import Matching, match_all
 from cellmill.metrics.object_errors import ObjectErrors, classify_errors
-from cellmill.metrics.pairs import pair_labels
+from cellmill.metrics.pairs import (
+    MEMORY_MIB,
+    LabelPairs,
+    add_pairs,
+    check_pair,
+    pair_rows,
+    read_pair,
+    table_rows,
+)
 from cellmill.metrics.panoptic import Panoptic, count_panoptic
 from cellmill.metrics.pixels import Pixels, pixel_overlap
+from cellmill.metrics.runs import parts
 
 FORMAT = "cellmill-metrics/1"
-
 
 SCORES: dict[str, str] = {
     "mean_average_precision": "mean of matching[].average_precision over the thresholds",
@@ -81,14 +94,19 @@ FIELDS: dict[str, str] = {
 
 
 def evaluate(
-    truth: npt.NDArray, predicted: npt.NDArray, *, boundary_tolerance_px: float = 2.0
+    truth: Windowed,
+    predicted: Windowed,
+    *,
+    boundary_tolerance_px: float = 2.0,
+    memory_mib: float = MEMORY_MIB,
 ) -> dict[str, Any]:
-    """Score a label image against the true one.
+    """Score a label image against the true one, reading both once, in bands of rows.
 
     Args:
-        truth: true labels `(Y, X)`, any integer dtype, 0 is background; may be memory-mapped.
+        truth: true labels `(Y, X)`, any integer dtype, 0 is background.
         predicted: predicted labels of the same shape.
         boundary_tolerance_px: how far apart two boundaries may lie, in pixels.
+        memory_mib: what this may take beside the tables of objects.
 
     Returns:
         A dictionary ready for JSON, laid out as `FIELDS` says.
@@ -97,17 +115,32 @@ def evaluate(
         BadInput: the shapes differ, or an array is no label image.
 
     Example:
-        >>> import numpy as np
         >>> scores = evaluate(np.array([[1, 1, 0, 2]]), np.array([[1, 1, 1, 0]]))
         >>> [(each["iou_threshold"], each["f1"]) for each in scores["matching"]][2:5]
         [(0.6, 0.6666666666666666), (0.65, 0.6666666666666666), (0.7, 0.0)]
     """
-    pairs = pair_labels(truth, predicted)
+    check_pair(truth, predicted)
+    matcher = BoundaryMatcher(boundary_tolerance_px)
+
+    tables = RunningSum(add_pairs, table_rows)
+    counts = np.zeros(4, np.int64)
+
+    def work(
+        true: npt.NDArray, pred: npt.NDArray, top: int, rows: slice
+    ) -> tuple[LabelPairs, npt.NDArray[np.int64]]:
+        return pair_rows(true, pred, (top, 0), rows), matcher.counts(true, pred, rows)
+
+    for band, true, pred in read_pair(truth, predicted, memory_mib=memory_mib, halo=matcher.halo):
+        rows = parts(band.inner, truth.shape[1], least=4 * matcher.halo)
+        for table, found in in_threads(partial(work, true, pred, band.window.start), rows):
+            tables.add(table)
+            counts += found
+    pairs = tables.total()
     return _result(
         match_all(pairs),
         count_panoptic(pairs),
         aggregated_jaccard(pairs),
-        match_boundaries(truth, predicted, tolerance_px=boundary_tolerance_px),
+        matcher.result(counts),
         pixel_overlap(pairs),
         classify_errors(pairs),
     )
@@ -137,19 +170,21 @@ def pool(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     if not results:
         raise BadInput("the results to pool", expected="at least one", found="none")
-    try:
-        sections: dict[str, list[Any]] = {
-            name: [counts_from(kind, result[name]) for result in results]
-            for name, kind in _SECTIONS.items()
-            if name != "matching[]"
-        }
-        matchings = [
-            [counts_from(Matching, each) for each in result["matching"]] for result in results
-        ]
-    except KeyError as error:
-        raise BadInput(
-            "a result of evaluate()", expected=f"an entry {error}", found="none"
-        ) from error
+    for result in results:
+        _check_layout(result)
+    sections: dict[str, list[Any]] = {
+        name: [counts_from(kind, result[name]) for result in results]
+        for name, kind in _SECTIONS.items()
+        if name != "matching[]"
+    }
+    matchings = [[counts_from(Matching, each) for each in result["matching"]] for result in results]
+    for matching in matchings:
+        if len(matching) != len(matchings[0]):
+            raise BadInput(
+                "the results to pool, matching",
+                expected=f"{len(matchings[0])} thresholds in all of them",
+                found=f"{len(matching)}",
+            )
     return {
         "images": len(results),
         "pooled": _result(
@@ -179,6 +214,18 @@ def paths(result: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
                 yield from paths(item, f"{prefix}{name}[].")
         else:
             yield prefix + name
+
+
+def _check_layout(result: Mapping[str, Any]) -> None:
+    """Refuse what lacks an entry of `FIELDS`, by BadInput."""
+    try:
+        rest = set(paths({**result, "matching": []}))
+        found = [rest | set(paths({"matching": [item]})) for item in result["matching"]]
+    except (AttributeError, KeyError, TypeError):
+        found = []
+    missing = next((path for each in found or [set()] for path in FIELDS if path not in each), "")
+    if missing:
+        raise BadInput("a result of evaluate()", expected=f"an entry '{missing}'", found="none")
 
 
 def _result(

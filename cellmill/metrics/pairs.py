@@ -7,16 +7,24 @@ and tables of the tiles of an image add up to the table of the image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
 
+from cellmill.arrays.rows import Band, RowReader, read_windows, row_bands
+from cellmill.arrays.windows import Windowed
+from cellmill.compiled import in_threads
 from cellmill.errors import BadInput
-from cellmill.metrics.grouping import group_by
+from cellmill.metrics.grouping import RunningSum, group_by
+from cellmill.metrics.runs import find_runs, parts
 
-BAND_PIXELS = 1 << 22
+MEMORY_MIB = 1024
+#: What the work on a band takes for a pixel beside the labels, as measured.
+_BYTES_PER_PIXEL = 24
 
 
 @dataclass(frozen=True)
@@ -83,14 +91,19 @@ class LabelPairs:
 
 
 def pair_labels(
-    truth: npt.NDArray, predicted: npt.NDArray, *, origin: tuple[int, int] = (0, 0)
+    truth: Windowed,
+    predicted: Windowed,
+    *,
+    origin: tuple[int, int] = (0, 0),
+    memory_mib: float = MEMORY_MIB,
 ) -> LabelPairs:
     """Find the overlapping pairs of two label images, reading both in bands of rows.
 
     Args:
-        truth: true labels `(Y, X)`, any integer dtype, 0 is background; may be memory-mapped.
+        truth: true labels `(Y, X)`, any integer dtype, 0 is background.
         predicted: predicted labels of the same shape.
         origin: y, x of the arrays' first pixel, where they are a tile of something larger.
+        memory_mib: what this may take beside the tables of objects.
 
     Raises:
         BadInput: shapes differ, or labels are not integers `(Y, X)` of 0 and above.
@@ -100,24 +113,32 @@ def pair_labels(
         >>> pairs.overlaps.tolist(), pairs.ious.round(2).tolist(), len(pairs.truth)
         ([2], [0.67], 2)
     """
-    check_labels(truth, "the true labels")
-    check_labels(predicted, "the predicted labels")
-    if truth.shape != predicted.shape:
-        raise BadInput(
-            "the true labels",
-            expected=f"the shape of the predicted labels, {predicted.shape}",
-            found=f"{truth.shape}",
-        )
-    height, width = truth.shape
-    rows = max(1, BAND_PIXELS // max(1, width))
-    return add_pairs(
-        _pair_band(
-            np.asarray(truth[y : y + rows]),
-            np.asarray(predicted[y : y + rows]),
-            (origin[0] + y, origin[1]),
-        )
-        for y in range(0, height, rows)
+    check_pair(truth, predicted)
+
+    total = RunningSum(add_pairs, table_rows)
+    for band, true, pred in read_pair(truth, predicted, memory_mib=memory_mib):
+        top = origin[0] + band.window.start
+        work = partial(pair_rows, true, pred, (top, origin[1]))
+        for table in in_threads(work, parts(band.inner, true.shape[1])):
+            total.add(table)
+    return total.total()
+
+
+def read_pair(
+    truth: Windowed, predicted: Windowed, *, memory_mib: float, halo: int = 0
+) -> Iterator[tuple[Band, npt.NDArray, npt.NDArray]]:
+    """Read two label images band by band, with a halo of rows; each band and its two windows."""
+    labels = truth.dtype.itemsize + predicted.dtype.itemsize
+    bands = row_bands(
+        (truth.shape[0], truth.shape[1]),
+        bytes_per_pixel=2 * labels + _BYTES_PER_PIXEL,
+        memory_mib=memory_mib,
+        halo=halo,
     )
+    readers = RowReader(truth), RowReader(predicted)
+    for band, following in zip_longest(bands, bands[1:]):
+        true, pred = read_windows(readers, band, following)
+        yield band, true, pred
 
 
 def add_pairs(tables: Iterable[LabelPairs]) -> LabelPairs:
@@ -125,23 +146,44 @@ def add_pairs(tables: Iterable[LabelPairs]) -> LabelPairs:
 
     Example:
         >>> truth, predicted = np.array([[3, 3], [3, 0]]), np.array([[1, 1], [1, 1]])
-        >>> parts = [pair_labels(truth[:1], predicted[:1]),
-        ...          pair_labels(truth[1:], predicted[1:], origin=(1, 0))]
-        >>> add_pairs(parts).overlaps.tolist(), pair_labels(truth, predicted).overlaps.tolist()
+        >>> two = [pair_labels(truth[:1], predicted[:1]),
+        ...        pair_labels(truth[1:], predicted[1:], origin=(1, 0))]
+        >>> add_pairs(two).overlaps.tolist(), pair_labels(truth, predicted).overlaps.tolist()
         ([3], [3])
     """
-    parts = list(tables)
+    added = list(tables)
     return _table(
-        _add_objects([part.truth for part in parts]),
-        _add_objects([part.predicted for part in parts]),
-        _joined([part.truth.labels[part.truth_index] for part in parts]),
-        _joined([part.predicted.labels[part.predicted_index] for part in parts]),
-        _joined([part.overlaps for part in parts]),
-        sum(part.pixels for part in parts),
+        _add_objects([part.truth for part in added]),
+        _add_objects([part.predicted for part in added]),
+        _joined([part.truth.labels[part.truth_index] for part in added]),
+        _joined([part.predicted.labels[part.predicted_index] for part in added]),
+        _joined([part.overlaps for part in added]),
+        sum(part.pixels for part in added),
     )
 
 
-def check_labels(labels: npt.NDArray, what: str) -> None:
+def table_rows(table: LabelPairs) -> int:
+    """Rows of a table's pairs and objects together."""
+    return len(table) + len(table.truth) + len(table.predicted)
+
+
+def check_pair(truth: Windowed, predicted: Windowed) -> None:
+    """Refuse what cannot be two label images of one shape, by shapes and dtypes alone.
+
+    Raises:
+        BadInput: shapes differ, or one is not `(Y, X)` or not of integers.
+    """
+    check_labels(truth, "the true labels")
+    check_labels(predicted, "the predicted labels")
+    if tuple(truth.shape) != tuple(predicted.shape):
+        raise BadInput(
+            "the true labels",
+            expected=f"the shape of the predicted labels, {tuple(predicted.shape)}",
+            found=f"{tuple(truth.shape)}",
+        )
+
+
+def check_labels(labels: Windowed, what: str) -> None:
     """Refuse what cannot be a label image, by its shape and dtype alone.
 
     Args:
@@ -151,34 +193,38 @@ def check_labels(labels: npt.NDArray, what: str) -> None:
     Raises:
         BadInput: not `(Y, X)`, or not integers.
     """
-    if labels.ndim != 2:
+    if len(labels.shape) != 2:
         raise BadInput(what, expected="an array (Y, X)", found=f"the shape {labels.shape}")
     if not np.issubdtype(labels.dtype, np.integer):
         raise BadInput(what, expected="integers, one value an object", found=f"{labels.dtype}")
 
 
-def _pair_band(truth: npt.NDArray, predicted: npt.NDArray, origin: tuple[int, int]) -> LabelPairs:
-    """Table one band by its runs of constant (true, predicted) label along the rows."""
-    width = truth.shape[1]
-    flat_truth, flat_predicted = truth.ravel(), predicted.ravel()
-    is_start = np.ones(truth.size, bool)
-    is_start[1:] = flat_truth[1:] != flat_truth[:-1]
-    is_start[1:] |= flat_predicted[1:] != flat_predicted[:-1]
-    if width:
-        is_start[::width] = True
-    starts = np.flatnonzero(is_start)
-    lengths = np.diff(starts, append=truth.size).astype(np.int64)
-    y, x = np.divmod(starts, max(1, width))
-    boxes = np.stack([y, x, y + 1, x + lengths], axis=1) + np.tile(origin, 2)
-    true_labels = _as_int64(flat_truth[starts], "the true labels")
-    predicted_labels = _as_int64(flat_predicted[starts], "the predicted labels")
+def pair_rows(
+    truth: npt.NDArray, predicted: npt.NDArray, origin: tuple[int, int], rows: slice
+) -> LabelPairs:
+    """Table some rows of two label images, in memory, by the runs along them.
+
+    Args:
+        truth: true labels `(Y, X)`.
+        predicted: predicted labels of the same shape.
+        origin: y, x of the arrays' first pixel.
+        rows: the rows to table.
+
+    Raises:
+        BadInput: a label is below 0 or above 2^63-1.
+    """
+    truth, predicted = truth[rows], predicted[rows]
+    runs = find_runs(truth, predicted)
+    boxes = runs.boxes + np.tile([origin[0] + rows.start, origin[1]], 2)
+    true_labels = _as_int64(runs.labels, "the true labels")
+    predicted_labels = _as_int64(predicted[runs.y, runs.x], "the predicted labels")
     both = (true_labels > 0) & (predicted_labels > 0)
     return _table(
-        _objects(true_labels, lengths, boxes),
-        _objects(predicted_labels, lengths, boxes),
+        _objects(true_labels, runs.lengths, boxes),
+        _objects(predicted_labels, runs.lengths, boxes),
         true_labels[both],
         predicted_labels[both],
-        lengths[both],
+        runs.lengths[both],
         truth.size,
     )
 
@@ -197,11 +243,11 @@ def _objects(labels: npt.NDArray, areas: npt.NDArray, boxes: npt.NDArray) -> Obj
     return ObjectTable(groups.keys, groups.sum(areas[real]), np.concatenate([low, high], axis=1))
 
 
-def _add_objects(parts: list[ObjectTable]) -> ObjectTable:
+def _add_objects(tables: list[ObjectTable]) -> ObjectTable:
     return _objects(
-        _joined([part.labels for part in parts]),
-        _joined([part.areas for part in parts]),
-        np.concatenate([np.empty((0, 4), np.int64), *(part.boxes for part in parts)]),
+        _joined([part.labels for part in tables]),
+        _joined([part.areas for part in tables]),
+        np.concatenate([np.empty((0, 4), np.int64), *(part.boxes for part in tables)]),
     )
 
 

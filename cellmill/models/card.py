@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cellmill.arrays.files import write_text
+from cellmill.compartments import Compartment
 from cellmill.errors import BadInput
 from cellmill.models.card_json import WrongField, from_json, require, to_json
 
 FORMAT = "cellmill-model/1"
 FILE_NAME = "model.json"
 
-Compartment = Literal["whole_cell", "nuclear"]
 HeadKind = Literal["inner_distance", "outer_distance", "pixelwise"]
 PreprocessingMethod = Literal["mesmer", "histogram", "percentile", "none"]
 MaximaAlgorithm = Literal["h_maxima", "peak_local_max"]

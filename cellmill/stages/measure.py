@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+import pyarrow.compute
+
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.rows import check_memory
+from cellmill.compartments import compartments_of
 from cellmill.contract import Dataset, Input, Output, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.measurement import measure_compartments, write_csv, write_parquet
-from cellmill.measurement.measuring import COMPARTMENTS, check_ring
+from cellmill.measurement.measuring import check_ring
 
 
 def measure(
@@ -18,6 +22,7 @@ def measure(
     record: Output[Record],
     background_inner_px: int = 2,
     background_outer_px: int = 8,
+    memory_mib: int = 1024,
     on_bad_image: Literal["fail", "skip"] = "fail",
 ) -> None:
     """Measure every cell on the original pixels: one table an image, one row a cell.
@@ -36,32 +41,30 @@ def measure(
         background_inner_px: The local background is the median of the background pixels nearest
             to a cell that are farther away than this, in pixels.
         background_outer_px: And no farther away than this, in pixels.
+        memory_mib: Memory to work in, in MiB, beside the tables of cells. Results do not depend
+            on it.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
     """
     ring = (background_inner_px, background_outer_px)
     check_ring(ring)
+    check_memory(memory_mib)
     pixels = Batch.open(images.path)
     source = Batch.open(labels.path)
     totals = {"images": 0}
     with BatchWriter(measurements.path) as out:
 
         def work(entry: Entry) -> None:
-            found = {c: source.read(entry, c) for c in COMPARTMENTS if c in entry.arrays}
-            if not found:
-                raise BadInput(
-                    f"labels of image '{entry.name}'",
-                    expected=f"an array {' or '.join(COMPARTMENTS)}",
-                    found=", ".join(entry.arrays) or "no arrays",
-                )
-            image_entry = _image_of(pixels, source, entry)
+            compartments = compartments_of(entry.arrays, f"labels of image '{entry.name}'")
+            image_entry = pixels.counterpart(entry, source) or pixels.entry(entry.name)
             try:
                 with record.step("measure"):
                     table = measure_compartments(
-                        found,
+                        {each: source.read(entry, each) for each in compartments},
                         pixels.read(image_entry, "image"),
                         mpp=image_entry.mpp,
                         channel_names=image_entry.channels,
                         background_ring=ring,
+                        memory_mib=memory_mib,
                     )
             except BadInput as bad:
                 raise BadInput(
@@ -72,8 +75,9 @@ def measure(
                     write_csv(table, file)
                 with out.open(entry.name, "parquet") as file:
                     write_parquet(table, file)
-            kinds = table["compartment"].to_pylist()
-            counts = {compartment: kinds.count(compartment) for compartment in found}
+            counts = dict.fromkeys(compartments, 0)
+            for kind in pyarrow.compute.value_counts(table["compartment"]).to_pylist():
+                counts[kind["values"]] = kind["counts"]
             out.annotate(entry.name, objects=counts)
             totals["images"] += 1
             for compartment, count in counts.items():
@@ -81,10 +85,3 @@ def measure(
 
         for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
     measurements.metadata.update(totals)
-
-
-def _image_of(images: Batch, labels: Batch, entry: Entry) -> Entry:
-    """Find the image of some labels, by name, or where there is one of each, that one."""
-    if len(images.entries) == len(labels.entries) == 1:
-        return images.entries[0]
-    return images.entry(entry.name)

@@ -7,16 +7,15 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy.typing as npt
-
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
 from cellmill.arrays.files import write_text
+from cellmill.arrays.rows import check_memory
+from cellmill.arrays.windows import Windowed
+from cellmill.compartments import Compartment, compartments_of, planes_of
 from cellmill.contract import Dataset, Input, Metrics, Output, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.metrics import evaluate, pool
 from cellmill.metrics.boundary import check_tolerance
-
-COMPARTMENTS = ("whole_cell", "nuclear")
 
 
 def metrics(
@@ -27,6 +26,7 @@ def metrics(
     record: Output[Record],
     truth_compartment: Literal["", "whole-cell", "nuclear"] = "",
     boundary_tolerance_px: float = 2.0,
+    memory_mib: int = 1024,
     on_bad_image: Literal["fail", "skip"] = "fail",
 ) -> None:
     """Score labels against the truth; images without truth are said to have none.
@@ -46,9 +46,12 @@ def metrics(
         truth_compartment: What a truth of one plane shows. Empty: whatever is segmented; if that
             is both, both are scored against it.
         boundary_tolerance_px: How far apart boundaries may lie for the boundary F, in pixels.
+        memory_mib: Memory to work in, in MiB, beside the tables of cells. Results do not depend
+            on it.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
     """
     check_tolerance(boundary_tolerance_px)
+    check_memory(memory_mib)
     source = Batch.open(labels.path)
     truths = Batch.open(truth.path)
     results: dict[str, list[dict[str, Any]]] = {}
@@ -58,8 +61,14 @@ def metrics(
         def work(entry: Entry) -> None:
             with record.step("score"):
                 true_labels = _truth_of(truths, source, entry, truth_compartment)
-                found = {
-                    compartment: _score(entry, plane, source, compartment, boundary_tolerance_px)
+                found: dict[str, Any] = {
+                    compartment: _score(
+                        entry,
+                        plane,
+                        source.read(entry, compartment),
+                        boundary_tolerance_px=boundary_tolerance_px,
+                        memory_mib=memory_mib,
+                    )
                     for compartment, plane in true_labels.items()
                 }
             document: dict[str, Any] = {"image": entry.name, "truth": bool(found), **found}
@@ -86,49 +95,33 @@ def metrics(
 
 def _truth_of(
     truths: Batch, labels: Batch, entry: Entry, truth_compartment: str
-) -> dict[str, npt.NDArray]:
+) -> dict[Compartment, Windowed]:
     """Find the true labels `(Y, X)` for the compartments of an image; none where there are none."""
-    segmented = [compartment for compartment in COMPARTMENTS if compartment in entry.arrays]
-    if not segmented:
-        raise BadInput(
-            f"labels of image '{entry.name}'",
-            expected=f"an array {' or '.join(COMPARTMENTS)}",
-            found=", ".join(entry.arrays) or "no arrays",
-        )
-    if len(truths.entries) == len(labels.entries) == 1:
-        found = truths.entries[0]
-    else:
-        found = next((each for each in truths.entries if each.name == entry.name), Entry(""))
-    if not found.arrays:
+    segmented = compartments_of(entry.arrays, f"labels of image '{entry.name}'")
+    found = truths.counterpart(entry, labels)
+    if found is None or not found.arrays:
         return {}
-    named = {c: truths.read(found, c) for c in segmented if c in found.arrays}
+    named: dict[Compartment, Windowed] = {
+        each: truths.read(found, each) for each in segmented if each in found.arrays
+    }
     if named:
         return named
     planes = truths.read(found, "labels")
-    if planes.ndim == 3:
-        if planes.shape[2] != len(COMPARTMENTS):
+    if len(planes.shape) == 2 and truth_compartment:
+        shown = tuple(each for each in segmented if each == truth_compartment.replace("-", "_"))
+        if not shown:
             raise BadInput(
-                f"truth of image '{entry.name}'",
-                expected="one plane, or two: whole cells and nuclei",
-                found=f"{planes.shape[2]}",
+                "--truth-compartment",
+                expected=f"what is segmented in image '{entry.name}', {' or '.join(segmented)}",
+                found=truth_compartment,
             )
-        return {c: planes[:, :, COMPARTMENTS.index(c)] for c in segmented}
-    shown = truth_compartment.replace("-", "_")
-    if shown and shown not in segmented:
-        raise BadInput(
-            "--truth-compartment",
-            expected=f"what is segmented in image '{entry.name}', {' or '.join(segmented)}",
-            found=truth_compartment,
-        )
-    return dict.fromkeys([shown] if shown else segmented, planes)
+        segmented = shown
+    return planes_of(planes, segmented, f"truth of image '{entry.name}'")
 
 
-def _score(
-    entry: Entry, truth: npt.NDArray, labels: Batch, compartment: str, tolerance: float
-) -> dict[str, Any]:
+def _score(entry: Entry, truth: Windowed, predicted: Windowed, **settings: Any) -> dict[str, Any]:
     try:
-        predicted = labels.read(entry, compartment)
-        return evaluate(truth, predicted, boundary_tolerance_px=tolerance)
+        return evaluate(truth, predicted, **settings)
     except BadInput as bad:
         raise BadInput(
             f"image '{entry.name}', {bad.what}", expected=bad.expected, found=bad.found

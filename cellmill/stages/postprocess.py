@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
 from cellmill.contract import Dataset, Input, Output, Record, for_each_image
 from cellmill.errors import BadInput
-from cellmill.models.card import Compartment, ModelCard, PostprocessingParameters
+from cellmill.models.card import ModelCard
+from cellmill.models.chosen import chosen_compartments, chosen_parameters
 from cellmill.preprocessing.resize import resize_labels
 from cellmill.segmentation import (
     Numbering,
@@ -22,11 +23,8 @@ from cellmill.segmentation import (
     watershed_parameters,
 )
 
-#: A parameter of this value leaves the card's; maps and their thresholds are not negative.
-CARDS = -1
 #: How many images a warning names.
 _NAMED = 5
-_BOTH: tuple[Compartment, ...] = ("whole_cell", "nuclear")
 
 
 def postprocess(
@@ -79,9 +77,9 @@ def postprocess(
     """
     source = Batch.open(predictions.path)
     card = _card(source)
-    chosen = _parameters(
+    chosen = chosen_parameters(
         card,
-        _compartments(card, compartment),
+        chosen_compartments(card, compartment),
         {
             "radius": radius,
             "maxima_threshold": maxima_threshold,
@@ -178,36 +176,6 @@ def _card(source: Batch) -> ModelCard:
             found="none",
         )
     return ModelCard.from_dict(source.attributes["model"], f"model card of '{source.folder}'")
-
-
-def _compartments(card: ModelCard, wanted: str) -> tuple[Compartment, ...]:
-    """The compartments to segment, whole cells first."""
-    name = wanted.replace("-", "_") or card.default_compartment
-    names = tuple(known for known in _BOTH if name in (known, "both"))
-    if not names or not set(names) <= set(card.compartments):
-        offered = " or ".join(known.replace("_", "-") for known in card.compartments)
-        raise BadInput(
-            "compartment", expected=f"what model '{card.name}' has: {offered}", found=f"'{wanted}'"
-        )
-    return names
-
-
-def _parameters(
-    card: ModelCard,
-    compartments: tuple[Compartment, ...],
-    numbers: Mapping[str, float],
-    maxima_algorithm: str,
-) -> dict[str, PostprocessingParameters]:
-    """The card's parameters of each compartment, with what the caller set in their place."""
-    changes: dict[str, Any] = {name: value for name, value in numbers.items() if value != CARDS}
-    for name, value in changes.items():
-        if value < 0:
-            raise BadInput(name, expected=f"0 or more, or {CARDS} for the card's", found=f"{value}")
-    if maxima_algorithm:
-        changes["maxima_algorithm"] = maxima_algorithm
-    return {
-        name: dataclasses.replace(card.postprocessing[name], **changes) for name in compartments
-    }
 
 
 def _at_source_scale(

@@ -135,7 +135,9 @@ def tiff_to_npz(
                         attributes=attributes,
                     ) as arrays,
                 ):
-                    read_channels(image, carried, arrays["image"])
+                    pixels = np.zeros(arrays["image"].shape, image.dtype)
+                    read_channels(image, carried, pixels)
+                    arrays["image"][...] = pixels
             for line in said:
                 print(f"{entry.name}: {line}", file=sys.stderr)
 

@@ -13,6 +13,7 @@ def measure(
     record: dsl.Output[dsl.Artifact],
     background_inner_px: int = 2,
     background_outer_px: int = 8,
+    memory_mib: int = 1024,
     on_bad_image: str = "fail",
 ) -> dsl.ContainerSpec:
     """Measure every cell on the original pixels: one table an image, one row a cell.
@@ -29,6 +30,8 @@ def measure(
         background_inner_px: The local background is the median of the background pixels nearest
             to a cell that are farther away than this, in pixels.
         background_outer_px: And no farther away than this, in pixels.
+        memory_mib: Memory to work in, in MiB, beside the tables of cells. Results do not depend
+            on it.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
 
     Returns:

@@ -14,6 +14,7 @@ def metrics(
     record: dsl.Output[dsl.Artifact],
     truth_compartment: str = "",
     boundary_tolerance_px: float = 2.0,
+    memory_mib: int = 1024,
     on_bad_image: str = "fail",
 ) -> dsl.ContainerSpec:
     """Score labels against the truth; images without truth are said to have none.
@@ -29,6 +30,8 @@ def metrics(
         truth_compartment: What a truth of one plane shows. Empty: whatever is segmented; if that
             is both, both are scored against it.
         boundary_tolerance_px: How far apart boundaries may lie for the boundary F, in pixels.
+        memory_mib: Memory to work in, in MiB, beside the tables of cells. Results do not depend
+            on it.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
 
     Returns:

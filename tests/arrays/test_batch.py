@@ -148,3 +148,14 @@ def test_names_with_spaces_and_quotes_are_kept(tmp_path, name):
         out.write(name, {"image": np.zeros((1, 1))}, axes={"image": "YX"})
     batch = Batch.open(tmp_path / "batch")
     assert batch.read(batch.entry(name), "image").shape == (1, 1)
+
+
+def test_entries_belong_together_by_name_or_because_there_is_one_of_each(tmp_path):
+    some, others = (
+        Batch.open(write(tmp_path / folder, names)) for folder, names in (("x", "ab"), ("y", "bc"))
+    )
+    assert some.counterpart(others.entry("b"), others) == some.entry("b")
+    assert some.counterpart(others.entry("c"), others) is None
+    lone, single = (Batch.open(write(tmp_path / name, name)) for name in "dz")
+    assert lone.counterpart(single.entry("z"), single) == lone.entry("d")
+    assert lone.counterpart(others.entry("b"), others) is None

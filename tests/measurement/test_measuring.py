@@ -13,7 +13,8 @@ from skimage.measure import regionprops_table
 
 from cellmill.errors import BadInput
 from cellmill.measurement import CHANNEL_COLUMNS, COLUMNS, measure_compartments, measure_labels
-from cellmill.measurement import runs as runs_module
+from cellmill.measurement import background as background_module
+from tests.arrays.stored import Stored
 
 SKIMAGE = {
     "label": "label",
@@ -54,11 +55,11 @@ def column(table: pa.Table, name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("band", [1, 1 << 20])
-def test_values_equal_scikit_image(dtype, band, monkeypatch):
-    monkeypatch.setattr(runs_module, "BAND_PIXELS", band)
+@pytest.mark.parametrize("memory_mib", [0, 1024])
+def test_values_equal_scikit_image(dtype, memory_mib):
     labels, image = blobs(1), picture(2, dtype)
-    table = measure_labels(labels, image, channel_names=("DAPI", "actin"))
+    names = ("DAPI", "actin")
+    table = measure_labels(labels, image, channel_names=names, memory_mib=memory_mib)
     theirs = regionprops_table(
         labels,
         image,
@@ -77,17 +78,57 @@ def test_values_equal_scikit_image(dtype, band, monkeypatch):
             assert table[f"sum_{name}"][row].as_py() == pytest.approx(exact.sum(), rel=1e-12)
 
 
-def test_bands_change_nothing(monkeypatch):
-    labels, image = blobs(3), picture(4, np.uint16)
-    whole = measure_compartments({"whole_cell": labels, "nuclear": blobs(5)}, image)
-    monkeypatch.setattr(runs_module, "BAND_PIXELS", 1)
-    banded = measure_compartments({"whole_cell": labels, "nuclear": blobs(5)}, image)
-    for name in whole.column_names:
-        if pa.types.is_floating(whole.schema.field(name).type):
-            assert whole[name].is_null().equals(banded[name].is_null())
-            np.testing.assert_allclose(column(whole, name), column(banded, name), rtol=1e-12)
-        else:
-            assert whole[name].equals(banded[name])
+@pytest.mark.parametrize("dtype", [np.bool_, np.int16, np.uint16, np.int64, np.float32, ">u2"])
+def test_bands_change_nothing_to_the_last_bit(dtype):
+    labels = {"whole_cell": blobs(3), "nuclear": blobs(5)}
+    image = (picture(4, np.float32) * 3).astype(dtype)
+    whole = measure_compartments(labels, image)
+    for memory_mib in (0, 0.2, 0.5):
+        assert measure_compartments(labels, image, memory_mib=memory_mib).equals(whole)
+
+
+@pytest.mark.parametrize("memory_mib", [0, 0.5, 1024])
+def test_windowed_arrays_measure_as_arrays_do_and_are_read_once_a_pass(memory_mib):
+    cells, nuclei, image = blobs(3), blobs(5), picture(4, np.uint16)
+    whole = measure_compartments({"whole_cell": cells, "nuclear": nuclei}, image)
+    labels = {"whole_cell": Stored(cells), "nuclear": Stored(nuclei)}
+    pixels = Stored(image)
+    assert measure_compartments(labels, pixels, memory_mib=memory_mib).equals(whole)
+    rows = list(range(len(image)))
+    assert all(each.rows() == rows + rows for each in labels.values())
+    for channel in (0, 1):
+        windows = [window[0] for window in pixels.read if window[2] == channel]
+        assert [row for window in windows for row in range(len(image))[window]] == rows
+
+
+def test_what_is_read_at_once_keeps_to_the_budget():
+    rng = np.random.default_rng(0)
+    labels = Stored(np.kron(np.arange(1200).reshape(60, 20), np.ones((40, 40), np.int32)))
+    image = Stored(rng.integers(0, 9, (*labels.shape, 3), np.uint8))
+    labels.array[::40] = labels.array[:, ::40] = 0
+    measure_labels(labels, image, memory_mib=6)
+    heights = [window[0].stop - window[0].start for window in labels.read + image.read]
+    assert max(heights) * labels.shape[1] * 40 <= 6 * 2**20
+    assert min(heights[1:-1]) < labels.shape[0] / 4
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.int16, np.uint16])
+@pytest.mark.parametrize("step", [1, 3])
+def test_rings_of_many_pixels_may_be_counted_by_value(dtype, step, monkeypatch):
+    """Objects in pieces all over the image beside others."""
+    labels = blobs(10) % (3 * step) + (blobs(10) > 0)
+    image = (picture(11, np.float32) * 7).astype(dtype)
+    plain = measure_labels(labels, image)
+    monkeypatch.setattr(background_module, "COUNTED", 20)
+    assert measure_labels(labels, image, memory_mib=0).equals(plain)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.float32, np.float64])
+def test_deviations_keep_their_digits_far_from_zero(dtype):
+    values = np.random.default_rng(12).integers(0, 7, 500)
+    image = (values + 60_000).astype(dtype).reshape(20, 25, 1)
+    row = measure_labels(np.ones((20, 25), int), image, memory_mib=0).to_pylist()[0]
+    assert row["sd_channel_0"] == pytest.approx(values.std(), rel=1e-12)
 
 
 def rings(labels: np.ndarray, inner: int, outer: int) -> dict[int, list[tuple[int, int]]]:

@@ -5,7 +5,6 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 
 from cellmill.errors import BadInput
-from cellmill.metrics import boundary as module
 from cellmill.metrics.boundary import match_boundaries
 
 
@@ -22,11 +21,10 @@ def near(line: np.ndarray, other: np.ndarray, tolerance: float) -> int:
 
 
 @pytest.mark.parametrize("tolerance", [0, 1, 1.5, 2, 3.7])
-@pytest.mark.parametrize("band", [1, 1 << 22])
-def test_counts_equal_those_of_a_distance_transform(tolerance, band, random_pairs, monkeypatch):
-    monkeypatch.setattr(module, "BAND_PIXELS", band)
+@pytest.mark.parametrize("memory_mib", [0, 1024])
+def test_counts_equal_those_of_a_distance_transform(tolerance, memory_mib, random_pairs):
     for truth, predicted in random_pairs(40, 8):
-        found = match_boundaries(truth, predicted, tolerance_px=tolerance)
+        found = match_boundaries(truth, predicted, tolerance_px=tolerance, memory_mib=memory_mib)
         true_line, predicted_line = outline(truth), outline(predicted)
         assert found.truth_pixels == true_line.sum()
         assert found.predicted_pixels == predicted_line.sum()

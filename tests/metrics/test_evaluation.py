@@ -8,6 +8,7 @@ import pytest
 from cellmill.errors import BadInput
 from cellmill.metrics import FIELDS, evaluate, pool
 from cellmill.metrics.evaluation import SCORES, paths
+from tests.arrays.stored import Stored
 
 EMPTY = np.zeros((12, 12), int)
 CELL = np.pad(np.ones((6, 6), int), 3)
@@ -84,6 +85,15 @@ def test_shapes_must_be_equal():
         evaluate(EMPTY[1:], EMPTY)
 
 
+@pytest.mark.parametrize("memory_mib", [0, 0.05, 1024])
+def test_windowed_labels_score_as_arrays_do_and_are_read_once(memory_mib, random_pairs):
+    for truth, predicted in random_pairs(10, 17):
+        stored = Stored(truth), Stored(predicted)
+        assert evaluate(*stored, memory_mib=memory_mib) == evaluate(truth, predicted)
+        for each in stored:
+            assert each.rows() == list(range(len(truth)))
+
+
 def test_pooled_scores_are_those_of_one_large_image(random_pairs):
     """Side by side with a gap, so that nothing touches across images."""
     images = [tuple(np.pad(part, 8) for part in pair) for pair in random_pairs(6, 15)]
@@ -131,8 +141,21 @@ def test_results_that_do_not_go_together_are_refused():
         pool([])
     with pytest.raises(BadInput, match=r"tolerance_px: expected 2\.0 in all of them, found 3\.0"):
         pool([evaluate(CELL, CELL), evaluate(CELL, CELL, boundary_tolerance_px=3)])
-    with pytest.raises(BadInput, match="an entry 'panoptic'"):
+    with pytest.raises(BadInput, match="expected an entry 'format', found none"):
         pool([{}])
+    for spoil in (
+        lambda result: result["panoptic"].pop("tp"),
+        lambda result: result["boundary"].pop("f1"),
+        lambda result: result["matching"][3].pop("fn"),
+        lambda result: result["matching"].clear(),
+        lambda result: result["matching"].pop(),
+        lambda result: result.update(matching=[1]),
+        lambda result: result.update(object_errors=None),
+    ):
+        spoilt = evaluate(CELL, CELL)
+        spoil(spoilt)
+        with pytest.raises(BadInput, match=r"result.*(an entry '|thresholds in all)"):
+            pool([evaluate(CELL, CELL), spoilt])
 
 
 def _flat(value, path: str = "") -> dict:

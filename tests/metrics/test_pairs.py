@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from cellmill.errors import BadInput
-from cellmill.metrics import pairs as pairs_module
+from cellmill.metrics import grouping
 from cellmill.metrics.pairs import LabelPairs, add_pairs, pair_labels
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -27,6 +27,7 @@ def assert_equal(one: LabelPairs, other: LabelPairs) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
+@settings(deadline=None)  # compiles
 @given(TWO_IMAGES)
 def test_the_table_equals_a_dense_count(images):
     truth, predicted = images
@@ -46,6 +47,7 @@ def test_the_table_equals_a_dense_count(images):
         assert box.tolist() == [y.min(), x.min(), y.max() + 1, x.max() + 1]
 
 
+@settings(deadline=None)  # compiles
 @given(TWO_IMAGES, st.integers(0, 9), st.integers(0, 9), st.permutations(range(4)))
 def test_tables_of_tiles_add_up_in_any_order(images, cut_y, cut_x, order):
     truth, predicted = images
@@ -60,12 +62,12 @@ def test_tables_of_tiles_add_up_in_any_order(images, cut_y, cut_x, order):
     assert_equal(add_pairs(tiles[index] for index in order), pair_labels(truth, predicted))
 
 
-def test_bands_change_nothing(monkeypatch, random_pairs):
+@pytest.mark.parametrize("memory_mib", [0, 0.01])
+def test_bands_change_nothing(memory_mib, random_pairs, monkeypatch):
+    monkeypatch.setattr(grouping, "_MANY", 5)
     for truth, predicted in random_pairs(20, 1):
         whole = pair_labels(truth, predicted)
-        monkeypatch.setattr(pairs_module, "BAND_PIXELS", 100)
-        assert_equal(pair_labels(truth, predicted), whole)
-        monkeypatch.undo()
+        assert_equal(pair_labels(truth, predicted, memory_mib=memory_mib), whole)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64, np.uint64])

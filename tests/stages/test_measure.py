@@ -83,6 +83,15 @@ def test_the_ring_is_a_parameter(tmp_path):
         run(tmp_path, background_outer_px=1)
 
 
+def test_the_memory_changes_nothing_and_too_little_is_refused(tmp_path):
+    write_images(tmp_path / "images", {"a": pixels()})
+    write_labels(tmp_path / "labels", {"a": {"whole_cell": CELLS}})
+    much, little = (table(run(tmp_path, memory_mib=m)[0], "a") for m in (1024, 64))
+    assert much.equals(little)
+    with pytest.raises(BadInput, match="memory_mib: expected 64 MiB or more, found 8"):
+        run(tmp_path, memory_mib=8)
+
+
 def test_labels_of_another_shape_fail_or_are_skipped(tmp_path):
     write_images(tmp_path / "images", {"a": pixels(), "b": pixels()})
     write_labels(tmp_path / "labels", {"a": {"whole_cell": CELLS[1:]}, "b": {"whole_cell": CELLS}})

@@ -104,6 +104,11 @@ def test_one_plane_of_truth_is_scored_against_what_is_segmented_or_what_it_is_sa
         )
 
 
+def test_too_little_memory_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="memory_mib: expected 64 MiB or more, found 8"):
+        run(tmp_path, {"a": {"nuclear": CELLS}}, {"a": {"labels": CELLS}}, memory_mib=8)
+
+
 def test_another_segmentation_may_be_the_truth(tmp_path):
     documents, _, _ = run(tmp_path, {"mine": {"nuclear": SHIFTED}}, {"theirs": {"nuclear": CELLS}})
     assert documents["mine"]["nuclear"] == evaluate(CELLS, SHIFTED)

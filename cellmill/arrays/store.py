@@ -1,0 +1,140 @@
+"""Places for large arrays, local or in a bucket, and the marks of work done there.
+
+A place is a path or a URI (`file://`, `gs://`, `s3://`, `memory://`), opened through TensorStore.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+from cellmill.compiled import thread_count
+from cellmill.errors import BadInput
+
+_CACHE_BYTES = 64 << 20
+
+
+@functools.cache
+def context() -> ts.Context:
+    """What all arrays of this process share: a small cache, as many threads as may be used."""
+    threads = thread_count()
+    return ts.Context(
+        {
+            "cache_pool": {"total_bytes_limit": _CACHE_BYTES},
+            "data_copy_concurrency": {"limit": threads},
+            "file_io_concurrency": {"limit": max(4, threads)},
+        }
+    )
+
+
+def location(uri: str) -> dict[str, Any]:
+    """A place as TensorStore's key-value specification.
+
+    Raises:
+        BadInput: arrays cannot be kept there.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return {"driver": "file", "path": uri.rstrip("/") + "/"}
+    bucket, _, path = rest.partition("/")
+    path = path.strip("/") + "/" if path.strip("/") else ""
+    if scheme == "file":
+        return {"driver": "file", "path": f"/{path}" if not bucket else f"{bucket}/{path}"}
+    if scheme in ("gs", "s3"):
+        return {"driver": {"gs": "gcs", "s3": "s3"}[scheme], "bucket": bucket, "path": path}
+    if scheme == "memory":
+        return {"driver": "memory", "path": f"{bucket}/{path}"}
+    raise BadInput(
+        f"store '{uri}'", expected="a path, file://, gs:// or s3://", found=f"{scheme}://"
+    )
+
+
+def key_values(uri: str) -> ts.KvStore:
+    """Open a place.
+
+    Raises:
+        BadInput: arrays cannot be kept there, or it cannot be reached.
+    """
+    try:
+        return ts.KvStore.open(location(uri), context=context()).result()
+    except ValueError as error:
+        raise refused(uri, error) from error
+
+
+def refused(uri: str, error: Exception) -> BadInput:
+    """What TensorStore says of a place, in one line."""
+    text = str(error).split(" [", 1)[0].split("\n", 1)[0]
+    return BadInput(f"store '{uri}'", expected="arrays that can be read or written", found=text)
+
+
+class Ledger:
+    """Which parts of a piece of work are done, kept beside its results, one small file a part.
+
+    A part is marked once its results are written. A stage that was killed and is started again
+    asks the ledger and does the rest. Marks of other work (another fingerprint) do not count.
+
+    Args:
+        uri: the place.
+        fingerprint: of all that the results depend on.
+    """
+
+    def __init__(self, uri: str, fingerprint: str) -> None:
+        self._uri = uri
+        self._store = key_values(uri)
+        self._prefix = f"{fingerprint[:32]}/"
+
+    def done(self) -> set[str]:
+        """The parts that are marked."""
+        names = self._list(self._prefix)
+        return {name.removeprefix(self._prefix) for name in names}
+
+    def mark(self, part: str, payload: bytes = b"") -> None:
+        """Say that a part is done, and keep what later work needs of it."""
+        try:
+            self._store.write(self._prefix + part, payload).result()
+        except ValueError as error:
+            raise refused(self._uri, error) from error
+
+    def payload(self, part: str) -> bytes:
+        """What was kept with a part's mark.
+
+        Raises:
+            BadInput: the part is not marked.
+        """
+        try:
+            found = self._store.read(self._prefix + part).result()
+        except ValueError as error:
+            raise refused(self._uri, error) from error
+        if found.state != "value":
+            raise BadInput(f"store '{self._uri}'", expected=f"'{part}' done", found="no mark of it")
+        return found.value
+
+    def clear(self) -> None:
+        """Remove all marks, of this and of other work."""
+        for name in self._list(""):
+            self._store.delete_range(ts.KvStore.KeyRange(name, name + "\0")).result()
+
+    def _list(self, prefix: str) -> list[str]:
+        try:
+            span = ts.KvStore.KeyRange(prefix, prefix[:-1] + "0") if prefix else None
+            keys = self._store.list(span).result() if span else self._store.list().result()
+        except ValueError as error:
+            raise refused(self._uri, error) from error
+        return [key.decode() for key in keys]
+
+
+def packed(**arrays: np.ndarray) -> bytes:
+    """Small arrays as the bytes of an ``.npz``."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def unpacked(payload: bytes) -> dict[str, np.ndarray]:
+    """The arrays that `packed` packed."""
+    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+        return dict(arrays)
