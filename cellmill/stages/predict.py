@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Literal
 
 import numpy as np
@@ -29,6 +30,7 @@ def predict(
     device: Literal["auto", "cpu", "gpu"] = "auto",
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
     threads: int = 0,
+    memory_mib: int = 1024,
 ) -> None:
     """Run a model's network over preprocessed images, tile by tile.
 
@@ -42,6 +44,8 @@ def predict(
         device: Where the network runs; auto takes a GPU if there is one.
         precision: What convolutions are computed in; the heads are float32 in any case.
         threads: CPU threads of one operation; 0 lets TensorFlow choose.
+        memory_mib: What putting tiles together may take in memory; a wider image is worked on in
+            strips, with the same result.
     """
     if batch_size < 1:
         raise BadInput("batch_size", expected="at least 1", found=f"{batch_size}")
@@ -51,6 +55,7 @@ def predict(
     with record.step("load model"):
         network = load(model.path, card, device=device, precision=precision, threads=threads)
     run = BackingOff(network, batch_size, memory_errors())
+    repeated: dict[str, int] = {}
     with BatchWriter(predictions.path, attributes={"model": card.to_dict()}) as out:
 
         def work(entry: Entry) -> None:
@@ -77,14 +82,26 @@ def predict(
                 record.step("predict"),
             ):
                 outputs = [arrays[name] for name in heads]
-                if len(grid) < _TILES_WORTH_A_BAR:
-                    predict_tiled(image, run, grid, outputs, batch_size)
-                else:
-                    with Progress(entry.name, len(grid), "tiles") as progress:
-                        predict_tiled(image, run, grid, outputs, batch_size, progress.advance)
+                bar = Progress(entry.name, len(grid), "tiles")
+                is_long = len(grid) >= _TILES_WORTH_A_BAR
+                with bar if is_long else contextlib.nullcontext():
+                    repeated[entry.name] = predict_tiled(
+                        image,
+                        run,
+                        grid,
+                        outputs,
+                        batch_size,
+                        bar.advance if is_long else None,
+                        memory=(memory_mib << 20) // 2,
+                    )
 
         for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
-    record.note(**network.effect, batch_size=run.batch_size, memory_retries=run.retries)
+    record.note(
+        **network.effect,
+        batch_size=run.batch_size,
+        memory_retries=run.retries,
+        tiles_repeated=sum(repeated.values()),
+    )
     if peak := gpu_peak_bytes(network):
         record.gpu(network.effect["gpu"], peak)
 

@@ -79,6 +79,18 @@ def test_images_are_brought_to_the_models_scale_per_axis(tmp_path, mpp):
     assert np.allclose(np.multiply(entry.attributes["scale"], source.shape[:2]), shape)
 
 
+@pytest.mark.parametrize("mpp", [(0.5, 0.5), (0.6, 0.25)])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_an_image_beyond_the_memory_gives_the_same(tmp_path, mpp, dtype):
+    write_images(tmp_path / "images", {"a": image((500, 411, 2), dtype)}, mpp)
+    batch, _ = run(tmp_path, MESMER)
+    expected = batch.read(batch.entries[0], "image").copy()
+    batch, record = run(tmp_path, MESMER, memory_mib=1)
+    assert np.array_equal(batch.read(batch.entries[0], "image"), expected)
+    steps = [step["name"] for step in record.images["a"].steps]
+    assert steps == ["find normalisation", "normalise and write"]
+
+
 def test_an_unknown_or_unwanted_scale_is_left_alone(tmp_path, capsys):
     write_images(tmp_path / "images", {"a": image()}, mpp=None)
     batch, record = run(tmp_path, MESMER)
