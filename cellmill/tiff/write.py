@@ -92,7 +92,6 @@ def write_labels(
                         tile=(TILE, TILE),
                         photometric="minisblack",
                         compression="zlib",
-                        predictor=True,
                         subifds=len(levels) - 1 if level == 0 else None,
                         subfiletype=1 if level else 0,
                         description=(xml.encode("ascii") or None) if not channel + level else None,
