@@ -11,7 +11,7 @@ def plan_slide(
     model: dsl.Input[dsl.Model],
     plan: dsl.Output[dsl.Dataset],
     record: dsl.Output[dsl.Artifact],
-    shards: dsl.OutputPath(list),
+    shards: dsl.OutputPath(list),  # type: ignore[valid-type]
     compartment: str = "",
     store: str = "",
     most_shards: int = 16,
