@@ -163,7 +163,7 @@ class PyramidEncoder:
 def _encode(tile: np.ndarray) -> bytes:
     """Deflate a tile as it is: with differences along x, label images come out a third larger."""
     whole = np.ascontiguousarray(tile)
-    return bytes(imagecodecs.deflate_encode(whole.data, level=_DEFLATE_LEVEL))
+    return bytes(imagecodecs.deflate_encode(whole.tobytes(), level=_DEFLATE_LEVEL))
 
 
 def _in_order(
