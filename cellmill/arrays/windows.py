@@ -42,6 +42,30 @@ class WritableWindowed(Windowed, Protocol):
 
 
 @dataclass(frozen=True)
+class Plane:
+    """One channel of a windowed array `(Y, X, C)`, windowed itself, `(Y, X)`."""
+
+    source: Windowed
+    channel: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Y, X."""
+        return self.source.shape[:2]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its values."""
+        return self.source.dtype
+
+    def __getitem__(self, window: object, /) -> np.ndarray:
+        """Read a window."""
+        parts = window if isinstance(window, tuple) else (window,)
+        shown = (*parts, *(slice(None),) * (2 - len(parts)), self.channel)
+        return self.source[shown]
+
+
+@dataclass(frozen=True)
 class Box:
     """Pixels `y0 ≤ y < y1`, `x0 ≤ x < x1`."""
 

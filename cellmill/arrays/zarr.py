@@ -131,7 +131,10 @@ def create_array(uri: str, layout: Layout, *, shard: int = SHARD) -> ZarrArray:
     shape, dtype, axes = tuple(int(n) for n in layout[0]), np.dtype(layout[1]), layout[2]
     stored = _STORED[axes]
     sides = [shape[axes.index(axis)] for axis in stored]
-    outer = [min(shard, -(-n // CHUNK) * CHUNK) if a in "YX" else 1 for a, n in zip(stored, sides, strict=True)]
+    outer = [
+        min(shard, -(-n // CHUNK) * CHUNK) if a in "YX" else 1
+        for a, n in zip(stored, sides, strict=True)
+    ]
     chunk = [CHUNK if a in "YX" else 1 for a in stored]
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     # Noise in the low bits of floats is not worth zstd's time.
