@@ -93,6 +93,10 @@ class Box:
             min(self.x1 + margin, shape[1]),
         )
 
+    def moved(self, down: int, right: int) -> Box:
+        """The same box elsewhere."""
+        return Box(self.y0 + down, self.y1 + down, self.x0 + right, self.x1 + right)
+
     def within(self, outer: Box) -> tuple[slice, slice]:
         """As an index of an array that shows `outer`."""
         return (

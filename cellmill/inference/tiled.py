@@ -8,6 +8,7 @@ height and one block of each output; a window too wide for the memory is cut int
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -316,7 +317,12 @@ class _Band:
         if stop <= self.written:
             return
         ready, left = stop - self.written, self.finished - stop
-        self.output[self.written : stop, self.window.x0 : self.window.x1] = self.waiting[:ready]
+        # Unit by unit, or all columns at once where there are none.
+        x0, x1, unit = self.window.x0, self.window.x1, self.unit
+        cuts = range((x0 // unit + 1) * unit, x1, unit) if unit > 1 else ()
+        for start, end in itertools.pairwise((x0, *cuts, x1)):
+            part = self.waiting[:ready, start - x0 : end - x0]
+            self.output[self.written : stop, start:end] = part
         self.waiting[:left] = self.waiting[ready : ready + left].copy()
         self.written = stop
 

@@ -122,6 +122,28 @@ def test_any_window_is_that_of_the_whole(seed, shape, target, channels, dtype, d
         assert np.array_equal(both[window][..., 0], resized[window])
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("target", [(70, 90), (900, 1100)])
+def test_little_of_the_image_is_held_however_much_it_shrinks(channels, target):
+    class Windows:
+        shape, dtype = (3000, 3900, channels), np.dtype(np.uint16)
+
+        def __getitem__(self, window):
+            rows, columns = (range(*w.indices(n)) for w, n in zip(window, self.shape, strict=False))
+            # Pieces of 32 pixels at the least, and what the Gaussian reaches.
+            assert max(len(rows), len(columns)) < 1024 + 43 * 12
+            values = np.add.outer(np.arange(rows.start, rows.stop) * 7, np.array(columns)) % 999
+            return np.repeat(values[..., None], channels, -1).astype(np.uint16)
+
+    image = Windows()
+    whole = np.concatenate(
+        [np.concatenate([image[y : y + 1000, x : x + 1300] for x in range(0, 3900, 1300)], 1)
+         for y in range(0, 3000, 1000)]
+    )  # fmt: skip
+    view = ResizedImage(image, target, (0, 998))
+    assert np.array_equal(view[:, :], resize_image(whole, target))
+
+
 def test_what_is_not_finite_is_refused_before_it_is_skipped():
     image = np.zeros((40, 40, 1), np.float32)
     image[1, 1] = np.nan

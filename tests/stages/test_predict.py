@@ -100,7 +100,7 @@ def test_two_runs_are_equal_to_the_bit_and_batch_sizes_nearly(tmp_path, model):
             assert np.abs(batch.read(batch.entries[0], key) - wanted).max() <= tolerance
 
 
-def test_windows_and_strips_are_the_whole_to_the_bit(tmp_path, model):
+def test_windows_are_the_whole_to_the_bit(tmp_path, model):
     """A tile's prediction does not hang on its place in a batch, nor on the other tiles."""
     folder, made = model
     source = image((190, 400, 1))
@@ -114,9 +114,25 @@ def test_windows_and_strips_are_the_whole_to_the_bit(tmp_path, model):
         predict_tiled(source, network, grid, parts, 8, window=window)
         for part, all_of_it in zip(parts, whole, strict=True):
             assert np.array_equal(part[window.slices], all_of_it[window.slices])
-    batch, _ = run(tmp_path, folder, memory_mib=0)
-    for key, all_of_it in zip(("distance", "pixelwise"), whole, strict=True):
-        assert np.array_equal(batch.read(batch.entries[0], key), all_of_it)
+
+
+def test_strips_of_a_wide_image_and_zarr_give_the_same(tmp_path, model):
+    folder, made = model
+    source = image((35, 40_000, 1))
+    write_preprocessed(tmp_path / "images", {"a": source}, made)
+    batch, _ = run(tmp_path, folder)
+    whole = {key: batch.read(batch.entries[0], key) for key in ("distance", "pixelwise")}
+    batch, _ = run(tmp_path, folder, memory_mib=64)
+    for key, expected in whole.items():
+        assert np.array_equal(batch.read(batch.entries[0], key), expected)
+    with BatchWriter(tmp_path / "images", attributes={"model": made.to_dict()}) as out:
+        layout = {"image": (source.shape, source.dtype, "YXC")}
+        with out.create("a", layout, container="zarr") as arrays:
+            arrays["image"][...] = source
+    batch, _ = run(tmp_path, folder, memory_mib=64)
+    assert (tmp_path / "predictions" / "a.zarr").is_dir()
+    for key, expected in whole.items():
+        assert np.array_equal(batch.read(batch.entries[0], key), expected)
 
 
 def test_empty_parts_are_predicted_once(tmp_path, model, monkeypatch):
