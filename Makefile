@@ -15,6 +15,7 @@ MODEL_DESCRIPTION := Nuclei in fluorescence images, at the image's own scale. A 
 # themselves. They are handed on through the environment, whole, whatever their quotes and spaces.
 SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T SERIES MODEL COMPARTMENT \
   TRUTH_COMPARTMENT ON_BAD_IMAGE BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET \
+  STORE MOST_SHARDS MEMORY_MIB \
   PROJECT REGION PIPELINE_ROOT SERVICE_ACCOUNT NETWORK KMS_KEY CACHE WAIT \
   HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT \
   IMAGES LABELS HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
@@ -69,6 +70,14 @@ setup: $(VENV_STAMP) ## make .venv: cellmill, its command, and kfp
 .PHONY: run
 run: $(RUN_STAMP) ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… MODEL=… COMPARTMENT=… OUTPUT=… RUNNER=docker]
 	@$(RUN_ENV)/bin/python -m launch.run deepcell_segmentation --make
+
+.PHONY: run-slide
+run-slide: $(RUN_STAMP) ## segment an image of any size, in shards: IMAGE=… [TRUTH=… STORE=… MOST_SHARDS=… MEMORY_MIB=…, and as run]
+	@$(RUN_ENV)/bin/python -m launch.run slide_segmentation --make
+
+.PHONY: chaos
+chaos: $(DEV_STAMP) ## kill stages at random moments, KILLS=100 in all, and check that nothing differs
+	@$(DEV)/bin/python -m tests.chaos --kills $(or $(KILLS),100)
 
 .PHONY: fetch
 fetch: $(CLOUD_STAMP) ## follow a run that a cloud has (OUTPUT=its folder) and fetch its outputs
@@ -132,6 +141,14 @@ conformance-model: $(DEV_STAMP) ## train the model that conformance compares wit
 .PHONY: bench
 bench: $(DEV_STAMP) ## time the kernels against the reference: table, and outputs/bench/kernels.json
 	@$(DEV)/bin/python -m bench.kernels $(BENCH)
+
+.PHONY: bench-metrics
+bench-metrics: $(DEV_STAMP) ## time measuring and scoring up to a million objects
+	@$(DEV)/bin/python -m bench.metrics $(BENCH)
+
+.PHONY: bench-slide
+bench-slide: $(DEV_STAMP) ## time every stage on slides of up to 27,120 × 26,139 px, and take its memory
+	@$(DEV)/bin/python -m bench.slide $(BENCH)
 
 .PHONY: check
 check: $(DEV_STAMP) ## lint, format, types, drift of generated files

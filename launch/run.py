@@ -32,7 +32,7 @@ from launch.clouds import CLOUDS, prepare, run_in_cloud
 from launch.clouds import SETTINGS as CLOUD_SETTINGS
 from launch.collect import collect, link_latest
 from launch.compile import pipeline_names
-from launch.inputs import Item, cut, find_items
+from launch.inputs import MAX_BATCHES, Item, cut, find_items
 from launch.local import RunFailed, run_pipeline
 from launch.paths import ROOT
 from launch.remote import flag
@@ -249,8 +249,10 @@ def _arguments(
     for key, declared in parameters.items():
         kind = declared["parameterType"]
         if key == "batches":
+            # A slide has tasks of its own side by side: each is a batch.
+            slides = "most_shards" in parameters
             workers = min(most, max(1, len(items) // IMAGES_PER_WORKER))
-            arguments[key] = cut(items, workers)
+            arguments[key] = cut(items, MAX_BATCHES if slides else workers)
         elif key == "items":
             (arguments[key],) = cut(items, 1)
         elif key == "hard_background":
