@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 import numpy as np
 
 from cellmill.arrays.windows import Box, Grid, Windowed
