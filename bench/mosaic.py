@@ -60,14 +60,22 @@ class Mosaic:
                 out[common.within(box)] = self._block(tile)[common.within(place)]
         return out
 
-    def _block(self, tile: int) -> np.ndarray:
+    def turn(self, tile: int) -> int:
+        """How a block is turned, 0 to 7; -1 if it is blank."""
         # A linear congruence: the same blocks on every machine, whatever numpy's generators do.
         drawn = (tile * 2654435761 + 12345) % 2**32
-        if drawn / 2**32 < self.empty:
-            return np.zeros(_sample(0).shape, self.dtype)
-        turn = (drawn >> 8) + self.channel
+        return -1 if drawn / 2**32 < self.empty else ((drawn >> 8) + self.channel) % 8
+
+    def turned(self, turn: int) -> np.ndarray:
+        """The sample turned so."""
         block = np.rot90(_sample(self.kind), turn % 4)
-        block = block[:, ::-1] if turn // 4 % 2 else block
+        return block[:, ::-1] if turn // 4 else block
+
+    def _block(self, tile: int) -> np.ndarray:
+        turn = self.turn(tile)
+        if turn < 0:
+            return np.zeros(_sample(0).shape, self.dtype)
+        block = self.turned(turn)
         if not self.kind:
             return block
         return np.where(block, block.astype(np.int32) + tile * self._ids, 0)

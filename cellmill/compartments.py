@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
-from cellmill.arrays.rows import Plane
-from cellmill.arrays.windows import Windowed
+from cellmill.arrays.windows import Plane, Windowed
 from cellmill.errors import BadInput
 
 Compartment = Literal["whole_cell", "nuclear"]

@@ -88,7 +88,10 @@ def component_source(spec: StageSpec, image: str) -> str:
     for artifact in spec.inputs:
         (optional if artifact.optional else needed).append(_artifact(artifact, "Input"))
     needed += [_artifact(artifact, "Output") for artifact in spec.outputs]
-    needed += [f"{r.name}: dsl.OutputPath({r.type.__name__})," for r in spec.results]
+    needed += [
+        f"{r.name}: dsl.OutputPath({r.type.__name__}),  # type: ignore[valid-type]"
+        for r in spec.results
+    ]
     for parameter in spec.parameters:
         (needed if parameter.required else optional).append(_parameter(parameter))
     imports = ["from typing import Any", ""] if any("Any" in x for x in needed + optional) else []

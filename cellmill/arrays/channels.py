@@ -51,9 +51,10 @@ class SelectedChannels:
         if self.channels == tuple(range(self.image.shape[2])):
             return np.asarray(self.image[box.slices])[rest]
         pixels = np.zeros((*box.shape, len(self.channels)), self.dtype)
+        y, x = box.slices
         for target, index in enumerate(self.channels):
             if index != BLANK:
-                pixels[..., target] = self.image[(*box.slices, index)]
+                pixels[..., target] = self.image[y, x, index]
         return pixels[rest]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

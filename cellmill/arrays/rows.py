@@ -125,27 +125,3 @@ def read_windows(
 
 def _native(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-
-
-@dataclass(frozen=True)
-class Plane:
-    """One channel of a windowed array `(Y, X, C)`, windowed itself, `(Y, X)`."""
-
-    source: Windowed
-    channel: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Y, X."""
-        return self.source.shape[:2]
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of its values."""
-        return self.source.dtype
-
-    def __getitem__(self, window: object, /) -> np.ndarray:
-        """Read a window."""
-        parts = window if isinstance(window, tuple) else (window,)
-        shown = (*parts, *(slice(None),) * (2 - len(parts)), self.channel)
-        return self.source[shown]

@@ -42,6 +42,30 @@ class WritableWindowed(Windowed, Protocol):
 
 
 @dataclass(frozen=True)
+class Plane:
+    """One channel of a windowed array `(Y, X, C)`, windowed itself, `(Y, X)`."""
+
+    source: Windowed
+    channel: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Y, X."""
+        return self.source.shape[:2]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its values."""
+        return self.source.dtype
+
+    def __getitem__(self, window: object, /) -> np.ndarray:
+        """Read a window."""
+        parts = window if isinstance(window, tuple) else (window,)
+        shown = (*parts, *(slice(None),) * (2 - len(parts)), self.channel)
+        return self.source[shown]
+
+
+@dataclass(frozen=True)
 class Box:
     """Pixels `y0 ≤ y < y1`, `x0 ≤ x < x1`."""
 
@@ -68,6 +92,10 @@ class Box:
             max(self.x0 - margin, 0),
             min(self.x1 + margin, shape[1]),
         )
+
+    def moved(self, down: int, right: int) -> Box:
+        """The same box elsewhere."""
+        return Box(self.y0 + down, self.y1 + down, self.x0 + right, self.x1 + right)
 
     def within(self, outer: Box) -> tuple[slice, slice]:
         """As an index of an array that shows `outer`."""

@@ -1,70 +1,134 @@
-"""Tiled prediction as a stream: read a batch of tiles, predict, blend, write finished rows.
+"""Tiled prediction as a stream: read a batch of tiles, predict, blend, write finished blocks.
 
-What is held at once is one batch of tiles and one row of tiles' height of each output, so memory
-grows with the image's width, never with its height.
+Three threads work side by side: one reads the next batch, the caller's runs the network, one blends
+and writes. What is held is a few batches of tiles and, per column of the window, one row of tiles'
+height and one block of each output; a window too wide for the memory is cut into strips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
+from cellmill.arrays.windows import Box, Windowed, WritableWindowed
 from cellmill.errors import BadInput
-from cellmill.inference.tiles import OUTSIDE, TileGrid
+from cellmill.inference.tiles import OUTSIDE, TileAxis, TileGrid
 
 #: `(N, tile_y, tile_x, C)` float32 → one `(N, tile_y, tile_x, channels)` array per head.
 PredictBatch = Callable[[np.ndarray], Sequence[np.ndarray]]
 
+#: A tile of so few values, looked at here and there, may be one that was predicted before.
+_FEW_LEVELS = 4
+_SAMPLED = 16
+#: So many predictions of such tiles are kept.
+_KEPT = 16
+#: Tiles that are handed on at once at most, however many of them need no prediction.
+_MOST_AT_ONCE = 256
+
 
 def predict_tiled(
-    image: np.ndarray,
+    image: Windowed,
     predict_batch: PredictBatch,
     grid: TileGrid,
-    outputs: Sequence[np.ndarray],
+    outputs: Sequence[WritableWindowed],
     batch_size: int = 8,
     on_tiles: Callable[[int], None] | None = None,
-) -> None:
-    """Predict an image tile by tile into arrays that may lie on disk.
+    *,
+    window: Box | None = None,
+    unit: int = 1,
+    memory: int = 1 << 30,
+) -> int:
+    """Predict an image, or a window of it, tile by tile into arrays that may lie on disk.
 
-    Tiles come in raster order and the last batch has what is left of them (it is not filled up).
-    Overlaps are added in float64 with the grid's weights, which are not renormalised; where the
-    grid does not blend, the later tile overwrites.
+    Tiles come in raster order. Overlaps are added in float64 with the grid's weights, which are
+    not renormalised; where the grid does not blend, the later tile overwrites. Every batch of an
+    image has the same number of tiles, the last filled up with a repeated one, because a network's
+    last bits may hang on that number: so a window's pixels are, to the bit, those of the whole
+    image, whatever the windows.
+
+    A tile that equals an earlier one to the byte is not predicted again, if it is one of few
+    values (an empty part of a slide).
 
     Args:
-        image: `(Y, X, C)` array or memory map; only windows of it are read.
-        predict_batch: the network; its outputs are in the order of `outputs`.
+        image: `(Y, X, C)`; only windows of it are read.
+        predict_batch: the network; its outputs are in the order of `outputs`. A tile's prediction
+            must not hang on the other tiles of its batch.
         grid: the tiles over `image`.
-        outputs: one writable `(Y, X, channels)` array or memory map per head; filled in their own
-            dtype, whole rows at a time, top to bottom.
+        outputs: one writable `(Y, X, channels)` array per head; filled in their own dtype.
         batch_size: tiles per call of the network, at least 1.
-        on_tiles: called after every batch with the number of its tiles.
+        on_tiles: called with a number of tiles that are done.
+        window: the pixels to predict; `None` is the whole image. Only the tiles that reach it are
+            read and predicted, and only its pixels are written.
+        unit: side of an output's storage unit, pixels: what is written ends at multiples of it, so
+            that no unit is written twice if the window is aligned too.
+        memory: bytes that blending may hold; a wider window is cut into strips, whose tiles at the
+            cuts are predicted twice.
+
+    Returns:
+        How many tiles were not predicted because they equal another.
 
     Raises:
-        BadInput: the batch size is below 1, an output's shape is not the image's, or the network
-            gives other arrays than `outputs` asks for.
+        BadInput: the batch size is below 1, an output's shape is not the image's, the window lies
+            outside, or the network gives other arrays than `outputs` asks for.
     """
     if batch_size < 1:
         raise BadInput("batch_size", expected="at least 1", found=f"{batch_size}")
-    if image.shape[:2] != grid.shape:
+    if tuple(image.shape[:2]) != grid.shape:
         raise BadInput("image", expected=f"(Y, X) = {grid.shape}", found=f"{image.shape[:2]}")
     for array in outputs:
-        if array.ndim != 3 or array.shape[:2] != grid.shape:
+        if len(array.shape) != 3 or tuple(array.shape[:2]) != grid.shape:
             raise BadInput("output", expected=f"(Y, X) = {grid.shape}", found=f"{array.shape}")
-    bands = [_Band(grid, array) for array in outputs]
-    positions = grid.positions()
-    while batch := list(islice(positions, batch_size)):
-        tiles = np.stack([read_tile(image, grid, *position) for position in batch])
-        predicted = _checked(predict_batch(tiles), outputs, tiles.shape[:3])
-        for index, (row, column) in enumerate(batch):
-            for band, head in zip(bands, predicted, strict=True):
-                band.add(head[index], row, column)
-        if on_tiles:
-            on_tiles(len(batch))
+    whole = Box(0, grid.shape[0], 0, grid.shape[1])
+    window = window or whole
+    if window.common(whole) != window:
+        raise BadInput("window", expected=f"within {grid.shape}", found=f"{window}")
+    batch_size = even_batch(len(grid), batch_size)
+    seen = _Repeats()
+    for strip in strips(window, grid, outputs, unit, memory):
+        _predict_strip(image, predict_batch, grid, outputs, batch_size, on_tiles, strip, unit, seen)
+    return seen.count
 
 
-def read_tile(image: np.ndarray, grid: TileGrid, row: int, column: int) -> np.ndarray:
+def even_batch(tiles: int, batch_size: int) -> int:
+    """Tiles per batch, at most `batch_size`, so that the batches of an image are about equal.
+
+    It hangs on the whole image only, so that every window of it has the same.
+    """
+    return math.ceil(tiles / math.ceil(tiles / batch_size))
+
+
+def tiles_of(grid: TileGrid, window: Box) -> tuple[range, range]:
+    """The rows and columns of the tiles that reach a window."""
+    return (
+        _reaching(grid.rows, window.y0, window.y1),
+        _reaching(grid.columns, window.x0, window.x1),
+    )
+
+
+def strips(
+    window: Box, grid: TileGrid, outputs: Sequence[Windowed], unit: int, memory: int
+) -> Iterator[Box]:
+    """Cut a window into strips of full height whose blending fits the memory."""
+    channels = sum(array.shape[2] for array in outputs)
+    # float64 sums of a row of tiles, and as many rows again as wait for their storage unit.
+    per_column = channels * (8 * grid.rows.tile + 4 * (unit + grid.rows.tile))
+    widest = max(memory // per_column - 2 * grid.columns.tile, grid.columns.tile)
+    widest = max(widest // unit, 1) * unit
+    x = window.x0
+    while x < window.x1:
+        stop = min((x // unit) * unit + widest, window.x1)
+        yield Box(window.y0, window.y1, x, stop)
+        x = stop
+
+
+def read_tile(image: Windowed, grid: TileGrid, row: int, column: int) -> np.ndarray:
     """Read one tile, with what the grid puts beyond the image's border.
 
     Args:
@@ -89,42 +153,189 @@ def read_tile(image: np.ndarray, grid: TileGrid, row: int, column: int) -> np.nd
     return tile
 
 
-class _Band:
-    """The rows of one output that tiles still add to, `(tile_y, extended X, channels)` float64."""
+@dataclass(frozen=True)
+class _Batch:
+    """Tiles to be predicted, and all those that they make known.
 
-    def __init__(self, grid: TileGrid, output: np.ndarray) -> None:
-        self.grid = grid
-        self.output = output
-        self.rows = np.zeros((grid.rows.tile, grid.columns.extended, output.shape[2]))
+    Args:
+        tiles: `(batch_size, tile_y, tile_x, C)`; `None` if all are known.
+        items: row and column of each tile in raster order, its place in `tiles` (-1: known by its
+            key) and its key (empty: it is predicted for itself alone).
+    """
+
+    tiles: np.ndarray | None
+    items: list[tuple[int, int, int, bytes]]
+
+
+class _Repeats:
+    """Tiles of few values, by their bytes, and what was predicted for them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.keys: set[bytes] = set()
+        self.predictions: dict[bytes, list[np.ndarray]] = {}
+
+    def key(self, tile: np.ndarray) -> bytes:
+        """A digest of a tile that may come again; empty for others."""
+        sample = tile[::_SAMPLED, ::_SAMPLED]
+        if len(np.unique(sample)) > _FEW_LEVELS * tile.shape[2]:
+            return b""
+        digest = hashlib.blake2b(tile.tobytes(), digest_size=20).digest()
+        return digest if digest in self.keys or len(self.keys) < _KEPT else b""
+
+
+def _predict_strip(
+    image: Windowed,
+    predict_batch: PredictBatch,
+    grid: TileGrid,
+    outputs: Sequence[WritableWindowed],
+    batch_size: int,
+    on_tiles: Callable[[int], None] | None,
+    window: Box,
+    unit: int,
+    seen: _Repeats,
+) -> None:
+    rows, columns = tiles_of(grid, window)
+    bands = [_Band(grid, array, window, columns, unit) for array in outputs]
+    batches = _batches(image, grid, rows, columns, batch_size, seen)
+
+    def blend(batch: _Batch, predicted: list[np.ndarray]) -> None:
+        for row, column, place, key in batch.items:
+            if place >= 0:
+                heads = [head[place] for head in predicted]
+                if key:
+                    seen.predictions[key] = [head.copy() for head in heads]
+            else:
+                heads = seen.predictions[key]
+                seen.count += 1
+            for band, head in zip(bands, heads, strict=True):
+                band.add(head, row, column)
+
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        upcoming = reader.submit(next, batches, None)
+        written: Future[None] | None = None
+        while (batch := upcoming.result()) is not None:
+            upcoming = reader.submit(next, batches, None)
+            predicted: list[np.ndarray] = []
+            if batch.tiles is not None:
+                predicted = _checked(predict_batch(batch.tiles), outputs, batch.tiles.shape[:3])
+            if written:
+                written.result()
+            written = writer.submit(blend, batch, predicted)
+            if on_tiles:
+                on_tiles(len(batch.items))
+        if written:
+            written.result()
+
+
+def _batches(
+    image: Windowed,
+    grid: TileGrid,
+    rows: range,
+    columns: range,
+    batch_size: int,
+    seen: _Repeats,
+) -> Iterator[_Batch]:
+    positions = ((row, column) for row in rows for column in columns)
+    while True:
+        tiles: list[np.ndarray] = []
+        items: list[tuple[int, int, int, bytes]] = []
+        for row, column in islice(positions, _MOST_AT_ONCE):
+            tile = read_tile(image, grid, row, column)
+            key = seen.key(tile)
+            if key and key in seen.keys:
+                items.append((row, column, -1, key))
+                continue
+            if key:
+                seen.keys.add(key)
+            items.append((row, column, len(tiles), key))
+            tiles.append(tile)
+            if len(tiles) == batch_size:
+                break
+        if not items:
+            return
+        if tiles:
+            tiles += [tiles[0]] * (batch_size - len(tiles))
+        yield _Batch(np.stack(tiles) if tiles else None, items)
+
+
+class _Band:
+    """The rows of one output's window that tiles still add to, and those that wait to be written.
+
+    Rows are written up to a multiple of the unit, and what is left at the end.
+    """
+
+    def __init__(
+        self,
+        grid: TileGrid,
+        output: WritableWindowed,
+        window: Box,
+        columns: range,
+        unit: int,
+    ) -> None:
+        self.grid, self.output, self.window, self.unit = grid, output, window, unit
+        self.columns = columns
+        #: The image's column at which the sums begin.
+        self.left = grid.columns.start(columns[0]) - grid.columns.before
+        width = grid.columns.start(columns[-1] - columns[0]) + grid.columns.tile
+        self.sums = np.zeros((grid.rows.tile, width, output.shape[2]))
+        self.waiting = np.empty(
+            (unit + grid.rows.tile, window.shape[1], output.shape[2]), output.dtype
+        )
+        self.written = self.finished = window.y0
 
     def add(self, tile: np.ndarray, row: int, column: int) -> None:
         """Blend one tile in; the last tile of a row of tiles completes its rows."""
-        x = self.grid.columns.start(column)
-        window = self.rows[:, x : x + self.grid.columns.tile]
+        x = self.grid.columns.start(column - self.columns[0])
+        window = self.sums[:, x : x + self.grid.columns.tile]
         if self.grid.blended:
             window += tile * self.grid.weights(row, column)[..., None]
         else:
             window[...] = tile
-        if column == self.grid.columns.count - 1:
-            self._write(row)
+        if column == self.columns[-1]:
+            self._complete(row)
 
-    def _write(self, row: int) -> None:
-        """Write the rows that no later tile reaches, and move the rest up."""
-        rows, columns = self.grid.rows, self.grid.columns
-        last = row == rows.count - 1
-        finished = rows.tile if last else rows.stride
+    def _complete(self, row: int) -> None:
+        """Take the rows that no later tile reaches, and move the rest up."""
+        rows, window = self.grid.rows, self.window
+        finished = rows.tile if row == rows.count - 1 else rows.stride
         top = rows.start(row) - rows.before
-        y0, y1 = max(top, 0), min(top + finished, rows.size)
+        y0, y1 = max(top, window.y0), min(top + finished, window.y1)
         if y0 < y1:
-            x0 = columns.before
-            self.output[y0:y1] = self.rows[y0 - top : y1 - top, x0 : x0 + columns.size]
+            x0 = window.x0 - self.left
+            part = self.sums[y0 - top : y1 - top, x0 : x0 + window.shape[1]]
+            self.waiting[y0 - self.written : y1 - self.written] = part
+            self.finished = y1
+            self._write()
         shared = rows.tile - finished
-        self.rows[:shared] = self.rows[finished:].copy()
-        self.rows[shared:] = 0
+        self.sums[:shared] = self.sums[finished:].copy()
+        self.sums[shared:] = 0
+
+    def _write(self) -> None:
+        last = self.finished == self.window.y1
+        stop = self.finished if last else self.finished // self.unit * self.unit
+        if stop <= self.written:
+            return
+        ready, left = stop - self.written, self.finished - stop
+        # Unit by unit, or all columns at once where there are none.
+        x0, x1, unit = self.window.x0, self.window.x1, self.unit
+        cuts = range((x0 // unit + 1) * unit, x1, unit) if unit > 1 else ()
+        for start, end in itertools.pairwise((x0, *cuts, x1)):
+            part = self.waiting[:ready, start - x0 : end - x0]
+            self.output[self.written : stop, start:end] = part
+        self.waiting[:left] = self.waiting[ready : ready + left].copy()
+        self.written = stop
+
+
+def _reaching(axis: TileAxis, start: int, stop: int) -> range:
+    """The tiles along an axis that have pixels of the image from `start` to `stop`."""
+    first = (start + axis.before - axis.tile) // axis.stride + 1
+    last = (stop - 1 + axis.before) // axis.stride
+    return range(max(first, 0), min(last, axis.count - 1) + 1)
 
 
 def _checked(
-    predicted: Sequence[np.ndarray], outputs: Sequence[np.ndarray], leading: tuple[int, ...]
+    predicted: Sequence[np.ndarray], outputs: Sequence[Windowed], leading: tuple[int, ...]
 ) -> list[np.ndarray]:
     """Hold what the network gave against what is expected of it."""
     arrays = [np.asarray(array) for array in predicted]

@@ -85,14 +85,6 @@ class TileAxis:
         after = self.overlap if index < self.count - 1 else 0
         return self.tile, before, after
 
-    def weights(self, index: int) -> np.ndarray:
-        """The blending weights of tile `index`; a side without a neighbour is not faded.
-
-        Returns:
-            `(tile,)` float64.
-        """
-        return spline_window(*self.overlaps(index))
-
 
 @dataclass(frozen=True)
 class TileGrid:

@@ -6,8 +6,8 @@ inner and at most its outer radius. Pixels of any object are never background. A
 such a pixel, enclosed by others, has no local background.
 
 An image is looked at band by band, and a ring is done with once no later row can reach it: held
-are the rings about a band's last rows. Only the ring of an object in pieces all over an image would
-grow; in images of up to 16 bits such a ring is counted by value.
+are the rings about a band's last rows. Only rings of objects in pieces all over an image grow with
+it; in images of up to 16 bits one of very many pixels is counted by value instead.
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
+from cellmill.compartments import COMPARTMENTS, Compartment
 from cellmill.errors import BadInput
-from cellmill.models.card import Compartment, ModelCard, PostprocessingParameters
+from cellmill.models.card import ModelCard, PostprocessingParameters
 
 #: A parameter of this value leaves the card's; maps and their thresholds are not negative.
 CARDS = -1
@@ -24,7 +25,7 @@ def chosen_compartments(card: ModelCard, wanted: str) -> tuple[Compartment, ...]
         BadInput: the model does not have it.
     """
     name = wanted.replace("-", "_") or card.default_compartment
-    names = tuple(known for known in get_args(Compartment) if name in (known, "both"))
+    names = tuple(known for known in COMPARTMENTS if name in (known, "both"))
     if not names or not set(names) <= set(card.compartments):
         offered = " or ".join(known.replace("_", "-") for known in card.compartments)
         raise BadInput(
@@ -59,3 +60,40 @@ def chosen_parameters(
     return {
         name: dataclasses.replace(card.postprocessing[name], **changes) for name in compartments
     }
+
+
+def card_of(attributes: Mapping[str, Any], what: str) -> ModelCard:
+    """The card of the model that a batch was made for or with, as its attributes hold it.
+
+    Args:
+        attributes: of the batch.
+        what: the batch, in error messages.
+
+    Raises:
+        BadInput: there is none, or it is damaged.
+    """
+    if "model" not in attributes:
+        raise BadInput(what, expected="a model's card in the manifest", found="none")
+    return ModelCard.from_dict(attributes["model"], f"model card of {what}")
+
+
+def check_made_for(card: ModelCard, attributes: Mapping[str, Any], what: str) -> None:
+    """Refuse images that were brought to what another model expects.
+
+    Args:
+        card: of the model that is to be run.
+        attributes: of the batch of images; without a card they are taken as they are.
+        what: the batch, in error messages.
+
+    Raises:
+        BadInput: they were made for another input or with another preprocessing.
+    """
+    if "model" not in attributes:
+        return
+    other = card_of(attributes, what)
+    if (other.input, other.preprocessing) != (card.input, card.preprocessing):
+        raise BadInput(
+            what,
+            expected=f"images preprocessed for model '{card.name}' {card.version}",
+            found=f"for '{other.name}' {other.version}, with another input or preprocessing",
+        )

@@ -12,10 +12,10 @@ _ROWS = 1024
 def require_finite(image: np.ndarray, what: str = "image") -> None:
     """Count the values that are NaN or infinite and refuse the image if there are any.
 
-    The image is read in bands of rows, so a memory map is never held whole.
+    The image is read in bands of 1024 rows, and what is computed of it is as large as a band.
 
     Args:
-        image: `(Y, X, C)` or `(Y, X)`, any dtype; integers always pass.
+        image: `(Y, X, C)` or `(Y, X)`, integers always pass unread.
         what: the image's name in the error message.
 
     Raises:

@@ -1,8 +1,9 @@
 """Linear and nearest interpolation of any window of a resized image.
 
 Every place and weight is computed from the pixel's position in the whole image, so a window has
-just the pixels that the whole would have. The roundings are those of the two libraries that DeepCell
-resizes with: OpenCV 4.11 (one channel) and scikit-image 0.25.2 over scipy 1.15 (several).
+just the pixels that the whole would have. The roundings are those of the two libraries that
+DeepCell resizes with: OpenCV 4.11 with IPP (one channel; its last columns are rounded as the
+processor's vectors end, here all are alike) and scikit-image 0.25.2 over scipy 1.15 (several).
 """
 
 from __future__ import annotations

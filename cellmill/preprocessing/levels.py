@@ -1,9 +1,9 @@
 """Exact extremes and percentiles of images of any size, by counting.
 
 A value's bits, turned so that they order as the values do, are counted 16 at a time from the top:
-the first pass over the image tells in which of 65,536 parts a rank lies, the next divides that part,
-and so on (selection by radix). Integers of 8 and 16 bits take one pass, 32 bits two, 64 bits four;
-what is held is a window per thread and the counts.
+the first pass over the image tells in which of 65,536 parts a rank lies, the next divides that
+part, and so on (selection by radix). Integers of 8 and 16 bits take one pass, 32 bits two, 64 bits
+four; what is held is a window per thread and the counts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +35,8 @@ class Levels:
         percentiles: those asked for, in float64; empty if no pixel counts.
     """
 
-    low: np.generic
-    high: np.generic
+    low: Any
+    high: Any
     percentiles: tuple[float, ...]
 
 
@@ -85,18 +86,18 @@ class _Keys:
         self.dtype = np.dtype(f"u{dtype.itemsize}")
         self.kind = {"u": _UNSIGNED, "i": _SIGNED, "f": _FLOAT}[dtype.kind]
         self.sign = self.dtype.type(1 << (bits - 1))
-        infinity = np.array(np.inf, dtype).view(self.dtype) if dtype.kind == "f" else 0
-        self.infinity = self.dtype.type(infinity)
+        self.infinity = self.dtype.type(0)
+        if self.kind == _FLOAT:
+            self.infinity = np.array(np.inf, dtype).view(self.dtype)[()]
         self.shifts = range(max(bits - _DIGIT, 0), -1, -_DIGIT)
 
-    def value(self, key: int) -> np.generic:
+    def value(self, key: int) -> Any:
         bits = self.dtype.type(key)
         if self.kind == _SIGNED:
             bits ^= self.sign
         elif self.kind == _FLOAT:
             bits = bits ^ self.sign if bits & self.sign else ~bits
-        value: np.generic = np.array(bits, self.dtype).view(self.values)[()]
-        return value
+        return np.array(bits, self.dtype).view(self.values)[()]
 
 
 class _Channel:
@@ -106,7 +107,7 @@ class _Channel:
         self.keys = keys
         self.extremes = np.array([~keys.dtype.type(0), 0], keys.dtype)
         self.broken = np.zeros(2, np.int64)
-        self.prefixes = np.zeros(int(counted), np.uint64)
+        self.prefixes: np.ndarray = np.zeros(int(counted), np.uint64)
         self.counts = np.zeros((int(counted), _PARTS), np.int64)
         self.total = 0
         #: By rank: the leading bits known of its value, and its rank among the values with those.
@@ -121,9 +122,9 @@ class _Channel:
 
     def descend(self) -> None:
         """Go on in the part that each rank lies in."""
-        rows = {int(prefix): np.cumsum(row) for prefix, row in zip(self.prefixes, self.counts)}  # noqa: B905
+        ends_of = dict(zip(self.prefixes.tolist(), np.cumsum(self.counts, axis=1), strict=True))
         for rank, (prefix, offset) in self.ranks.items():
-            ends = rows[prefix]
+            ends = ends_of[prefix]
             digit = int(np.searchsorted(ends, offset, side="right"))
             offset -= int(ends[digit - 1]) if digit else 0
             self.ranks[rank] = (prefix << _DIGIT | digit, offset)
@@ -137,13 +138,13 @@ class _Channel:
             below, above = (self.keys.value(self.ranks[r][0]) for r in (rank, after))
             if self.keys.kind == _FLOAT:
                 # The difference is taken in the values' own dtype, as numpy does.
-                step = float(above - below)  # type: ignore[operator]
+                step = float(above - below)
             else:
-                step = float(int(above) - int(below))  # type: ignore[call-overload]
+                step = float(int(above) - int(below))
             # Counting from the nearer rank is numpy's rule; it decides the last bit.
             if part < 0.5:
-                return float(below) + step * part  # type: ignore[arg-type]
-            return float(above) - step * (1 - part)  # type: ignore[arg-type]
+                return float(below) + step * part
+            return float(above) - step * (1 - part)
 
         low, high = (self.keys.value(int(key)) for key in self.extremes)
         return Levels(low, high, tuple(map(value, percentiles)) if self.total else ())

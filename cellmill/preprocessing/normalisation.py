@@ -89,9 +89,7 @@ class Normalisation:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; every number comes back exactly."""
-        channels = [
-            {**asdict(c), "maps": base64.b64encode(c.maps).decode()} for c in self.channels
-        ]
+        channels = [{**asdict(c), "maps": base64.b64encode(c.maps).decode()} for c in self.channels]
         return {
             "shape": [*self.shape],
             "parameters": asdict(self.parameters),
@@ -180,21 +178,18 @@ def levels_normalisation(
             low, high = found.percentiles
             if high <= low:
                 # Most of the channel is one value: the rest is told from it by the extremes.
-                low, high = float(found.low), float(found.high)  # type: ignore[arg-type]
+                low, high = float(found.low), float(found.high)
             channels.append(ChannelNormalisation(low, high))
     else:
         clip = parameters.clip_percentile if parameters.method == "mesmer" else 0
         levels = levels_of(image, (clip,) if clip else (), nonzero=True, side=side, what=what)
         for found in levels:
-            low, high = found.low, found.high
-            limit = None
+            extremes, limit = [found.low, found.high], None
             if found.percentiles:
-                limit = np.asarray(found.percentiles[0]).astype(dtype)[()]
-                low, high = min(low, limit), min(high, limit)
-                limit = limit.item()
-            channels.append(
-                ChannelNormalisation(float(np.float32(low)), float(np.float32(high)), limit)
-            )
+                highest = np.asarray(found.percentiles[0]).astype(dtype)[()]
+                extremes, limit = [min(value, highest) for value in extremes], highest.item()
+            low, high = (float(np.float32(value)) for value in extremes)
+            channels.append(ChannelNormalisation(low, high, limit))
     return Normalisation((image.shape[0], image.shape[1]), parameters, tuple(channels))
 
 
@@ -225,9 +220,7 @@ class NormalisedImage:
         if parameters.method in CLAHE:
             self.regions = Regions(normalisation.shape, parameters.kernel_size)
             self._kept = [
-                np.frombuffer(c.maps, "<u2").reshape(*self.regions.counts, BINS)
-                if c.maps
-                else None
+                np.frombuffer(c.maps, "<u2").reshape(*self.regions.counts, BINS) if c.maps else None
                 for c in normalisation.channels
             ]
             self._values = [values_of(c.least, c.most) for c in normalisation.channels]
@@ -305,8 +298,11 @@ class NormalisedImage:
     def _greys(self, pixels: np.ndarray, box: Box, c: int) -> np.ndarray:
         around = self.regions.around(box)
         kept = self._kept[c]
-        maps, first = (self._maps(around, c), (around.y0, around.x0)) if kept is None else (kept, (0, 0))
-        return greys_of(bins_of(pixels, self._span(c)), box, self.regions, maps, first)
+        bins = bins_of(pixels, self._span(c))
+        if kept is not None:
+            return greys_of(bins, box, self.regions, kept, (0, 0))
+        first = (around.y0, around.x0)
+        return greys_of(bins, box, self.regions, self._maps(around, c), first)
 
     def _span(self, c: int) -> Span:
         channel = self.normalisation.channels[c]

@@ -59,8 +59,7 @@ def read_in_threads(image: Windowed, box: Box, side: int = 512) -> np.ndarray:
 
     def read(tile: int) -> None:
         part = grid.box(tile)
-        moved = Box(part.y0 + box.y0, part.y1 + box.y0, part.x0 + box.x0, part.x1 + box.x0)
-        out[part.slices] = image[moved.slices]
+        out[part.slices] = image[part.moved(box.y0, box.x0).slices]
 
     in_threads(read, range(len(grid)))
     return out

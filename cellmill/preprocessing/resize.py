@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cellmill.arrays.indexing import box_of
-from cellmill.arrays.windows import Box, Windowed
+from cellmill.arrays.windows import Box, Grid, Windowed
 from cellmill.compiled import bands, in_threads
 from cellmill.errors import BadInput
 from cellmill.preprocessing import interpolation
@@ -21,6 +21,8 @@ from cellmill.preprocessing.levels import levels_of
 from cellmill.preprocessing.pixels import native_dtype
 
 _ROWS = 64
+#: About so many pixels of the source are held for a piece of the result, a side.
+_SOURCE_SIDE = 1024
 
 
 def scaled_shape(
@@ -92,6 +94,9 @@ class ResizedImage:
             low, high = min(level.low for level in levels), max(level.high for level in levels)
             extremes = (low.item(), high.item())
         self.extremes = extremes
+        # Pixels of the image that are held are few, however much it shrinks.
+        shrinking = max(old / new for old, new in zip(image.shape[:2], shape, strict=True))
+        self._piece = max(int(_SOURCE_SIDE / max(shrinking, 1)), 32)
 
     def __getitem__(self, window: Any, /) -> np.ndarray:
         """Read a window."""
@@ -100,10 +105,12 @@ class ResizedImage:
             pixels = np.zeros((*box.shape, self.shape[2]), self.dtype)
         elif self.is_same:
             pixels = self.image[box.slices].astype(self.dtype, copy=False)
-        elif self.shape[2] == 1:
-            pixels = self._repeated(box)
         else:
-            pixels = self._darkened(box)
+            pixels = np.empty((*box.shape, self.shape[2]), self.dtype)
+            resample = self._repeated if self.shape[2] == 1 else self._darkened
+            grid = Grid(box.shape, self._piece)
+            for piece in map(grid.box, range(len(grid))):
+                pixels[piece.slices] = resample(piece.moved(box.y0, box.x0))
         return pixels[rest]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -196,9 +203,7 @@ class ResizedLabels:
         return out if dtype is None else out.astype(dtype, copy=False)
 
 
-def resize_image(
-    image: np.ndarray, shape: tuple[int, int], what: str = "image"
-) -> np.ndarray:
+def resize_image(image: np.ndarray, shape: tuple[int, int], what: str = "image") -> np.ndarray:
     """Resample an image linearly, in its own dtype, as `ResizedImage` says.
 
     Args:

@@ -18,17 +18,21 @@ def export_labels(
     label_images: Output[Dataset],
     record: Output[Record],
     dtype: Literal["int32", "uint16"] = "int32",
+    memory_mib: int = 1024,
 ) -> None:
     """Write label images as OME-TIFF, for other programs.
 
-    Tiled and compressed, with the physical pixel size where it is known; whole cells and nuclei
-    are two channels of one file. The same labels give the same bytes.
+    Tiled and compressed, with the physical pixel size where it is known, and with reduced levels
+    where a side is longer than 1024 px; whole cells and nuclei are two channels of one file. The
+    same labels give the same bytes.
 
     Args:
-        labels: Batch with arrays `whole_cell` and `nuclear`, or one of them, (Y, X) int32.
+        labels: Batch with arrays `whole_cell` and `nuclear`, or one of them, (Y, X), of any size.
         label_images: Batch with a file `<name>.tif` per image.
         record: What was done, with times and versions.
         dtype: Integers to write; uint16, which more programs open, only if all labels fit.
+        memory_mib: Memory to take at most, in MiB, above what the program itself needs; the files
+            do not depend on it.
     """
     source = Batch.open(labels.path)
     with BatchWriter(label_images.path, attributes=source.attributes) as out:
@@ -50,6 +54,7 @@ def export_labels(
                     image_name=entry.name,
                     mpp=entry.mpp,
                     dtype=dtype,
+                    memory_mib=memory_mib,
                 )
             out.annotate(entry.name, **entry.attributes)
 

@@ -12,8 +12,7 @@ import numpy as np
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
 from cellmill.contract import Dataset, Input, Output, Record, for_each_image
 from cellmill.errors import BadInput
-from cellmill.models.card import ModelCard
-from cellmill.models.chosen import chosen_compartments, chosen_parameters
+from cellmill.models.chosen import card_of, chosen_compartments, chosen_parameters
 from cellmill.preprocessing.resize import resize_labels
 from cellmill.segmentation import (
     Numbering,
@@ -76,7 +75,7 @@ def postprocess(
             or reference (DeepCell's).
     """
     source = Batch.open(predictions.path)
-    card = _card(source)
+    card = card_of(source.attributes, f"predictions '{source.folder}'")
     chosen = chosen_parameters(
         card,
         chosen_compartments(card, compartment),
@@ -166,16 +165,6 @@ def postprocess(
         "scale; median diameter in px",
         unscaled,
     )
-
-
-def _card(source: Batch) -> ModelCard:
-    if "model" not in source.attributes:
-        raise BadInput(
-            f"predictions '{source.folder}'",
-            expected="a model's card in the manifest, as `predict` writes it",
-            found="none",
-        )
-    return ModelCard.from_dict(source.attributes["model"], f"model card of '{source.folder}'")
 
 
 def _at_source_scale(

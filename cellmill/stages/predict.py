@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Literal
 
 import numpy as np
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.rows import check_memory
+from cellmill.arrays.windows import Windowed
 from cellmill.contract import Dataset, Input, Model, Output, Progress, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.inference.backoff import BackingOff
@@ -29,20 +32,25 @@ def predict(
     device: Literal["auto", "cpu", "gpu"] = "auto",
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
     threads: int = 0,
+    memory_mib: int = 1024,
 ) -> None:
     """Run a model's network over preprocessed images, tile by tile.
 
     Args:
         preprocessed: Batch with array `image` (Y, X, C) float32, made for this model.
         model: Model folder, a TensorFlow SavedModel with its card.
-        predictions: Batch with one array (Y, X, channels) float32 per head of the card.
+        predictions: Batch with one array (Y, X, channels) float32 per head of the card, in a Zarr
+            where the image was in one.
         record: What was done, with times and versions.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         batch_size: Tiles predicted at once; halved by itself when memory runs out.
         device: Where the network runs; auto takes a GPU if there is one.
         precision: What convolutions are computed in; the heads are float32 in any case.
         threads: CPU threads of one operation; 0 lets TensorFlow choose.
+        memory_mib: Memory to put tiles together in, in MiB, beside the network's; a wider image
+            is worked on in strips. Results do not depend on it.
     """
+    check_memory(memory_mib)
     if batch_size < 1:
         raise BadInput("batch_size", expected="at least 1", found=f"{batch_size}")
     card = ModelCard.load(model.path)
@@ -51,10 +59,11 @@ def predict(
     with record.step("load model"):
         network = load(model.path, card, device=device, precision=precision, threads=threads)
     run = BackingOff(network, batch_size, memory_errors())
+    repeated: dict[str, int] = {}
     with BatchWriter(predictions.path, attributes={"model": card.to_dict()}) as out:
 
         def work(entry: Entry) -> None:
-            image = source.read(entry, "image")
+            image = source.array(entry, "image")
             _check_image(image, entry, card)
             grid = TileGrid.over(
                 (image.shape[0], image.shape[1]),
@@ -62,6 +71,7 @@ def predict(
                 overlap=card.tiling.overlap,
                 padding=card.tiling.padding,
             )
+            in_zarr = bool(entry.arrays["image"].store)
             heads = {
                 head.name: ((*grid.shape, head.channels), np.float32, "YXC") for head in card.heads
             }
@@ -73,20 +83,41 @@ def predict(
                     mpp_source=entry.mpp_source,
                     channels=entry.channels,
                     attributes=entry.attributes,
+                    container="zarr" if in_zarr else "npz",
                 ) as arrays,
                 record.step("predict"),
             ):
                 outputs = [arrays[name] for name in heads]
-                if len(grid) < _TILES_WORTH_A_BAR:
-                    predict_tiled(image, run, grid, outputs, batch_size)
-                else:
-                    with Progress(entry.name, len(grid), "tiles") as progress:
-                        predict_tiled(image, run, grid, outputs, batch_size, progress.advance)
+                bar = Progress(entry.name, len(grid), "tiles")
+                is_long = len(grid) >= _TILES_WORTH_A_BAR
+                with bar if is_long else contextlib.nullcontext():
+                    repeated[entry.name] = predict_tiled(
+                        image,
+                        run,
+                        grid,
+                        outputs,
+                        batch_size,
+                        bar.advance if is_long else None,
+                        unit=_shard() if in_zarr else 1,
+                        memory=(memory_mib << 20) // 4 * 3,
+                    )
 
         for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
-    record.note(**network.effect, batch_size=run.batch_size, memory_retries=run.retries)
+    record.note(
+        **network.effect,
+        batch_size=run.batch_size,
+        memory_retries=run.retries,
+        tiles_repeated=sum(repeated.values()),
+    )
     if peak := gpu_peak_bytes(network):
         record.gpu(network.effect["gpu"], peak)
+
+
+def _shard() -> int:
+    """Side of a Zarr's storage units; TensorStore is imported only where there is a Zarr."""
+    from cellmill.arrays.zarr import SHARD
+
+    return SHARD
 
 
 def _check_made_for(source: Batch, card: ModelCard) -> None:
@@ -102,11 +133,12 @@ def _check_made_for(source: Batch, card: ModelCard) -> None:
         )
 
 
-def _check_image(image: np.ndarray, entry: Entry, card: ModelCard) -> None:
+def _check_image(image: Windowed, entry: Entry, card: ModelCard) -> None:
     channels = len(card.input.channels)
-    if image.ndim != 3 or image.shape[2] != channels or image.dtype != np.float32 or not image.size:
+    shape = image.shape
+    if len(shape) != 3 or shape[2] != channels or image.dtype != np.float32 or 0 in shape:
         raise BadInput(
             f"image '{entry.name}'",
             expected=f"float32 (Y, X, {channels}) as `preprocess` makes it for '{card.name}'",
-            found=f"{image.dtype} {image.shape}",
+            found=f"{image.dtype} {shape}",
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
 from cellmill.arrays.channels import SelectedChannels, selected_channels
+from cellmill.arrays.rows import check_memory
 from cellmill.arrays.windows import Grid
 from cellmill.contract import Dataset, Input, Model, Output, Record, for_each_image
 from cellmill.models.card import ModelCard
@@ -35,14 +36,16 @@ def preprocess(
     Args:
         images: Batch of images, array `image` (Y, X, C).
         model: Model folder; its card says which channels, scale and normalisation it expects.
-        preprocessed: Batch with array `image` (Y', X', C) float32, channels in the model's order.
+        preprocessed: Batch with array `image` (Y', X', C) float32, channels in the model's order,
+            in a Zarr where the image was in one.
         record: What was done, with times and versions.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         match_mpp: Resize images to the model's microns per pixel; an image whose own is unknown
             is never resized.
-        memory_mib: What an image may take in memory; a larger one is worked on by windows, with
-            the same result.
+        memory_mib: Memory to work in, in MiB; an image that takes more is worked on by windows.
+            Results do not depend on it.
     """
+    check_memory(memory_mib)
     card = ModelCard.load(model.path)
     source = Batch.open(images.path)
     unknown: list[str] = []
@@ -51,7 +54,7 @@ def preprocess(
         def work(entry: Entry) -> None:
             what = f"image '{entry.name}'"
             names = [channel.name for channel in card.input.channels]
-            image = selected_channels(source.read(entry, "image"), entry, names, card.name)
+            image = selected_channels(source.array(entry, "image"), entry, names, card.name)
             shape = (image.shape[0], image.shape[1])
             mpp = entry.mpp if match_mpp and card.input.mpp else None
             if match_mpp and card.input.mpp and mpp is None:
@@ -90,6 +93,7 @@ def preprocess(
                     mpp_source=entry.mpp_source,
                     channels=names,
                     attributes=attributes,
+                    container="zarr" if entry.arrays["image"].store else "npz",
                 ) as arrays,
             ):
                 grid = Grid(target, _BLOCK)

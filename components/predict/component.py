@@ -16,6 +16,7 @@ def predict(
     device: str = "auto",
     precision: str = "float32",
     threads: int = 0,
+    memory_mib: int = 1024,
 ) -> dsl.ContainerSpec:
     """Run a model's network over preprocessed images, tile by tile.
 
@@ -27,9 +28,12 @@ def predict(
         device: Where the network runs; auto takes a GPU if there is one.
         precision: What convolutions are computed in; the heads are float32 in any case.
         threads: CPU threads of one operation; 0 lets TensorFlow choose.
+        memory_mib: Memory to put tiles together in, in MiB, beside the network's; a wider image
+            is worked on in strips. Results do not depend on it.
 
     Returns:
-        predictions: Batch with one array (Y, X, channels) float32 per head of the card.
+        predictions: Batch with one array (Y, X, channels) float32 per head of the card, in a Zarr
+            where the image was in one.
         record: What was done, with times and versions.
     """
     return run_stage("predict", image="tensorflow")

@@ -23,11 +23,12 @@ def preprocess(
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         match_mpp: Resize images to the model's microns per pixel; an image whose own is unknown
             is never resized.
-        memory_mib: What an image may take in memory; a larger one is worked on by windows, with
-            the same result.
+        memory_mib: Memory to work in, in MiB; an image that takes more is worked on by windows.
+            Results do not depend on it.
 
     Returns:
-        preprocessed: Batch with array `image` (Y', X', C) float32, channels in the model's order.
+        preprocessed: Batch with array `image` (Y', X', C) float32, channels in the model's order,
+            in a Zarr where the image was in one.
         record: What was done, with times and versions.
     """
     return run_stage("preprocess", image="imaging")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellmill.arrays.rows import Plane, RowReader, check_memory, read_windows, row_bands
+from cellmill.arrays.rows import RowReader, check_memory, read_windows, row_bands
+from cellmill.arrays.windows import Plane
 from cellmill.errors import BadInput
 from tests.arrays.stored import Stored
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from skimage.exposure import equalize_adapthist
 
 from cellmill.errors import BadInput
 from cellmill.models.card import Preprocessing
-from cellmill.preprocessing import METHODS, preprocess
+from cellmill.preprocessing import METHODS, mesmer_preprocess, preprocess
 
 
 def tissue(shape=(90, 131, 2), dtype=np.uint16):
@@ -71,6 +73,42 @@ def test_mesmer_without_a_clip_is_histogram():
     image = tissue()
     mesmer = preprocess(image, Preprocessing(method="mesmer", clip_percentile=0))
     assert np.array_equal(mesmer, preprocess(image, Preprocessing(method="histogram")))
+
+
+def test_percentile_maps_two_percentiles_to_0_and_1():
+    image = np.random.default_rng(0).gamma(2, 400, (200, 201, 2)).astype(np.uint16)
+    rescaled = preprocess(image, Preprocessing("percentile", low=2, high=98))
+    for c in range(2):
+        low, high = np.percentile(image[..., c], [2, 98])
+        expected = (image[..., c] - low).astype(np.float32) / np.float32(high - low)
+        assert np.array_equal(rescaled[..., c], expected)
+    assert rescaled.min() < 0 < 1 < rescaled.max()
+
+
+@given(st.integers(0, 10**6), st.floats(0.1, 50), st.floats(0, 100))
+@settings(max_examples=40, deadline=None)
+def test_percentile_ignores_gain_and_offset(seed, gain, offset):
+    image = np.random.default_rng(seed).integers(0, 300, (9, 11, 2))
+    parameters = Preprocessing("percentile")
+    moved = preprocess(image * gain + offset, parameters)
+    assert np.allclose(preprocess(image, parameters), moved, atol=1e-4)
+
+
+def test_percentile_keeps_rare_signal():
+    image = np.full((100, 100, 2), 7, np.uint16)
+    image[5, 5, 1] = 500
+    rescaled = preprocess(image, Preprocessing("percentile"))
+    assert not rescaled[..., 0].any()
+    assert rescaled[5, 5, 1] == 1
+    assert np.count_nonzero(rescaled) == 1
+
+
+def test_mesmer_preprocess_has_the_card_s_defaults():
+    image = tissue()
+    assert np.array_equal(mesmer_preprocess(image), preprocess(image, Preprocessing("mesmer")))
+    parameters = Preprocessing("mesmer", clip_percentile=90, kernel_size=30)
+    other = mesmer_preprocess(image, percentile=90, kernel_size=30)
+    assert np.array_equal(other, preprocess(image, parameters))
 
 
 def test_none_keeps_the_values():

@@ -168,7 +168,9 @@ def test_other_dtypes_are_refused_in_one_line(method, dtype):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("dtype", "same"), [(">u2", "<u2"), (">f4", "<f4"), ("f2", "f4"), ("?", "u1")])
+@pytest.mark.parametrize(
+    ("dtype", "same"), [(">u2", "<u2"), (">f4", "<f4"), ("f2", "f4"), ("?", "u1")]
+)
 @pytest.mark.parametrize("method", METHODS)
 def test_odd_dtypes_are_those_that_hold_the_same_values(method, dtype, same):
     image = drawn(9, (60, 70, 2), dtype)

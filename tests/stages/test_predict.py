@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 from cellmill.arrays.batch import Batch, BatchWriter
+from cellmill.arrays.windows import Box
 from cellmill.contract import Dataset, Model, Record
 from cellmill.errors import BadInput
-from cellmill.inference import savedmodel
+from cellmill.inference import savedmodel, tiled
 from cellmill.inference.savedmodel import load
 from cellmill.inference.tiled import predict_tiled
 from cellmill.inference.tiles import TileGrid
@@ -99,6 +100,55 @@ def test_two_runs_are_equal_to_the_bit_and_batch_sizes_nearly(tmp_path, model):
             assert np.abs(batch.read(batch.entries[0], key) - wanted).max() <= tolerance
 
 
+def test_windows_are_the_whole_to_the_bit(tmp_path, model):
+    """A tile's prediction does not hang on its place in a batch, nor on the other tiles."""
+    folder, made = model
+    source = image((190, 400, 1))
+    write_preprocessed(tmp_path / "images", {"a": source}, made)
+    batch, _ = run(tmp_path, folder)
+    whole = [batch.read(batch.entries[0], key) for key in ("distance", "pixelwise")]
+    network = load(folder, made)
+    grid = TileGrid.over((190, 400), (32, 32))
+    for window in (Box(0, 190, 100, 164), Box(77, 80, 0, 400), Box(150, 190, 390, 400)):
+        parts = [np.zeros((190, 400, n), np.float32) for n in (1, 3)]
+        predict_tiled(source, network, grid, parts, 8, window=window)
+        for part, all_of_it in zip(parts, whole, strict=True):
+            assert np.array_equal(part[window.slices], all_of_it[window.slices])
+
+
+def test_strips_of_a_wide_image_and_zarr_give_the_same(tmp_path, model):
+    folder, made = model
+    source = image((35, 40_000, 1))
+    write_preprocessed(tmp_path / "images", {"a": source}, made)
+    batch, _ = run(tmp_path, folder)
+    whole = {key: batch.read(batch.entries[0], key) for key in ("distance", "pixelwise")}
+    batch, _ = run(tmp_path, folder, memory_mib=64)
+    for key, expected in whole.items():
+        assert np.array_equal(batch.read(batch.entries[0], key), expected)
+    with BatchWriter(tmp_path / "images", attributes={"model": made.to_dict()}) as out:
+        layout = {"image": (source.shape, source.dtype, "YXC")}
+        with out.create("a", layout, container="zarr") as arrays:
+            arrays["image"][...] = source
+    batch, _ = run(tmp_path, folder, memory_mib=64)
+    assert (tmp_path / "predictions" / "a.zarr").is_dir()
+    for key, expected in whole.items():
+        assert np.array_equal(batch.read(batch.entries[0], key), expected)
+
+
+def test_empty_parts_are_predicted_once(tmp_path, model, monkeypatch):
+    source = np.zeros((200, 300, 1), np.float32)
+    source[60:100, 60:90] = image((40, 30, 1))
+    write_preprocessed(tmp_path / "images", {"a": source}, model[1])
+    batch, record = run(tmp_path, model[0], batch_size=3)
+    assert record.notes["tiles_repeated"] > len(TileGrid.over((200, 300), (32, 32))) / 2
+    found = [batch.read(batch.entries[0], key).copy() for key in ("distance", "pixelwise")]
+    monkeypatch.setattr(tiled, "_FEW_LEVELS", -1)
+    batch, record = run(tmp_path, model[0], batch_size=3)
+    assert record.notes["tiles_repeated"] == 0
+    for key, ours in zip(("distance", "pixelwise"), found, strict=True):
+        assert np.array_equal(batch.read(batch.entries[0], key), ours)
+
+
 def test_memory_that_runs_out_is_noted_and_survived(tmp_path, model, monkeypatch):
     write_preprocessed(tmp_path / "images", {"a": image((90, 80, 1))})
     whole, _ = run(tmp_path, model[0])
@@ -106,15 +156,16 @@ def test_memory_that_runs_out_is_noted_and_survived(tmp_path, model, monkeypatch
     original = savedmodel.Network.__call__
 
     def small(self, tiles):
-        if len(tiles) > 2:
+        if len(tiles) > 3:
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
         return original(self, tiles)
 
     monkeypatch.setattr(savedmodel.Network, "__call__", small)
     batch, record = run(tmp_path, model[0])
     assert np.abs(batch.read(batch.entries[0], "distance") - expected).max() < 1e-5
-    assert record.notes["batch_size"] == 2
-    assert record.notes["memory_retries"] == 2
+    # 12 tiles in two batches of 6, halved.
+    assert record.notes["batch_size"] == 3
+    assert record.notes["memory_retries"] == 1
 
 
 def test_mixed_precision_is_recorded(tmp_path, model):

@@ -79,6 +79,31 @@ def test_images_are_brought_to_the_models_scale_per_axis(tmp_path, mpp):
     assert np.allclose(np.multiply(entry.attributes["scale"], source.shape[:2]), shape)
 
 
+@pytest.mark.parametrize("mpp", [(0.5, 0.5), (0.6, 0.6)])
+@pytest.mark.parametrize("container", ["npz", "zarr"])
+def test_an_image_beyond_the_memory_gives_the_same(tmp_path, mpp, container):
+    source = image((2100, 1900, 2))
+    write_images(tmp_path / "images", {"a": source}, mpp)
+    batch, _ = run(tmp_path, MESMER)
+    expected = batch.read(batch.entries[0], "image")
+    if container == "zarr":
+        with BatchWriter(tmp_path / "images") as out:
+            layout = {"image": (source.shape, source.dtype, "YXC")}
+            with out.create("a", layout, mpp=mpp, container="zarr") as arrays:
+                arrays["image"][...] = source
+    batch, record = run(tmp_path, MESMER, memory_mib=64)
+    assert np.array_equal(batch.read(batch.entries[0], "image"), expected)
+    assert (tmp_path / "preprocessed" / f"a.{container}").exists()
+    steps = [step["name"] for step in record.images["a"].steps]
+    assert steps == ["find normalisation", "normalise and write"]
+
+
+def test_too_little_memory_is_refused(tmp_path):
+    write_images(tmp_path / "images", {"a": image()})
+    with pytest.raises(BadInput, match="memory_mib: expected 64 MiB or more, found 10"):
+        run(tmp_path, MESMER, memory_mib=10)
+
+
 def test_an_unknown_or_unwanted_scale_is_left_alone(tmp_path, capsys):
     write_images(tmp_path / "images", {"a": image()}, mpp=None)
     batch, record = run(tmp_path, MESMER)

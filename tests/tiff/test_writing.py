@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import skimage.io
 import tifffile
 
 from cellmill.errors import BadInput
@@ -121,6 +122,70 @@ def test_other_labels_or_another_scale_have_another_uuid():
     }
     assert len(uuids) == 5
     assert all(u.startswith("urn:uuid:") for u in uuids)
+
+
+@pytest.mark.parametrize("shape", [(1025, 3), (2600, 1700), (700, 4099)])
+@pytest.mark.parametrize("dtype", ["int32", "uint16"])
+def test_a_large_image_has_a_pyramid_of_every_second_pixel(tmp_path, shape, dtype):
+    labels = [RNG.integers(0, 60_000, shape).astype(np.int64) for _ in range(2)]
+    file = written(labels, ("whole_cell", "nuclear"), dtype=dtype, mpp=(0.5, 0.5))
+    with tifffile.TiffFile(file) as tif:
+        (series,) = tif.series
+        assert len(tif.pages) == 2
+        assert len(series.levels) == (3 if max(shape) > 2048 else 2) + (max(shape) > 4096)
+        for power, level in enumerate(series.levels):
+            step = 2**power
+            expected = np.stack([array[::step, ::step] for array in labels])
+            assert np.array_equal(level.asarray(), expected)
+            assert level.keyframe.get_resolution("MICROMETER") == pytest.approx((2 / step,) * 2)
+        assert max(series.levels[-1].shape) <= 1024
+    (tmp_path / "labels.tif").write_bytes(file.getvalue())
+    assert np.array_equal(skimage.io.imread(tmp_path / "labels.tif"), np.stack(labels))
+
+
+@pytest.mark.parametrize("shape", [(1024, 1024), (7, 5), (1, 1024)])
+def test_a_small_image_has_none(shape):
+    with tifffile.TiffFile(written([np.ones(shape, np.int32)])) as tif:
+        assert len(tif.series[0].levels) == 1
+        assert tif.pages[0].subifds is None
+
+
+@pytest.mark.parametrize("threads", ["1", "5"])
+def test_bytes_do_not_depend_on_threads_or_memory(monkeypatch, threads):
+    labels = np.kron(RNG.integers(0, 9000, (90, 130)), np.ones((21, 17), int))
+    expected = written([labels]).getvalue()
+    monkeypatch.setenv("CELLMILL_THREADS", threads)
+    assert written([labels], memory_mib=300).getvalue() == expected
+
+
+def test_memory_does_not_grow_with_the_height():
+    class Tall:
+        """Labels that are made when they are read."""
+
+        dtype = np.dtype(np.int32)
+
+        def __init__(self, height):
+            self.shape = (height, 1400)
+
+        def __getitem__(self, window):
+            y, x = (np.arange(s.start, min(s.stop, n)) for s, n in zip(window, self.shape))
+            return ((y[:, None] // 9 * 200 + x // 7) % 30_000).astype(np.int32)
+
+    def peak(height):
+        tracemalloc.start()
+        written([Tall(height)])
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(600)
+    assert peak(20_000) - peak(2_000) < 8 << 20  # of 100 MB
+
+
+def test_too_little_memory_for_the_width_is_said():
+    labels = np.broadcast_to(np.int32(1), (3, 2_000_000))
+    with pytest.raises(BadInput, match=r"memory_mib: expected \d+ or more for labels 2,000,000 px"):
+        written([labels])
 
 
 @pytest.mark.parametrize(("dtype", "label"), [("uint16", 65536), ("int32", 2**31)])

@@ -1,0 +1,77 @@
+"""The maps of a slide as a network's outputs are written into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from cellmill.arrays.windows import Box, WritableWindowed
+
+
+class ChannelsOf:
+    """One head's output `(Y, X, C)`, of which some channels are kept, each in an array of its own.
+
+    Args:
+        shape: `(Y, X, C)` of the head.
+        kept: where the channels that are kept go, `(Y, X)` each, by channel.
+        on_written: called with each part that has been written.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        kept: Mapping[int, WritableWindowed],
+        on_written: Callable[[Box], None] | None = None,
+    ) -> None:
+        self.shape: tuple[int, ...] = shape
+        self._kept, self._on_written = kept, on_written
+
+    def __getitem__(self, window: Any, /) -> np.ndarray:
+        raise TypeError("a head's output is written, not read")
+
+    def __setitem__(self, window: Any, values: Any, /) -> None:
+        """Write a window, `(rows, columns)`, of all channels."""
+        for channel, array in self._kept.items():
+            array[window] = values[..., channel]
+        if self._on_written:
+            edges = [
+                edge
+                for part, side in zip(window, self.shape, strict=False)
+                for edge in part.indices(side)[:2]
+            ]
+            self._on_written(Box(*edges))
+
+
+def remaining(box: Box, done: Iterable[Box]) -> list[Box]:
+    """What is left of a box that was written in strips from the left, each from the top down.
+
+    Args:
+        box: the whole.
+        done: the parts that are written.
+    """
+    lowest: dict[tuple[int, int], int] = {}
+    for part in done:
+        strip = (part.x0, part.x1)
+        lowest[strip] = max(lowest.get(strip, box.y0), part.y1)
+    found, x = [], box.x0
+    for (x0, x1), y in sorted(lowest.items()):
+        if y < box.y1:
+            found.append(Box(y, box.y1, x0, x1))
+        x = max(x, x1)
+    if x < box.x1:
+        found.append(Box(box.y0, box.y1, x, box.x1))
+    return found
+
+
+def name_of(box: Box) -> str:
+    """A box as the name of a part of the work."""
+    return f"{box.y0}-{box.y1}-{box.x0}-{box.x1}"
+
+
+def box_named(name: str) -> Box:
+    """The box of that name."""
+    return Box(*(int(edge) for edge in name.split("-")))

@@ -1,0 +1,129 @@
+"""The stage that runs a model's network over one shard of a slide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.store import Ledger
+from cellmill.arrays.windows import Box, WritableWindowed
+from cellmill.contract import Dataset, Input, Model, Output, Progress, Record, for_each_image
+from cellmill.inference.backoff import BackingOff
+from cellmill.inference.savedmodel import gpu_peak_bytes, load, memory_errors
+from cellmill.inference.tiled import predict_tiled, tiles_of
+from cellmill.inference.tiles import TileGrid
+from cellmill.models.card import ModelCard
+from cellmill.models.chosen import check_made_for
+from cellmill.preprocessing import network_input
+from cellmill.slides.maps import ChannelsOf, box_named, name_of, remaining
+from cellmill.slides.plan import UNIT, SlidePlan, map_sources
+
+
+def predict_shard(
+    plan: Input[Dataset],
+    images: Input[Dataset],
+    model: Input[Model],
+    predicted: Output[Dataset],
+    record: Output[Record],
+    shard: int,
+    batch_size: int = 8,
+    device: Literal["auto", "cpu", "gpu"] = "auto",
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
+    threads: int = 0,
+    memory_mib: int = 1024,
+) -> None:
+    """Normalise one shard of a slide and run a model's network over it.
+
+    What is predicted equals, bit for bit, that part of the whole slide's prediction. Tiles without
+    anything in them are predicted once for all. A task that was interrupted goes on where it was.
+
+    Args:
+        plan: The slides' plan, from plan_slide; its arrays are filled.
+        images: The batch of images that was planned.
+        model: Model folder, a TensorFlow SavedModel with its card.
+        predicted: Batch without arrays: says which shard is done.
+        record: What was done, with times and versions.
+        shard: Number of the shard, from 0.
+        batch_size: Tiles predicted at once; halved by itself when memory runs out.
+        device: Where the network runs; auto takes a GPU if there is one.
+        precision: What convolutions are computed in; the heads are float32 in any case.
+        threads: CPU threads of one operation; 0 lets TensorFlow choose.
+        memory_mib: Memory to work in, in MiB, beyond what the program and the network take.
+    """
+    card = ModelCard.load(model.path)
+    plans, pixels = Batch.open(plan.path), Batch.open(images.path)
+    check_made_for(card, plans.attributes, f"plan '{plans.folder}'")
+    with record.step("load model"):
+        network = load(model.path, card, device=device, precision=precision, threads=threads)
+    run = BackingOff(network, batch_size, memory_errors())
+    with BatchWriter(predicted.path) as out:
+
+        def work(entry: Entry) -> None:
+            made = SlidePlan.of(entry.attributes, entry.name)
+            out.annotate(entry.name, shard=shard)
+            if shard >= len(made.shards):
+                return
+            box = made.shards[shard]
+            source = pixels.entry(entry.name)
+            image = network_input(
+                pixels.array(source, "image"),
+                card,
+                channels=made.channels,
+                mpp=source.mpp if made.resized else None,
+                normalisation=made.normalisation,
+                what=f"image '{entry.name}'",
+            )
+            grid = TileGrid.over(
+                made.shape,
+                card.input.tile,
+                overlap=card.tiling.overlap,
+                padding=card.tiling.padding,
+            )
+            ledger = Ledger(f"{made.store}/predicted", made.fingerprint)
+            outputs = _outputs(plans, entry, card, made, lambda part: ledger.mark(name_of(part)))
+            done = [part for part in map(box_named, ledger.done()) if part.common(box)]
+            left = remaining(box, done)
+            tiles = sum(math.prod(map(len, tiles_of(grid, part))) for part in left)
+            with record.step("predict"), Progress(entry.name, tiles, "tiles") as progress:
+                skipped = sum(
+                    predict_tiled(
+                        image,
+                        run,
+                        grid,
+                        outputs,
+                        batch_size,
+                        progress.advance,
+                        window=part,
+                        unit=UNIT,
+                        memory=memory_mib << 20,
+                    )
+                    for part in left
+                )
+            out.annotate(entry.name, tiles=tiles, equal_tiles=skipped)
+
+        for_each_image(plans, work, writers=[out], record=record)
+    record.note(**network.effect, batch_size=run.batch_size, memory_retries=run.retries)
+    if peak := gpu_peak_bytes(network):
+        record.gpu(network.effect["gpu"], peak)
+
+
+def _outputs(
+    plans: Batch,
+    entry: Entry,
+    card: ModelCard,
+    made: SlidePlan,
+    on_written: Callable[[Box], None],
+) -> list[ChannelsOf]:
+    """Where each head's channels go; the last head's say when a part is written whole."""
+    kept: dict[str, dict[int, WritableWindowed]] = {head.name: {} for head in card.heads}
+    for key, (head, channel) in map_sources(card, made.compartments).items():
+        kept[head][channel] = plans.store(entry, key, write=True)
+    last = card.heads[-1].name
+    return [
+        ChannelsOf(
+            (*made.shape, head.channels), kept[head.name], on_written if head.name == last else None
+        )
+        for head in card.heads
+    ]
