@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 
 from cellmill.arrays import npz, resume
 from cellmill.arrays.files import open_staged, write_text
-from cellmill.arrays.windows import Windowed, WritableWindowed
+from cellmill.arrays.windows import Grid, Windowed, WritableWindowed
 from cellmill.errors import BadInput
 
 MANIFEST = "manifest.json"
@@ -42,7 +43,8 @@ class ArrayInfo:
         shape: in the order of `axes`.
         dtype: its name.
         axes: a letter each.
-        crc32: of its ``.npy`` member; 0 for an array in a Zarr store.
+        crc32: of its ``.npy`` member; for an array in a Zarr store a number that differs where the
+            array was made otherwise.
         store: the Zarr array, a path relative to the batch or a URI; empty: the entry's ``.npz``.
     """
 
@@ -138,7 +140,8 @@ class Batch:
         """Open a batch: its folder, or a single entry's file (then a batch of one).
 
         Args:
-            path: a folder with a manifest; or one file of such a folder; or any ``.npz``.
+            path: a folder with a manifest; or one file or store of such a folder; or any ``.npz``
+                or OME-Zarr 0.5.
 
         Raises:
             BadInput: there is no complete batch at the path.
@@ -158,6 +161,8 @@ class Batch:
             ]
             if mine:
                 return replace(batch, entries=(mine[0],))
+        if path.is_dir():
+            return cls(path.parent, (_entry_of_store(path),))
         if path.suffix != ".npz":
             return cls(path.parent, (Entry(path.stem, files={path.suffix[1:]: path.name}),))
         arrays = {
@@ -295,7 +300,8 @@ class BatchWriter:
         self.attributes = dict(attributes or {})
         self._entries: dict[str, Entry] = {}
         self._existed = self.folder.exists()
-        self._open: set[str] = set()
+        self._stores: dict[str, str] = {}
+        self._others: set[str] = set()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -306,12 +312,18 @@ class BatchWriter:
         """Whether an entry was complete when a process before this one was killed."""
         return name in self._entries and self._part(name).exists()
 
+    def error_of(self, name: str) -> str:
+        """Why an entry that is there was skipped; empty where it was not."""
+        return self._entries[name].error
+
     def __enter__(self) -> BatchWriter:
         parts = self.folder / _PARTS
         if self._existed and not self.folder.is_dir():
             raise BadInput(f"output '{self.folder}'", expected="a folder", found="a file")
         if (self.folder / MANIFEST).exists():
             _remove_batch(self.folder)
+            _remove(parts)
+            self._others = {path.name for path in self.folder.iterdir()}
         elif (parts / _WORK).is_file():
             self._take_up()
         elif self._existed and any(self.folder.iterdir()):
@@ -322,7 +334,8 @@ class BatchWriter:
             )
         try:
             parts.mkdir(parents=True, exist_ok=True)
-            write_text(parts / _WORK, resume.fingerprint())
+            mark = {"work": resume.fingerprint(), "others": sorted(self._others)}
+            write_text(parts / _WORK, json.dumps(mark))
         except OSError as error:
             raise BadInput(
                 f"output '{self.folder}'", expected="a place that can be written", found=str(error)
@@ -332,17 +345,26 @@ class BatchWriter:
     def _take_up(self) -> None:
         """Keep the complete entries of the same work; remove all else that was left."""
         parts = self.folder / _PARTS
-        mine = resume.fingerprint() and (parts / _WORK).read_text() == resume.fingerprint()
-        kept = set()
-        for path in sorted(parts.glob("*.json"), key=lambda p: p.stat().st_mtime_ns):
+        work = ""
+        # A mark that cannot be read names no files of others: then nothing but parts is removed.
+        others = {path.name for path in self.folder.iterdir()}
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            mark = json.loads((parts / _WORK).read_text())
+            work, others = str(mark["work"]), set(mark["others"])
+        self._existed, self._others = bool(others), others
+        mine = bool(work) and work == resume.fingerprint()
+        left: list[tuple[int, Entry]] = []
+        for path in parts.glob("*.json") if mine else ():
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                entry = _entry_from_json(json.loads(path.read_text()))
-                if mine:
-                    self._entries[entry.name] = entry
-                    kept |= {*entry.files.values(), f"{entry.name}.npz"}
+                raw = json.loads(path.read_text())
+                left.append((int(raw["place"]), _entry_from_json(raw["entry"])))
+        self._entries = {entry.name: entry for _, entry in sorted(left, key=lambda part: part[0])}
+        kept = {_PARTS, *others}
+        for entry in self._entries.values():
+            kept |= {*entry.files.values(), f"{entry.name}.npz"}
         for path in self.folder.iterdir():
             # Stores are gone on with in the middle; their own ledgers say what is done.
-            if path.name not in {*kept, _PARTS} and not (mine and path.suffix == ".zarr"):
+            if path.name not in kept and not (mine and path.suffix == ".zarr"):
                 _remove(path)
         if not mine:
             _remove(parts)
@@ -356,8 +378,9 @@ class BatchWriter:
         if kind is not None:
             for entry in self._entries.values():
                 self._remove_files(entry)
-            for name in self._open:
+            for name, uri in self._stores.items():
                 self._remove_files(Entry(name))
+                _remove_store(uri)
             _remove(self.folder / _PARTS)
             if not self._existed:
                 with contextlib.suppress(OSError):
@@ -374,8 +397,9 @@ class BatchWriter:
     def finish(self, name: str) -> None:
         """Say that an entry is complete: it is kept if this process is killed from here on."""
         if name in self._entries:
-            text = json.dumps(asdict(self._entries[name]), sort_keys=True)
-            write_text(self._part(name), text)
+            place = list(self._entries).index(name)
+            part = {"place": place, "entry": asdict(self._entries[name])}
+            write_text(self._part(name), json.dumps(part, sort_keys=True))
 
     def _part(self, name: str) -> Path:
         return self.folder / _PARTS / f"{name}.json"
@@ -390,6 +414,8 @@ class BatchWriter:
         mpp_source: str = "unknown",
         channels: Sequence[str] = (),
         attributes: Mapping[str, Any] | None = None,
+        container: Container = "npz",
+        store: str = "",
     ) -> None:
         """Write whole arrays as the entry ``name``; see ``create`` for the arguments."""
         layout = {key: (a.shape, a.dtype, axes[key]) for key, a in arrays.items()}
@@ -400,6 +426,8 @@ class BatchWriter:
             mpp_source=mpp_source,
             channels=channels,
             attributes=attributes,
+            container=container,
+            store=store,
         ) as out:
             for key, array in arrays.items():
                 out[key][...] = array
@@ -473,14 +501,18 @@ class BatchWriter:
     ) -> Iterator[Mapping[str, WritableWindowed]]:
         from cellmill.arrays.zarr import create_zarr
 
-        uri = f"{store.rstrip('/') or self.folder.absolute()}/{name}.zarr"
+        uri = self.store_uri(name, store)
         shown = uri if store else f"{name}.zarr"
-        if not store:
-            self._open.add(name)
-        yield create_zarr(uri, arrays, mpp=mpp, channels=channels)
+        self._stores[name] = uri
+        made = create_zarr(uri, arrays, mpp=mpp, channels=channels, work=resume.fingerprint())
+        yield made
         infos = {
             key: ArrayInfo(
-                tuple(int(n) for n in shape), str(np.dtype(dtype)), axes, store=f"{shown}/{key}/0"
+                tuple(int(n) for n in shape),
+                str(np.dtype(dtype)),
+                axes,
+                _sum(f"{name}/{key}", made[key]),
+                f"{shown}/{key}/0",
             )
             for key, (shape, dtype, axes) in arrays.items()
         }
@@ -493,6 +525,10 @@ class BatchWriter:
             channels=tuple(channels),
             attributes={**old.attributes, **(attributes or {})},
         )
+
+    def store_uri(self, name: str, store: str = "") -> str:
+        """Where the Zarr store of an entry goes; see ``create`` for the arguments."""
+        return f"{store.rstrip('/') or self.folder.absolute()}/{check_name(name)}.zarr"
 
     @contextlib.contextmanager
     def open(self, name: str, suffix: str) -> Iterator[IO[bytes]]:
@@ -512,6 +548,8 @@ class BatchWriter:
         """Say that an image was left out and why; what was written of it is removed."""
         old = self._entries.get(entry.name, Entry(entry.name))
         self._remove_files(old)
+        if entry.name in self._stores:
+            _remove_store(self._stores.pop(entry.name))
         self._entries[entry.name] = Entry(
             entry.name, "skipped", error, attributes=dict(entry.attributes)
         )
@@ -532,6 +570,49 @@ def _remove_batch(folder: Path) -> None:
     for name in names:
         if Path(name).name == name:
             _remove(folder / name)
+
+
+def _remove_store(uri: str) -> None:
+    from cellmill.arrays.store import remove
+
+    with contextlib.suppress(BadInput):
+        remove(uri)
+
+
+def _sum(what: str, array: Windowed) -> int:
+    """A number for the values of an array that differs where they do.
+
+    They follow from the work at hand. Where that has no name they are read, shard by shard.
+    """
+    if resume.fingerprint():
+        return zlib.crc32(f"{resume.fingerprint()}/{what}".encode())
+    from cellmill.arrays.zarr import SHARD
+
+    value = 0
+    grid = Grid((array.shape[0], array.shape[1]), SHARD)
+    for tile in range(len(grid)):
+        value = zlib.crc32(np.ascontiguousarray(array[grid.box(tile).slices]).data, value)
+    return value
+
+
+def _entry_of_store(path: Path) -> Entry:
+    """The entry that an OME-Zarr of any making is."""
+    from cellmill.arrays.ome import read_image
+    from cellmill.arrays.zarr import open_zarr
+
+    image = read_image(str(path.absolute()))
+    if image.axes not in ("yx", "cyx"):
+        raise BadInput(f"Zarr '{path}'", expected="axes yx or cyx", found=f"axes {image.axes}")
+    finest = image.levels[0]
+    axes = "YXC" if image.axes == "cyx" else "YX"
+    array = open_zarr(finest.uri, axes)
+    return Entry(
+        path.name.removesuffix(".zarr").removesuffix(".ome"),
+        arrays={"image": ArrayInfo(array.shape, str(array.dtype), axes, 0, finest.uri)},
+        mpp=finest.mpp,
+        mpp_source="OME-Zarr" if finest.mpp else "unknown",
+        channels=image.channels,
+    )
 
 
 def _files_of(name: str, files: Mapping[str, str]) -> list[str]:

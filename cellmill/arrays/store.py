@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import functools
 import io
+import os
+import shutil
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import tensorstore as ts
@@ -27,6 +31,8 @@ def context() -> ts.Context:
             "cache_pool": {"total_bytes_limit": _CACHE_BYTES},
             "data_copy_concurrency": {"limit": threads},
             "file_io_concurrency": {"limit": max(4, threads)},
+            # What a killed process wrote stays without it; a machine without power loses its tasks.
+            "file_io_sync": False,
         }
     )
 
@@ -38,14 +44,22 @@ def location(uri: str) -> dict[str, Any]:
         BadInput: arrays cannot be kept there.
     """
     scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return {"driver": "file", "path": uri.rstrip("/") + "/"}
+    if not separator or scheme == "file":
+        local = Path(unquote(rest.removeprefix("localhost")) if separator else uri).expanduser()
+        return {"driver": "file", "path": f"{local.absolute()}".rstrip("/") + "/"}
     bucket, _, path = rest.partition("/")
     path = path.strip("/") + "/" if path.strip("/") else ""
-    if scheme == "file":
-        return {"driver": "file", "path": f"/{path}" if not bucket else f"{bucket}/{path}"}
-    if scheme in ("gs", "s3"):
-        return {"driver": {"gs": "gcs", "s3": "s3"}[scheme], "bucket": bucket, "path": path}
+    if scheme == "gs":
+        return {"driver": "gcs", "bucket": bucket, "path": path}
+    if scheme == "s3":
+        found = {"driver": "s3", "bucket": bucket, "path": path}
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        if endpoint:
+            found |= {"endpoint": endpoint, "aws_region": region or "us-east-1"}
+        return found
+    if scheme in ("http", "https"):
+        return {"driver": "http", "base_url": f"{scheme}://{bucket}", "path": f"/{path}"}
     if scheme == "memory":
         return {"driver": "memory", "path": f"{bucket}/{path}"}
     raise BadInput(
@@ -61,6 +75,22 @@ def key_values(uri: str) -> ts.KvStore:
     """
     try:
         return ts.KvStore.open(location(uri), context=context()).result()
+    except ValueError as error:
+        raise refused(uri, error) from error
+
+
+def remove(uri: str) -> None:
+    """Remove a place with all that lies there; there may be nothing.
+
+    Raises:
+        BadInput: it cannot be reached.
+    """
+    where = location(uri)
+    if where["driver"] == "file":
+        shutil.rmtree(where["path"], ignore_errors=True)
+        return
+    try:
+        key_values(uri).delete_range(ts.KvStore.KeyRange()).result()
     except ValueError as error:
         raise refused(uri, error) from error
 
@@ -85,7 +115,7 @@ class Ledger:
     def __init__(self, uri: str, fingerprint: str) -> None:
         self._uri = uri
         self._store = key_values(uri)
-        self._prefix = f"{fingerprint[:32]}/"
+        self._prefix = f"{fingerprint[:32] or 'any'}/"
 
     def done(self) -> set[str]:
         """The parts that are marked."""
@@ -115,8 +145,7 @@ class Ledger:
 
     def clear(self) -> None:
         """Remove all marks, of this and of other work."""
-        for name in self._list(""):
-            self._store.delete_range(ts.KvStore.KeyRange(name, name + "\0")).result()
+        remove(self._uri)
 
     def _list(self, prefix: str) -> list[str]:
         try:

@@ -45,6 +45,8 @@ def for_each_image(
             with record.image(entry.name) as timing:
                 error = entry.error if not entry.ok else ""
                 done = bool(writers) and all(writer.has(entry.name) for writer in writers)
+                if done:
+                    error = writers[0].error_of(entry.name)
                 if entry.ok and not done:
                     try:
                         work(entry)

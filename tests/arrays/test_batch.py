@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cellmill.arrays.batch import MANIFEST, Batch, BatchWriter, Entry, check_name
+from cellmill.arrays.zarr import create_zarr
 from cellmill.errors import BadInput
 
 
@@ -159,3 +160,46 @@ def test_entries_belong_together_by_name_or_because_there_is_one_of_each(tmp_pat
     lone, single = (Batch.open(write(tmp_path / name, name)) for name in "dz")
     assert lone.counterpart(single.entry("z"), single) == lone.entry("d")
     assert lone.counterpart(others.entry("b"), others) is None
+
+
+def test_arrays_in_a_store_are_read_like_others(tmp_path):
+    image = np.arange(600, dtype="u2").reshape(10, 20, 3)
+    store = f"memory://{tmp_path.name}"
+    for place in ("", str(tmp_path / "elsewhere"), store):
+        with BatchWriter(tmp_path / "batch") as out:
+            for name in "ab":
+                out.write(
+                    name,
+                    {"image": image},
+                    axes={"image": "YXC"},
+                    mpp=(0.5, 0.5),
+                    channels=["x", "y", "z"],
+                    container="zarr",
+                    store=place,
+                )
+        batch = Batch.open(tmp_path / "batch")
+        assert np.array_equal(batch.read(batch.entry("b"), "image"), image)
+        assert np.array_equal(batch.array(batch.entry("b"), "image")[3:5, :, 1], image[3:5, :, 1])
+    with BatchWriter(tmp_path / "batch") as out:
+        out.write("b", {"image": image}, axes={"image": "YXC"}, container="zarr")
+    (entry,) = Batch.open(tmp_path / "batch" / "b.zarr").entries
+    assert (entry.name, entry.arrays["image"].axes) == ("b", "YXC")
+
+
+def test_a_foreign_zarr_is_a_batch_of_one(tmp_path):
+    image = np.arange(600, dtype="u2").reshape(10, 20, 3)
+    layout = {"image": (image.shape, image.dtype, "YXC")}
+    create_zarr(str(tmp_path / "mine.ome.zarr"), layout, mpp=(0.5, 0.25), channels=list("xyz"))[
+        "image"
+    ][:] = image
+    batch = Batch.open(tmp_path / "mine.ome.zarr")
+    (entry,) = batch.entries
+    assert (entry.name, entry.mpp, entry.channels) == ("mine", (0.5, 0.25), ("x", "y", "z"))
+    assert np.array_equal(batch.read(entry, "image"), image)
+
+
+def test_a_new_batch_replaces_stores_too(tmp_path):
+    with BatchWriter(tmp_path / "batch") as out:
+        out.write("a", {"image": np.ones((3, 3))}, axes={"image": "YX"}, container="zarr")
+    write(tmp_path / "batch", names=["c"])
+    assert sorted(p.name for p in (tmp_path / "batch").iterdir()) == ["c.csv", "c.npz", MANIFEST]
