@@ -60,14 +60,14 @@ class Scratch(threading.local):
 
 
 def thread_count() -> int:
-    """Number of threads: `CELLMILL_THREADS`, else the CPUs this process may use (cgroup quota too).
+    """Number of threads: `CELLMILL_THREADS`, else the CPUs that affinity and cgroup quota allow.
 
     Raises:
         BadInput: `CELLMILL_THREADS` is not a whole number above 0.
     """
     wanted = os.environ.get(_VARIABLE, "")
     if wanted:
-        if not wanted.isdigit() or not int(wanted):
+        if not wanted.isdecimal() or not int(wanted):
             raise BadInput(_VARIABLE, expected="a whole number above 0", found=f"'{wanted}'")
         return int(wanted)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -79,6 +79,8 @@ def in_threads(
 ) -> list[Result]:
     """Call `work` on every item, several at a time; results in the order of the items.
 
+    Within the work of another call items are done one after the other: the threads are busy.
+
     Args:
         work: mostly a kernel; it must not hang on which items are done before.
         items: bands, tiles, channels.
@@ -89,10 +91,17 @@ def in_threads(
     """
     items = list(items)
     count = min(thread_count() if threads is None else threads, len(items))
-    if count <= 1:
+    if count <= 1 or getattr(_WORKER, "is_one", False):
         return [work(item) for item in items]
-    with ThreadPoolExecutor(count) as pool:
+    with ThreadPoolExecutor(count, initializer=_become_worker) as pool:
         return list(pool.map(work, items))
+
+
+_WORKER = threading.local()
+
+
+def _become_worker() -> None:
+    _WORKER.is_one = True
 
 
 def bands(rows: int, least: int = 64, per_thread: int = 1) -> list[tuple[int, int]]:
@@ -108,10 +117,25 @@ def bands(rows: int, least: int = 64, per_thread: int = 1) -> list[tuple[int, in
     return list(itertools.pairwise(edges))
 
 
-def _quota() -> int:
-    """CPUs that the container's CPU quota amounts to, rounded up; many if there is none."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return -(-int(quota) // int(period)) if quota != "max" else 1 << 20
-    except (OSError, ValueError):
-        return 1 << 20
+def _quota(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """CPUs that the container's quota (cgroup v2, else v1) amounts to, rounded up; many if none."""
+    for read in (_quota_v2, _quota_v1):
+        try:
+            quota, period = read(root)
+            return -(-quota // period) if quota > 0 else _NO_QUOTA
+        except (OSError, ValueError, ZeroDivisionError):
+            continue
+    return _NO_QUOTA
+
+
+_NO_QUOTA = 1 << 20
+
+
+def _quota_v2(root: Path) -> tuple[int, int]:
+    quota, period = (root / "cpu.max").read_text().split()
+    return (-1 if quota == "max" else int(quota)), int(period)
+
+
+def _quota_v1(root: Path) -> tuple[int, int]:
+    folder = root / "cpu"
+    return tuple(int((folder / f"cpu.cfs_{n}_us").read_text()) for n in ("quota", "period"))  # type: ignore[return-value]

@@ -12,9 +12,9 @@ from cellmill.compiled import Scratch, bands, in_threads, thread_count
 from cellmill.errors import BadInput
 
 
-@given(st.integers(1, 5000), st.integers(1, 300), st.integers(1, 4))
-def test_bands_cover_all_rows_once_and_are_not_thin(rows, least, per_thread):
-    cut = bands(rows, least, per_thread)
+@given(st.integers(1, 5000), st.integers(1, 300))
+def test_bands_cover_all_rows_once_and_are_not_thin(rows, least):
+    cut = bands(rows, least)
     assert [row for start, stop in cut for row in range(start, stop)] == list(range(rows))
     assert len(cut) == 1 or all(stop - start >= least for start, stop in cut)
 

@@ -84,13 +84,14 @@ class Box:
         """As an index of a `(Y, X)` array."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
-    def grown(self, margin: int, shape: tuple[int, int]) -> Box:
-        """Widen by a margin on each side, as far as an image of this shape goes."""
+    def grown(self, margin: int | tuple[int, ...], shape: tuple[int, int]) -> Box:
+        """Widen by a margin (high, wide) on each side, as far as an image of this shape goes."""
+        high, wide = margin if isinstance(margin, tuple) else (margin, margin)
         return Box(
-            max(self.y0 - margin, 0),
-            min(self.y1 + margin, shape[0]),
-            max(self.x0 - margin, 0),
-            min(self.x1 + margin, shape[1]),
+            max(self.y0 - high, 0),
+            min(self.y1 + high, shape[0]),
+            max(self.x0 - wide, 0),
+            min(self.x1 + wide, shape[1]),
         )
 
     def moved(self, down: int, right: int) -> Box:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,17 +23,31 @@ _TILE, _HALO = 384, 32
 
 
 class Line(NamedTuple):
-    """Keys and labels (0 where no flood came) along one side of a tile."""
+    """Keys and labels along one side of a tile; both 0 where no flood came."""
 
     keys: np.ndarray
     labels: np.ndarray
 
+    def digest(self) -> bytes:
+        """Equal for equal lines, of whatever integer type the labels are."""
+        content = hashlib.blake2b(self.labels.astype(np.int64).tobytes(), digest_size=16)
+        content.update(self.keys.astype(np.uint64).tobytes())
+        return content.digest()
+
 
 class Flooded(NamedTuple):
-    """What a tile's flood gave: the lines just inside and just outside its sides."""
+    """What a tile's flood gave.
 
-    inside: dict[int, Line]
-    outside: dict[int, Line]
+    Attributes:
+        inside: the outermost pixels along each side.
+        belief: digests of the lines just outside, as the flood took or found them; of those sides
+            only on which it hung.
+        empty: nothing was there to be flooded.
+    """
+
+    inside: Mapping[int, Line]
+    belief: Mapping[int, bytes]
+    empty: bool = False
 
 
 Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -101,6 +116,9 @@ def flood_tiles(
     grid: Grid,
     halo: int = 64,
     shuffled: random.Random | None = None,
+    around: Mapping[int, Line] | None = None,
+    lines: Sequence[Box] = (),
+    keep: Callable[[Box, np.ndarray], None] | None = None,
 ) -> int:
     """Flood an image tile by tile; labels are those of the whole image flooded at once.
 
@@ -116,28 +134,71 @@ def flood_tiles(
         grid: the tiles.
         halo: in pixels, at least 1.
         shuffled: draws which tiles of those to be flooded again come next; `None` takes all.
+        around: pixels just beyond the image's sides that are flooded already.
+        lines: boxes of which the keys are wanted.
+        keep: stores the keys of those parts of `lines` that lie in a tile, as `write` does labels;
+            they mean something where there is a label.
+
+    Returns:
+        How many floods were made again.
+    """
+    around = around or {}
+
+    def flood(tile: int, window: Box, rim: dict[int, Line] | None) -> Flooded:
+        box = grid.box(tile)
+        beyond = _stretch(around, window, grid.shape)
+        return _flood_box(read, write, box, window, beyond, rim, lines, keep)
+
+    def first(tile: int) -> Flooded:
+        return flood(tile, grid.box(tile).grown(max(halo, 1), grid.shape), None)
+
+    def again(tile: int, rim: dict[int, Line]) -> Flooded:
+        window = grid.box(tile).grown(1, grid.shape)
+        return flood(tile, window, {**_stretch(around, grid.box(tile), grid.shape), **rim})
+
+    order = list(range(len(grid)))
+    if shuffled:
+        shuffled.shuffle(order)
+    flooded = dict(zip(order, in_threads(first, order), strict=True))
+    return exchange(grid, flooded, again, shuffled)
+
+
+def exchange(
+    grid: Grid,
+    flooded: MutableMapping[int, Flooded],
+    again: Callable[[int, dict[int, Line]], Flooded],
+    shuffled: random.Random | None = None,
+) -> int:
+    """Flood those tiles again that believe wrong of a neighbour, until none is left.
+
+    Args:
+        grid: the tiles.
+        flooded: what the tiles' floods gave; replaced as they are made again.
+        again: floods a tile from its neighbours' outermost pixels, by side.
+        shuffled: see `flood_tiles`.
 
     Returns:
         How many floods were made again.
     """
 
-    def first(tile: int) -> Flooded:
-        box = grid.box(tile)
-        return _flood_box(read, write, box, box.grown(max(halo, 1), grid.shape))
+    def repeat(tile: int) -> Flooded:
+        neighbours = grid.neighbours(tile)
+        return again(
+            tile, {side: flooded[other].inside[OPPOSITE[side]] for side, other in neighbours}
+        )
 
-    def again(tile: int) -> Flooded:
-        box = grid.box(tile)
-        rim = {side: inside[other][OPPOSITE[side]] for side, other in grid.neighbours(tile)}
-        return _flood_box(read, write, box, box.grown(1, grid.shape), rim)
+    known = {
+        tile: {s: line.digest() for s, line in flooded[tile].inside.items()} for tile in flooded
+    }
 
-    order = list(range(len(grid)))
-    if shuffled:
-        shuffled.shuffle(order)
-    inside: dict[int, dict[int, Line]] = {}
-    outside: dict[int, dict[int, Line]] = {}
-    for tile, flooded in zip(order, in_threads(first, order), strict=True):
-        inside[tile], outside[tile] = flooded.inside, flooded.outside
-    wrong = {tile for tile in order if _believes_wrong(tile, grid, inside, outside)}
+    def believes_wrong(tile: int) -> bool:
+        belief = flooded[tile].belief
+        return any(
+            side in belief and belief[side] != known[other][OPPOSITE[side]]
+            for side, other in grid.neighbours(tile)
+        )
+
+    wrong = {tile for tile in known if believes_wrong(tile)}
     repeated = 0
     while wrong:
         now = sorted(wrong)
@@ -145,27 +206,31 @@ def flood_tiles(
             now = shuffled.sample(now, shuffled.randint(1, len(now)))
         repeated += len(now)
         touched = set(now)
-        for tile, flooded in zip(now, in_threads(again, now), strict=True):
-            inside[tile], outside[tile] = flooded.inside, flooded.outside
+        for tile, result in zip(now, in_threads(repeat, now), strict=True):
+            flooded[tile] = result
+            known[tile] = {side: line.digest() for side, line in result.inside.items()}
             touched.update(other for _, other in grid.neighbours(tile))
         for tile in touched:
             wrong.discard(tile)
-            if _believes_wrong(tile, grid, inside, outside):
+            if believes_wrong(tile):
                 wrong.add(tile)
     return repeated
 
 
-def _believes_wrong(
-    tile: int, grid: Grid, inside: dict[int, dict[int, Line]], outside: dict[int, dict[int, Line]]
-) -> bool:
-    for side, other in grid.neighbours(tile):
-        believed, found = outside[tile][side], inside[other][OPPOSITE[side]]
-        if not np.array_equal(believed.labels, found.labels):
-            return True
-        flooded = found.labels > 0
-        if not np.array_equal(believed.keys[flooded], found.keys[flooded]):
-            return True
-    return False
+def _stretch(around: Mapping[int, Line], box: Box, shape: tuple[int, int]) -> dict[int, Line]:
+    """The part of the lines around an image that is just beyond a box at the image's edge."""
+    y, x = box.slices
+    found = {}
+    for side, at_edge, part in (
+        (TOP, box.y0 == 0, x),
+        (BOTTOM, box.y1 == shape[0], x),
+        (LEFT, box.x0 == 0, y),
+        (RIGHT, box.x1 == shape[1], y),
+    ):
+        if at_edge and side in around:
+            line = around[side]
+            found[side] = Line(line.keys[part], line.labels[part])
+    return found
 
 
 def _flood_box(
@@ -173,47 +238,61 @@ def _flood_box(
     write: Callable[[Box, np.ndarray], None],
     box: Box,
     window: Box,
-    rim: dict[int, Line] | None = None,
+    around: Mapping[int, Line],
+    rim: Mapping[int, Line] | None,
+    lines: Sequence[Box],
+    keep: Callable[[Box, np.ndarray], None] | None,
 ) -> Flooded:
-    """Flood a window; with a rim, its outermost pixels are the neighbours' and not flooded."""
+    """Flood a window; with a rim, what is beyond the box is the neighbours' and not flooded."""
     height, markers, mask = read(window)
     shape = (height.shape[0] + 2, height.shape[1] + 2)
     wide = np.dtype(np.uint64)
+    # A row more: pixels around the window may be sources, and their neighbours must be there.
     levels, labels, keys, *spare = _SCRATCH.arrays(
-        shape, np.dtype(np.uint32), np.dtype(np.int32), wide, wide, wide
+        (shape[0] + 1, shape[1]), np.dtype(np.uint32), np.dtype(np.int32), wide, wide, wide
     )
-    _start(height, markers, mask, levels, labels)
+    _start(height, markers, mask, levels[:-1], labels[:-1])
+    labels[-1] = -1
     keys[:] = 0
-    sources = np.zeros(0, np.int64)
     core = tuple(slice(s.start + 1, s.stop + 1) for s in box.within(window))
     within, beyond = _lines(core)
+    given, places = around, _lines((slice(1, shape[0] - 1), slice(1, shape[1] - 1)))[1]
     if rim is not None:
         frame = np.ones(labels.shape, bool)
         frame[core] = False
         labels[frame] = -1
-        for side, known in rim.items():
-            labels[beyond[side]] = -1 - known.labels
-            keys[beyond[side]] = known.keys
-        given = np.flatnonzero(labels < -1)
-        order = np.lexsort((-labels.reshape(-1)[given], keys.reshape(-1)[given]))
-        sources = given[order]
+        given, places = rim, beyond
+    for side, known in given.items():
+        labels[places[side]] = -1 - known.labels
+        keys[places[side]] = known.keys
+    found = np.flatnonzero(labels < -1) if given else np.zeros(0, np.int64)
+    order = np.lexsort((-labels.reshape(-1)[found], keys.reshape(-1)[found]))
     flood_by_key(
         levels.reshape(-1),
         labels.reshape(-1),
         keys.reshape(-1),
         _faces(shape),
-        sources,
+        found[order],
         (spare[0].reshape(-1), spare[1].reshape(-1)),
     )
     write(box, np.maximum(labels[core], 0))
 
-    def line(place: tuple[slice | int, slice | int]) -> Line:
-        return Line(key_of(levels[place], keys[place]), np.maximum(labels[place], 0))
+    def keys_at(place: tuple[slice | int, slice | int]) -> np.ndarray:
+        return key_of(levels[place], keys[place])
 
-    return Flooded(
-        {side: line(place) for side, place in within.items()},
-        {side: line(place) for side, place in beyond.items()} if rim is None else rim,
-    )
+    for line in lines:
+        common = line.common(box)
+        if common and keep:
+            y, x = common.within(window)
+            keep(common, keys_at((slice(y.start + 1, y.stop + 1), slice(x.start + 1, x.stop + 1))))
+
+    def line_at(place: tuple[slice | int, slice | int]) -> Line:
+        owners = np.maximum(labels[place], 0)
+        return Line(np.where(owners > 0, keys_at(place), 0), owners)
+
+    inside = {side: line_at(place) for side, place in within.items()}
+    outside = {side: line_at(place) for side, place in beyond.items()} if rim is None else rim
+    return Flooded(inside, {side: line.digest() for side, line in outside.items()})
 
 
 def _lines(core: tuple[slice, ...]) -> tuple[dict[int, tuple], dict[int, tuple]]:

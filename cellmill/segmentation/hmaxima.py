@@ -94,59 +94,70 @@ def h_maxima(image: np.ndarray, h: float, footprint: np.ndarray | None = None) -
     if heights is None:
         return np.zeros(image.shape, bool)
     if image.ndim != 2:
-        window = _Window(image, reach, heights, (False,) * 4)
+        window = _Window(image, reach, heights, (False,) * 4, Scratch())
         places = window.candidates((slice(None),) * image.ndim)
         return window.mask(places[window.decide(places) == YES])
-    found = np.zeros(image.shape, bool)
-    grid = Grid((image.shape[0], image.shape[1]), _TILE)
-
-    def read(box: Box) -> np.ndarray:
-        return image[box.slices]
-
-    def work(tile: int) -> np.ndarray:
-        box = grid.box(tile)
-        found[box.slices], open_pixels = certain_maxima(
-            read, grid.shape, box, _HALO, reach, heights
-        )
-        return open_pixels
-
-    undecided = np.concatenate(in_threads(work, range(len(grid))))
-    if len(undecided):
-        window = _Window(image, reach, heights, (False,) * 4)
-        answers = window.decide(window.places(undecided))
-        found[tuple(undecided[answers == YES].T)] = True
-    return found
+    whole = Box(0, image.shape[0], 0, image.shape[1])
+    return maxima_in_window(image, whole, whole, (whole.y1, whole.x1), reach, heights)[0]
 
 
-def certain_maxima(
-    read: Callable[[Box], np.ndarray],
-    shape: tuple[int, int],
+def maxima_in_window(
+    image: np.ndarray,
+    window: Box,
     box: Box,
-    halo: int,
+    shape: tuple[int, int],
     reach: Reach,
     heights: Heights,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the h-maxima of a tile as far as a halo around it can tell.
+    """Find the h-maxima in a box as far as a window around it can tell.
+
+    The box is gone through in tiles that a CPU's cache bears; what these leave open is asked of the
+    window.
 
     Args:
-        read: gives the image's pixels in a box.
-        shape: of the image.
-        box: the tile.
-        halo: in pixels; at least the footprint's radius is taken.
+        image: the pixels of the window.
+        window: the box and its halo: at least the footprint's radius, or to the image's edge.
+        box: where h-maxima are wanted.
+        shape: of the whole image.
         reach: the footprint.
         heights: of the whole image.
 
     Returns:
-        A mask of the tile, and the pixels `(n, 2)` of the image that may be h-maxima too: nothing
-        in the halo speaks against it, but the flood left it.
+        A mask of the box, and the pixels `(n, 2)` of the whole image that may be h-maxima too:
+        nothing in the window speaks against it, but the flood left it.
     """
-    outer = box.grown(max(halo, *reach.margins), shape)
-    cut = (outer.y0 > 0, outer.y1 < shape[0], outer.x0 > 0, outer.x1 < shape[1])
-    window = _Window(read(outer), reach, heights, cut)
-    places = window.candidates(box.within(outer))
-    answers = window.decide(places)
-    undecided = window.pixels(places[answers == OPEN]) + np.array([outer.y0, outer.x0])
-    return window.mask(places[answers == YES])[box.within(outer)], undecided
+    found = np.zeros(box.shape, bool)
+    grid = Grid(box.shape, _TILE)
+
+    def work(tile: int) -> np.ndarray:
+        inner = grid.box(tile)
+        part = Box(box.y0 + inner.y0, box.y0 + inner.y1, box.x0 + inner.x0, box.x0 + inner.x1)
+        outer = _clipped(part.grown(max(_HALO, *reach.margins), shape), window)
+        tiled = _Window(image[outer.within(window)], reach, heights, _cut(outer, shape), _SCRATCH)
+        places = tiled.candidates(part.within(outer))
+        answers = tiled.decide(places)
+        found[inner.slices] = tiled.mask(places[answers == YES])[part.within(outer)]
+        return tiled.pixels(places[answers == OPEN]) + np.array([outer.y0, outer.x0])
+
+    undecided = np.concatenate(in_threads(work, range(len(grid))))
+    if not len(undecided):
+        return found, undecided
+    # Seldom needed and as large as the window: memory that is not kept.
+    whole = _Window(image, reach, heights, _cut(window, shape), Scratch())
+    answers = whole.decide(whole.places(undecided - np.array([window.y0, window.x0])))
+    found[tuple((undecided[answers == YES] - np.array([box.y0, box.x0])).T)] = True
+    return found, undecided[answers == OPEN]
+
+
+def _cut(box: Box, shape: tuple[int, int]) -> tuple[bool, ...]:
+    """Whether the image goes on beyond a box: above, below, to the left, to the right."""
+    return box.y0 > 0, box.y1 < shape[0], box.x0 > 0, box.x1 < shape[1]
+
+
+def _clipped(box: Box, window: Box) -> Box:
+    common = box.common(window)
+    assert common is not None
+    return common
 
 
 def heights_of(image: np.ndarray, h: float) -> Heights | None:
@@ -220,7 +231,12 @@ class _Window:
     """A part of an image laid out for the kernels: flat, with a border that no flood enters."""
 
     def __init__(
-        self, image: np.ndarray, reach: Reach, heights: Heights, cut: tuple[bool, ...]
+        self,
+        image: np.ndarray,
+        reach: Reach,
+        heights: Heights,
+        cut: tuple[bool, ...],
+        scratch: Scratch,
     ) -> None:
         self.heights, self.reach, self.margins = heights, reach, reach.margins
         self.shape = tuple(
@@ -230,7 +246,7 @@ class _Window:
             slice(margin, margin + side)
             for side, margin in zip(image.shape, self.margins, strict=True)
         )
-        values, lowered, owners = _SCRATCH.arrays(
+        values, lowered, owners = scratch.arrays(
             self.shape, image.dtype, image.dtype, np.dtype(np.int32)
         )
         planes = [a.reshape(-1, *a.shape[-2:]) for a in (values, lowered)]

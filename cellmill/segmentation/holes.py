@@ -38,8 +38,22 @@ def fill_holes(labels: np.ndarray, size: float) -> np.ndarray:
     for label in np.flatnonzero(eulers < 1):
         if label and boxes[label, 1]:
             y0, y1, x0, x1 = boxes[label]
-            _fill(filled[y0:y1, x0:x1], label, size)
+            window = filled[y0:y1, x0:x1]
+            fill_box(window, label, size, (slice(0, y1 - y0), slice(0, x1 - x0)))
     return filled
+
+
+def fill_box(window: np.ndarray, label: int, size: float, part: tuple[slice, slice]) -> None:
+    """Give a label those pieces of its box, joined over faces, that begin in a part of a window.
+
+    Args:
+        window: `(Y, X)` labels, written to; the object's whole box, or a part of it and so many
+            pixels around as a piece may have.
+        label: the object's.
+        size: pieces of fewer pixels are given to it.
+        part: where the first pixel found of a piece must lie, rows and columns of the window.
+    """
+    _fill(window, label, size, part[0].start, part[0].stop, part[1].start, part[1].stop)
 
 
 def boxes_and_eulers(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,14 +123,13 @@ def _outline(labels, start, stop, highest):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _fill(window, label, size):  # type: ignore[no-untyped-def]
-    """Give a label every piece of its box, joined over faces, of fewer than `size` pixels."""
+def _fill(window, label, size, top, bottom, left, right):  # type: ignore[no-untyped-def]
     height, width = window.shape
     seen = np.zeros((height, width), np.bool_)
     piece = np.empty(height * width, np.int64)
     other = window != label
-    for y in range(height):
-        for x in range(width):
+    for y in range(top, bottom):
+        for x in range(left, right):
             if seen[y, x] or not other[y, x]:
                 continue
             seen[y, x] = True

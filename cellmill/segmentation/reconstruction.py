@@ -11,7 +11,7 @@ import numpy as np
 from cellmill.arrays.windows import Box, Grid
 from cellmill.compiled import in_threads, kernel
 from cellmill.errors import BadInput
-from cellmill.segmentation.hmaxima import Reach, certain_maxima, joined_heights, reach_of
+from cellmill.segmentation.hmaxima import Reach, joined_heights, maxima_in_window, reach_of
 
 
 def reconstruct(
@@ -76,12 +76,7 @@ def reconstruct_tiles(
 
     def work(tile: int) -> list[tuple[Box, np.ndarray]]:
         box = grid.box(tile)
-        outer = Box(
-            max(box.y0 - reach.margins[0], 0),
-            min(box.y1 + reach.margins[0], grid.shape[0]),
-            max(box.x0 - reach.margins[1], 0),
-            min(box.x1 + reach.margins[1], grid.shape[1]),
-        )
+        outer = box.grown(reach.margins, grid.shape)
         seed, mask = read(outer)
         seed = seed.copy()
         for other in grid.overlapping(outer):
@@ -155,7 +150,10 @@ def h_maxima_tiles(
         if heights is None:
             found, undecided = np.zeros(box.shape, bool), np.zeros((0, 2), np.int64)
         else:
-            found, undecided = certain_maxima(read, grid.shape, box, halo, reach, heights)
+            window = box.grown(max(halo, *reach.margins), grid.shape)
+            found, undecided = maxima_in_window(
+                read(window), window, box, grid.shape, reach, heights
+            )
         write(box, found)
         # The mask of a tile is kept as places until all of it is known.
         return np.argwhere(found) if len(undecided) else undecided, undecided

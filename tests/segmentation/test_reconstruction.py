@@ -8,9 +8,9 @@ import skimage.morphology
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cellmill.arrays.windows import Grid
 from cellmill.errors import BadInput
 from cellmill.segmentation import (
-    Grid,
     ball_footprint,
     h_maxima,
     h_maxima_tiles,
