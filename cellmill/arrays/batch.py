@@ -268,9 +268,12 @@ class Batch:
                 expected="a Zarr array",
                 found="one in an .npz",
             )
+        return open_zarr(self.store_of(info), info.axes, write=write)
+
+    def store_of(self, info: ArrayInfo) -> str:
+        """The place of an array in a Zarr store, as any process of this machine sees it."""
         there = "://" in info.store or Path(info.store).is_absolute()
-        uri = info.store if there else str(self.folder / info.store)
-        return open_zarr(uri, info.axes, write=write)
+        return info.store if there else str(self.folder.absolute() / info.store)
 
     def file(self, entry: Entry, suffix: str) -> Path:
         """Return the path of an entry's file.
@@ -524,6 +527,19 @@ class BatchWriter:
             mpp_source=mpp_source,
             channels=tuple(channels),
             attributes={**old.attributes, **(attributes or {})},
+        )
+
+    def refer(self, entry: Entry, of: Batch, **attributes: Any) -> None:
+        """Take up an entry of another batch whose arrays lie in stores; they stay where they are.
+
+        Args:
+            entry: the other batch's.
+            of: the other batch.
+            **attributes: JSON values to be added.
+        """
+        arrays = {key: replace(info, store=of.store_of(info)) for key, info in entry.arrays.items()}
+        self._entries[entry.name] = replace(
+            entry, arrays=arrays, files={}, attributes={**entry.attributes, **attributes}
         )
 
     def store_uri(self, name: str, store: str = "") -> str:

@@ -163,8 +163,8 @@ def create_array(uri: str, layout: Layout, *, shard: int = SHARD) -> ZarrArray:
     ]
     chunk = [CHUNK if a in "YX" else 1 for a in stored]
     little = {"name": "bytes", "configuration": {"endian": "little"}}
-    # Measured on two cores: lz4 reads and writes 16-bit images and float maps at twice zstd's speed,
-    # for a fifth more bytes; labels become three times smaller with zstd.
+    # Measured on two cores: lz4 reads and writes 16-bit images and float maps at twice zstd's
+    # speed, for a fifth more bytes; labels become three times smaller with zstd.
     labels = dtype.kind in "iu" and dtype.itemsize >= 4
     squeeze = {
         "name": "blosc",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cellmill.compartments import COMPARTMENTS, Compartment
@@ -36,7 +36,7 @@ def chosen_compartments(card: ModelCard, wanted: str) -> tuple[Compartment, ...]
 
 def chosen_parameters(
     card: ModelCard,
-    compartments: tuple[Compartment, ...],
+    compartments: Sequence[Compartment],
     numbers: Mapping[str, float],
     maxima_algorithm: str = "",
 ) -> dict[str, PostprocessingParameters]:

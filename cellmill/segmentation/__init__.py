@@ -26,6 +26,7 @@ from cellmill.segmentation.reconstruction import (
     reconstruct_tiles,
 )
 from cellmill.segmentation.smoothing import smooth
+from cellmill.segmentation.tiled import segment_tiled
 
 __all__ = [
     "MaximaAlgorithm",
@@ -50,6 +51,7 @@ __all__ = [
     "remove_small_objects",
     "segment",
     "segment_maps",
+    "segment_tiled",
     "smooth",
     "watershed",
     "watershed_parameters",

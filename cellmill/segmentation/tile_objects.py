@@ -70,7 +70,7 @@ def _part(labels: Windowed, grid: Grid, tile: int) -> ObjectTable:
     height, width = grid.shape
     # Quads belong to the tile of their last pixel; the image is surrounded by background.
     outer = Box(max(box.y0 - 1, 0), box.y1, max(box.x0 - 1, 0), box.x1)
-    ids, (dense,) = dense_ranks(np.asarray(labels[outer.slices]).astype(np.int64, copy=False))
+    ids, (dense,) = dense_ranks(_wide(labels, outer))
     pads = [
         (int(box.y0 == 0), int(box.y1 == height)),
         (int(box.x0 == 0), int(box.x1 == width)),
@@ -168,7 +168,7 @@ class Cleaned:
     def __init__(self, labels: Windowed, erosion: int = 0) -> None:
         self.labels, self.erosion = labels, erosion
         self.shape: tuple[int, ...] = (labels.shape[0], labels.shape[1])
-        self.dropped = np.zeros(0, np.int64)
+        self.dropped: np.ndarray = np.zeros(0, np.int64)
         self._blocks = Grid((labels.shape[0], labels.shape[1]), _BLOCK)
         self._given: dict[int, list[tuple[np.ndarray, int]]] = {}
 
@@ -275,24 +275,37 @@ def _parts(box: Box, size: int, large: int) -> Iterable[tuple[Box, Box]]:
             yield part, window
 
 
-def number_canonically(
-    source: Windowed, out: WritableWindowed, grid: Grid, *, by_id: bool = False
-) -> np.ndarray:
-    """Number the objects of a label image 1…n in raster order of first pixels.
+@dataclass(frozen=True)
+class Objects:
+    """The objects of a label image, in order of ids.
+
+    Attributes:
+        ids: int64.
+        areas: pixels, int64.
+        first: place `y * width + x` of the first pixel in raster order, int64.
+    """
+
+    ids: np.ndarray
+    areas: np.ndarray
+    first: np.ndarray
+
+    @property
+    def label_dtype(self) -> np.dtype:
+        """What holds as many labels: int32, or int64 past 2³¹ - 1 objects."""
+        return np.dtype(np.int32 if len(self.ids) <= _INT32_OBJECTS else np.int64)
+
+
+def find_objects(source: Windowed, grid: Grid) -> Objects:
+    """Find the objects of a label image, tile by tile.
 
     Args:
         source: `(Y, X)` integers of any size, 0 is background.
-        out: `(Y, X)` int32 (int64 past 2³¹ - 1 objects), written tile by tile.
-        grid: tiles; of what `out` is stored in, whole units.
-        by_id: number them in the order of the ids that they have instead.
-
-    Returns:
-        Areas of the objects, in the order of their numbers, int64.
+        grid: the tiles.
     """
 
     def part(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         box = grid.box(tile)
-        ids, (dense,) = dense_ranks(np.asarray(source[box.slices]).astype(np.int64, copy=False))
+        ids, (dense,) = dense_ranks(_wide(source, box))
         areas, first = _areas_and_first(dense.reshape(-1), len(ids))
         y, x = np.divmod(first, box.shape[1])
         places = (y + box.y0) * grid.shape[1] + x + box.x0
@@ -306,22 +319,42 @@ def number_canonically(
     first = np.full(len(ids), np.iinfo(np.int64).max)
     np.add.at(areas, place, np.concatenate([p[1] for p in parts]))
     np.minimum.at(first, place, np.concatenate([p[2] for p in parts]))
-    order = np.arange(len(ids)) if by_id else np.argsort(first)
+    return Objects(ids, areas, first)
+
+
+def number_objects(
+    source: Windowed, objects: Objects, out: WritableWindowed, grid: Grid, *, by_id: bool = False
+) -> np.ndarray:
+    """Write a label image whose objects are 1…n in raster order of their first pixels.
+
+    Args:
+        source: `(Y, X)` integers of any size.
+        objects: of the source.
+        out: `(Y, X)` integers, written tile by tile.
+        grid: tiles; of what `out` is stored in, whole units.
+        by_id: number them in the order of the ids that they have instead.
+
+    Returns:
+        Areas of the objects in the order of their numbers, int64.
+    """
+    ids = objects.ids
+    order = np.arange(len(ids)) if by_id else np.argsort(objects.first)
     number = np.empty(len(ids) + 1, np.int64)
     number[0] = 0
     number[1 + order] = np.arange(1, len(ids) + 1)
 
     def write(tile: int) -> None:
         box = grid.box(tile)
-        present, (dense,) = dense_ranks(np.asarray(source[box.slices]).astype(np.int64, copy=False))
-        if len(present) > 1:
-            renamed = number[np.searchsorted(ids, present) + (present > 0)]
-            out[box.slices] = renamed[dense].astype(out.dtype)
-        else:
-            out[box.slices] = np.zeros(box.shape, out.dtype)
+        present, (dense,) = dense_ranks(_wide(source, box))
+        renamed = number[np.searchsorted(ids, present) + (present > 0)].astype(out.dtype)
+        out[box.slices] = renamed[dense]
 
     in_threads(write, range(len(grid)))
-    return areas[order]
+    return objects.areas[order]
+
+
+def _wide(source: Windowed, box: Box) -> np.ndarray:
+    return np.asarray(source[box.slices]).astype(np.int64, copy=False)
 
 
 @kernel

@@ -30,7 +30,8 @@ from cellmill.segmentation.tile_markers import maxima_statistics
 from cellmill.segmentation.tile_objects import (
     Cleaned,
     fill_holes_in,
-    number_canonically,
+    find_objects,
+    number_objects,
     object_table,
 )
 
@@ -138,7 +139,8 @@ def segment_tiled(
     flood_parts(flooder, tiles, marks)
     again = settle(flooder, marks, shuffled)
     cleaned, looked_at = cleaned_objects(provisional, parameters, grid)
-    areas = number_canonically(cleaned, out, grid, by_id=numbering == "reference")
+    objects = find_objects(cleaned, grid)
+    areas = number_objects(cleaned, objects, out, grid, by_id=numbering == "reference")
     return TilingReport(len(grid), again, empty_tiles(flooder, marks), looked_at, areas)
 
 

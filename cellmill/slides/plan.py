@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cellmill.arrays.windows import Box
+from cellmill.compartments import Compartment, compartments_of
 from cellmill.errors import BadInput
 from cellmill.models.card import ModelCard
 from cellmill.preprocessing import Normalisation
@@ -38,7 +39,7 @@ class SlidePlan:
     channels: tuple[int, ...]
     resized: bool
     normalisation: Normalisation
-    compartments: tuple[str, ...]
+    compartments: tuple[Compartment, ...]
     shards: tuple[Box, ...]
     fingerprint: str
 
@@ -76,7 +77,7 @@ class SlidePlan:
                 channels=tuple(int(c) for c in values["channels"]),
                 resized=bool(values["resized"]),
                 normalisation=Normalisation.from_dict(values["normalisation"]),
-                compartments=tuple(str(c) for c in values["compartments"]),
+                compartments=compartments_of(values["compartments"], f"plan of '{name}'"),
                 shards=tuple(Box(*(int(edge) for edge in box)) for box in values["shards"]),
                 fingerprint=str(values["fingerprint"]),
             )

@@ -75,7 +75,8 @@ class PyramidEncoder:
         self._down = [-(-height // TILE) for height, _ in shapes]
         # Of each later level the row of tiles that is being put together.
         self._rows = [np.zeros((TILE, n * TILE), stored) for n in self._across[1:]]
-        self._kept = [tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY) for _ in shapes[1:]]
+        # Closed by __exit__.
+        self._kept = [tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY) for _ in shapes[1:]]  # noqa: SIM115
         self._sizes: list[list[int]] = [[] for _ in shapes[1:]]
         self._identity = hashlib.sha256()
         self._blank = _encode(np.zeros((TILE, TILE), stored))

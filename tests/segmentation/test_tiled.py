@@ -15,13 +15,13 @@ from cellmill.segmentation.tile_markers import MaximaStatistics, maxima_statisti
 from cellmill.segmentation.tile_objects import (
     Cleaned,
     fill_holes_in,
-    number_canonically,
+    find_objects,
+    number_objects,
     object_table,
 )
 from cellmill.segmentation.tiled import (
     InMemory,
     cleaned_objects,
-    empty_tiles,
     flood_parts,
     segment_tiled,
     settle,
@@ -197,7 +197,7 @@ def test_tasks_that_share_an_image_out_agree_with_one():
         flood_parts(flooder, range(share, len(grid), 3), marks)
     settle(TileFlooder(image, image, MESMER, statistics, provisional, grid), marks)
     cleaned, _ = cleaned_objects(provisional, MESMER, grid)
-    number_canonically(cleaned, out, grid)
+    number_objects(cleaned, find_objects(cleaned, grid), out, grid)
     np.testing.assert_array_equal(out, expected)
 
 
@@ -272,6 +272,6 @@ def test_places_past_two_to_the_31_are_right():
     corner[10:20, 25:35], corner[12:30, 5:20] = 2**33 + 7, 2**32 + 9
     sink = Sink()
     grid = Grid(Far.shape, 100_000)
-    areas = number_canonically(Far(corner), sink, grid)
+    areas = number_objects(Far(corner), find_objects(Far(corner), grid), sink, grid)
     np.testing.assert_array_equal(sink.last[-50:], canonical_labels(corner))
     np.testing.assert_array_equal(areas, [100, 270])

@@ -168,7 +168,9 @@ def test_memory_does_not_grow_with_the_height():
             self.shape = (height, 1400)
 
         def __getitem__(self, window):
-            y, x = (np.arange(s.start, min(s.stop, n)) for s, n in zip(window, self.shape))
+            y, x = (
+                np.arange(s.start, min(s.stop, n)) for s, n in zip(window, self.shape, strict=True)
+            )
             return ((y[:, None] // 9 * 200 + x // 7) % 30_000).astype(np.int32)
 
     def peak(height):
