@@ -104,6 +104,11 @@ def _become_worker() -> None:
     _WORKER.is_one = True
 
 
+def threads_within(memory_mib: int, bytes_each: float) -> int:
+    """Number of threads, at least 1, of which each takes so many bytes, within a budget."""
+    return max(1, min(thread_count(), int(memory_mib * 2**20 // max(bytes_each, 1))))
+
+
 def bands(rows: int, least: int = 64, per_thread: int = 1) -> list[tuple[int, int]]:
     """Cut rows into bands `(start, stop)` of nearly equal height, so many a thread.
 

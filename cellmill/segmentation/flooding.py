@@ -168,6 +168,7 @@ def exchange(
     flooded: MutableMapping[int, Flooded],
     again: Callable[[int, dict[int, Line]], Flooded],
     shuffled: random.Random | None = None,
+    threads: int | None = None,
 ) -> int:
     """Flood those tiles again that believe wrong of a neighbour, until none is left.
 
@@ -176,6 +177,7 @@ def exchange(
         flooded: what the tiles' floods gave; replaced as they are made again.
         again: floods a tile from its neighbours' outermost pixels, by side.
         shuffled: see `flood_tiles`.
+        threads: how many tiles at once; `None` is as many as there are threads.
 
     Returns:
         How many floods were made again.
@@ -206,7 +208,7 @@ def exchange(
             now = shuffled.sample(now, shuffled.randint(1, len(now)))
         repeated += len(now)
         touched = set(now)
-        for tile, result in zip(now, in_threads(repeat, now), strict=True):
+        for tile, result in zip(now, in_threads(repeat, now, threads), strict=True):
             flooded[tile] = result
             known[tile] = {side: line.digest() for side, line in result.inside.items()}
             touched.update(other for _, other in grid.neighbours(tile))

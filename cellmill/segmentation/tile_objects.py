@@ -55,14 +55,15 @@ class ObjectTable:
         )
 
 
-def object_table(labels: Windowed, grid: Grid) -> ObjectTable:
+def object_table(labels: Windowed, grid: Grid, threads: int | None = None) -> ObjectTable:
     """Describe every object of a label image, tile by tile.
 
     Args:
         labels: `(Y, X)` integers, 0 is background; ids of any size.
         grid: the tiles.
+        threads: how many tiles at once; None is as many as there are threads.
     """
-    return _added(in_threads(lambda tile: _part(labels, grid, tile), range(len(grid))))
+    return _added(in_threads(lambda tile: _part(labels, grid, tile), range(len(grid)), threads))
 
 
 def _part(labels: Windowed, grid: Grid, tile: int) -> ObjectTable:
@@ -295,12 +296,13 @@ class Objects:
         return np.dtype(np.int32 if len(self.ids) <= _INT32_OBJECTS else np.int64)
 
 
-def find_objects(source: Windowed, grid: Grid) -> Objects:
+def find_objects(source: Windowed, grid: Grid, threads: int | None = None) -> Objects:
     """Find the objects of a label image, tile by tile.
 
     Args:
         source: `(Y, X)` integers of any size, 0 is background.
         grid: the tiles.
+        threads: how many tiles at once; None is as many as there are threads.
     """
 
     def part(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -313,7 +315,7 @@ def find_objects(source: Windowed, grid: Grid) -> Objects:
         found = found[found > 0]
         return ids[found], areas[found], places[found]
 
-    parts = in_threads(part, range(len(grid)))
+    parts = in_threads(part, range(len(grid)), threads)
     ids, place = np.unique(np.concatenate([p[0] for p in parts]), return_inverse=True)
     areas = np.zeros(len(ids), np.int64)
     first = np.full(len(ids), np.iinfo(np.int64).max)
@@ -323,7 +325,13 @@ def find_objects(source: Windowed, grid: Grid) -> Objects:
 
 
 def number_objects(
-    source: Windowed, objects: Objects, out: WritableWindowed, grid: Grid, *, by_id: bool = False
+    source: Windowed,
+    objects: Objects,
+    out: WritableWindowed,
+    grid: Grid,
+    *,
+    by_id: bool = False,
+    threads: int | None = None,
 ) -> np.ndarray:
     """Write a label image whose objects are 1…n in raster order of their first pixels.
 
@@ -333,6 +341,7 @@ def number_objects(
         out: `(Y, X)` integers, written tile by tile.
         grid: tiles; of what `out` is stored in, whole units.
         by_id: number them in the order of the ids that they have instead.
+        threads: how many tiles at once; None is as many as there are threads.
 
     Returns:
         Areas of the objects in the order of their numbers, int64.
@@ -349,7 +358,7 @@ def number_objects(
         renamed = number[np.searchsorted(ids, present) + (present > 0)].astype(out.dtype)
         out[box.slices] = renamed[dense]
 
-    in_threads(write, range(len(grid)))
+    in_threads(write, range(len(grid)), threads)
     return objects.areas[order]
 
 

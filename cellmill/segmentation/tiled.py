@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 
 from cellmill.arrays.windows import Grid, Windowed, WritableWindowed
-from cellmill.compiled import in_threads, thread_count
+from cellmill.compiled import in_threads
 from cellmill.segmentation.deep_watershed import Numbering, WatershedParameters
 from cellmill.segmentation.flooding import Flooded, Line, exchange
 from cellmill.segmentation.tile_flooding import TileFlooder, from_bytes, to_bytes
@@ -38,6 +38,8 @@ from cellmill.segmentation.tile_objects import (
 #: Bytes that flooding takes for each pixel of a tile and its halo, all arrays together.
 _BYTES_PER_PIXEL = 110
 _SIDES = (2048, 1024, 512, 256)
+#: Of flood, maxima and smoothing together, as a rule.
+_MOST_HALO = 160
 
 
 class Marks(Protocol):
@@ -95,9 +97,14 @@ class TilingReport:
 
 
 def tile_side(memory_mib: int) -> int:
-    """Side of the tiles that as many threads as there are can flood within a budget."""
-    budget = memory_mib * 2**20 // thread_count()
-    return next((s for s in _SIDES if (s + 160) ** 2 * _BYTES_PER_PIXEL <= budget), _SIDES[-1])
+    """Side of tiles of which at least two can be flooded at once within a budget."""
+    fitting = (s for s in _SIDES if 2 * tile_bytes(s) <= memory_mib * 2**20)
+    return next(fitting, _SIDES[-1])
+
+
+def tile_bytes(side: int) -> int:
+    """Bytes that flooding a tile takes at most, its halo and all arrays counted."""
+    return (side + 2 * _MOST_HALO) ** 2 * _BYTES_PER_PIXEL
 
 
 def segment_tiled(
@@ -144,18 +151,25 @@ def segment_tiled(
     return TilingReport(len(grid), again, empty_tiles(flooder, marks), looked_at, areas)
 
 
-def flood_parts(flooder: TileFlooder, tiles: Iterable[int], marks: Marks) -> None:
-    """Flood tiles for the first time, those that are not marked yet."""
+def flood_parts(
+    flooder: TileFlooder, tiles: Iterable[int], marks: Marks, threads: int | None = None
+) -> None:
+    """Flood tiles for the first time, those that are not marked yet, so many at once."""
     done = marks.done()
 
     def work(tile: int) -> None:
         # The labels are written by then: a mark without labels cannot be.
         marks.mark(_name(tile), to_bytes(flooder.first(tile)))
 
-    in_threads(work, [tile for tile in tiles if _name(tile) not in done])
+    in_threads(work, [tile for tile in tiles if _name(tile) not in done], threads)
 
 
-def settle(flooder: TileFlooder, marks: Marks, shuffled: random.Random | None = None) -> int:
+def settle(
+    flooder: TileFlooder,
+    marks: Marks,
+    shuffled: random.Random | None = None,
+    threads: int | None = None,
+) -> int:
     """Flood tiles again until none believes wrong of a neighbour; how many floods that took."""
 
     def again(tile: int, rim: dict[int, Line]) -> Flooded:
@@ -165,7 +179,7 @@ def settle(flooder: TileFlooder, marks: Marks, shuffled: random.Random | None = 
 
     tiles = range(len(flooder.grid))
     flooded = {tile: from_bytes(marks.payload(_name(tile))) for tile in tiles}
-    return exchange(flooder.grid, flooded, again, shuffled)
+    return exchange(flooder.grid, flooded, again, shuffled, threads)
 
 
 def empty_tiles(flooder: TileFlooder, marks: Marks) -> int:
@@ -174,13 +188,13 @@ def empty_tiles(flooder: TileFlooder, marks: Marks) -> int:
 
 
 def cleaned_objects(
-    labels: Windowed, parameters: WatershedParameters, grid: Grid
+    labels: Windowed, parameters: WatershedParameters, grid: Grid, threads: int | None = None
 ) -> tuple[Cleaned, int]:
     """Erode, drop small objects and fill holes; how many objects' holes were looked at."""
     cleaned = Cleaned(labels, int(parameters.label_erosion))
     if parameters.small_objects_threshold <= 1 and parameters.fill_holes_threshold <= 1:
         return cleaned, 0
-    table = object_table(cleaned, grid)
+    table = object_table(cleaned, grid, threads)
     small = table.areas < parameters.small_objects_threshold
     cleaned.dropped = table.ids[small]
     return cleaned, fill_holes_in(cleaned, table.without(small), parameters.fill_holes_threshold)

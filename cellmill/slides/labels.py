@@ -10,11 +10,15 @@ import numpy as np
 
 from cellmill.arrays.batch import BatchWriter, Container, Entry
 from cellmill.arrays.windows import Grid, Windowed
+from cellmill.compiled import threads_within
 from cellmill.preprocessing import ResizedLabels
 from cellmill.segmentation import Numbering, WatershedParameters
 from cellmill.segmentation.tile_objects import Cleaned, Objects, find_objects, number_objects
 from cellmill.segmentation.tiled import cleaned_objects
 from cellmill.slides.plan import UNIT
+
+#: Bytes that describing and numbering objects takes for each pixel of a tile.
+_BYTES_PER_PIXEL = 64
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def write_slide_labels(
     parameters: Mapping[str, WatershedParameters],
     *,
     side: int,
+    memory_mib: int,
     numbering: Numbering = "canonical",
     container: Container = "zarr",
     store: str = "",
@@ -74,25 +79,30 @@ def write_slide_labels(
         flooded: `(Y', X')` ids at the model's scale, by compartment.
         parameters: of each compartment's watershed.
         side: of the tiles, pixels.
+        memory_mib: to work in.
         numbering: `canonical` or `reference`.
         container: what the labels lie in.
         store: see `BatchWriter.create`.
     """
     views: dict[str, Windowed] = {}
     before: dict[str, Objects] = {}
+    few = threads_within(memory_mib, side**2 * _BYTES_PER_PIXEL)
     shape = (0, 0)
     for name, labels in flooded.items():
         own = (labels.shape[0], labels.shape[1])
         wanted = tuple(entry.attributes.get("source_shape") or own)
         shape = (int(wanted[0]), int(wanted[1]))
-        cleaned, _ = cleaned_objects(labels, parameters[name], Grid(own, side))
-        before[name], views[name] = find_objects(cleaned, Grid(own, side)), cleaned
+        cleaned, _ = cleaned_objects(labels, parameters[name], Grid(own, side), few)
+        before[name], views[name] = find_objects(cleaned, Grid(own, side), few), cleaned
         if shape != own:
             views[name] = ResizedLabels(cleaned, shape, len(flooded))
     objects = {
-        name: before[name] if isinstance(view, Cleaned) else find_objects(view, Grid(shape, side))
+        name: before[name]
+        if isinstance(view, Cleaned)
+        else find_objects(view, Grid(shape, side), few)
         for name, view in views.items()
     }
+    whole = threads_within(memory_mib, UNIT**2 * _BYTES_PER_PIXEL)
     facts = {
         name: LabelFacts.of(found.areas, len(before[name].ids)) for name, found in objects.items()
     }
@@ -110,5 +120,5 @@ def write_slide_labels(
             by_id = numbering == "reference"
             named = before[name] if by_id else objects[name]
             # Whole shards are written: of a store's unit no part is written twice.
-            number_objects(view, named, arrays[name], Grid(shape, UNIT), by_id=by_id)
+            number_objects(view, named, arrays[name], Grid(shape, UNIT), by_id=by_id, threads=whole)
     return facts

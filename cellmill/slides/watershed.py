@@ -57,7 +57,7 @@ def shared_floods(batch: Batch, entry: Entry) -> dict[str, SharedFlood]:
             found=f"{type(error).__name__}: {error}",
         ) from error
     statistics = unpacked(batch.file(entry, "statistics").read_bytes())
-    found = {}
+    found: dict[str, SharedFlood] = {}
     for name in made.compartments:
         prefix = f"{name}_"
         mine = {k.removeprefix(prefix): v for k, v in statistics.items() if k.startswith(prefix)}

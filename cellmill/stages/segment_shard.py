@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
 from cellmill.arrays.windows import Grid
+from cellmill.compiled import threads_within
 from cellmill.contract import Dataset, Input, Output, Record, for_each_image
-from cellmill.segmentation.tiled import flood_parts
+from cellmill.segmentation.tiled import flood_parts, tile_bytes
 from cellmill.slides.plan import SlidePlan
 from cellmill.slides.watershed import shared_floods
 
@@ -15,6 +16,7 @@ def segment_shard(
     segmented: Output[Dataset],
     record: Output[Record],
     shard: int,
+    memory_mib: int = 1024,
 ) -> None:
     """Find the markers of one shard of a slide and flood it from them.
 
@@ -27,6 +29,7 @@ def segment_shard(
         segmented: Batch without arrays: says which shard is done.
         record: What was done, with times and versions.
         shard: Number of the shard, from 0.
+        memory_mib: Memory to work in, in MiB, beyond what the program itself takes.
     """
     source = Batch.open(watershed.path)
     with BatchWriter(segmented.path) as out:
@@ -40,7 +43,8 @@ def segment_shard(
                     for flood in shared_floods(source, entry).values():
                         grid: Grid = flood.flooder.grid
                         mine = grid.overlapping(box)
-                        flood_parts(flood.flooder, mine, flood.marks)
+                        threads = threads_within(memory_mib, tile_bytes(grid.side))
+                        flood_parts(flood.flooder, mine, flood.marks, threads)
                         tiles += len(mine)
             out.annotate(entry.name, shard=shard, tiles=tiles)
 

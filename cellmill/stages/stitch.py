@@ -6,10 +6,11 @@ from typing import Literal
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
 from cellmill.arrays.files import write_text
+from cellmill.compiled import threads_within
 from cellmill.contract import Artifact, Dataset, Input, Output, Record, for_each_image
 from cellmill.contract.merging import merge_records
 from cellmill.contract.recording import to_json
-from cellmill.segmentation.tiled import empty_tiles, settle
+from cellmill.segmentation.tiled import empty_tiles, settle, tile_bytes
 from cellmill.slides.labels import write_slide_labels
 from cellmill.slides.plan import SlidePlan
 from cellmill.slides.watershed import check_parts, shared_floods
@@ -23,6 +24,7 @@ def stitch(
     segment_record: Output[Artifact],
     record: Output[Record],
     numbering: Literal["canonical", "reference"] = "canonical",
+    memory_mib: int = 1024,
 ) -> None:
     """Settle the seams of slides that were segmented in shards, and write their labels.
 
@@ -38,6 +40,7 @@ def stitch(
         segment_record: Record of segment_shard, all shards added up.
         record: What was done, with times and versions; how many tiles were flooded again.
         numbering: canonical, 1 to n in raster order of first pixels; or as DeepCell numbers.
+        memory_mib: Memory to work in, in MiB, beyond what the program itself takes.
     """
     source = Batch.open(watershed.path)
     for part in segmented:
@@ -52,7 +55,8 @@ def stitch(
             tiles[entry.name] = {}
             for name, flood in floods.items():
                 with record.step("settle seams"):
-                    again = settle(flood.flooder, flood.marks)
+                    threads = threads_within(memory_mib, tile_bytes(flood.flooder.grid.side))
+                    again = settle(flood.flooder, flood.marks, threads=threads)
                 tiles[entry.name][name] = {
                     "tiles": len(flood.flooder.grid),
                     "empty": empty_tiles(flood.flooder, flood.marks),
@@ -65,6 +69,7 @@ def stitch(
                     {name: flood.flooded for name, flood in floods.items()},
                     {name: flood.parameters for name, flood in floods.items()},
                     side=next(iter(floods.values())).flooder.grid.side,
+                    memory_mib=memory_mib,
                     numbering=numbering,
                     store=f"{made.store}/labels",
                 )

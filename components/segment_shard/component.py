@@ -11,6 +11,7 @@ def segment_shard(
     segmented: dsl.Output[dsl.Dataset],
     record: dsl.Output[dsl.Artifact],
     shard: int,
+    memory_mib: int = 1024,
 ) -> dsl.ContainerSpec:
     """Find the markers of one shard of a slide and flood it from them.
 
@@ -21,6 +22,7 @@ def segment_shard(
     Args:
         watershed: The slides and how to segment them, from plan_watershed.
         shard: Number of the shard, from 0.
+        memory_mib: Memory to work in, in MiB, beyond what the program itself takes.
 
     Returns:
         segmented: Batch without arrays: says which shard is done.

@@ -14,6 +14,7 @@ def stitch(
     segment_record: dsl.Output[dsl.Artifact],
     record: dsl.Output[dsl.Artifact],
     numbering: str = "canonical",
+    memory_mib: int = 1024,
 ) -> dsl.ContainerSpec:
     """Settle the seams of slides that were segmented in shards, and write their labels.
 
@@ -26,6 +27,7 @@ def stitch(
         segmented: What segment_shard gave for each shard.
         segment_records: Its record for each shard.
         numbering: canonical, 1 to n in raster order of first pixels; or as DeepCell numbers.
+        memory_mib: Memory to work in, in MiB, beyond what the program itself takes.
 
     Returns:
         labels: Batch with array `whole_cell` or `nuclear`, or both, (Y, X) int32.
