@@ -15,21 +15,29 @@ import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
 from PIL import Image
 from skimage.measure import label as label_pieces
 
+from cellmill.arrays.windows import Grid, WritableWindowed
 from cellmill.errors import BadInput
+from cellmill.images import read_pixels
 from cellmill.tiff.damage import damage_is_bad_input
-from cellmill.tiff.layout import open_image
+from cellmill.tiff.layout import TiffImage, open_image
 from cellmill.tiff.read import check_complete, read_channels
+
+if TYPE_CHECKING:
+    from cellmill.arrays.store import Ledger
+    from cellmill.arrays.zarr_images import ZarrImage
 
 #: Pieces of one colour below this many pixels are remains of drawing and scaling, not objects.
 SPECK = 30
 _LARGEST = np.iinfo(np.int32).max
+#: Side of the windows that labels are looked through in, a store's shard.
+_WINDOW = 2048
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,68 @@ def read_truth(file: IO[bytes], name: str) -> Truth:
                 found=f"a file that begins with {head[:8]!r}",
             )
     return truth_from_pixels(pixels, label)
+
+
+def copy_labels(
+    image: TiffImage | ZarrImage,
+    out: WritableWindowed,
+    *,
+    memory_mib: int = 1024,
+    ledger: Ledger | None = None,
+) -> None:
+    """Copy a label image of any size, window by window.
+
+    Args:
+        image: one label image, or two: whole cells, nuclei. Colours and masks of yes and no are not
+            taken apart here: what is a piece is known only where the whole is.
+        out: ``(Y, X)`` or ``(Y, X, 2)`` int32; filled.
+        memory_mib: what may be taken.
+        ledger: marks of what is copied already.
+
+    Raises:
+        BadInput: the file is damaged, or its values are none of a label image.
+    """
+    count = len(image.channels)
+    if image.colour or len(out.shape) != (3 if count == 2 else 2) or count > 2:
+        raise BadInput(image.label, expected="one label image, or two", found=f"{count} channels")
+    planes = out if count == 2 else _OneChannel(out)
+    read_pixels(image, range(count), planes, memory_mib=memory_mib, ledger=ledger)
+    low = high = 0
+    mask = True
+    grid = Grid((out.shape[0], out.shape[1]), _WINDOW)
+    for tile in range(len(grid)):
+        pixels = out[grid.box(tile).slices]
+        low, high = min(low, int(pixels.min())), max(high, int(pixels.max()))
+        mask = mask and bool(((pixels == 0) | (pixels == 255)).all())
+    if low < 0:
+        raise BadInput(image.label, expected="labels from 0", found=f"label {low}")
+    if image.stored_dtype == bool or (mask and high == 255):
+        raise BadInput(
+            image.label,
+            expected=f"a number per object, in an image of {image.shape[0]} × {image.shape[1]}",
+            found="a mask of yes and no",
+        )
+
+
+@dataclass(frozen=True)
+class _OneChannel:
+    """A ``(Y, X)`` array shown as ``(Y, X, 1)``."""
+
+    plane: WritableWindowed
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.plane.shape, 1)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.plane.dtype
+
+    def __getitem__(self, window: Any, /) -> np.ndarray:
+        return self.plane[window[:2]]
+
+    def __setitem__(self, window: Any, values: Any, /) -> None:
+        self.plane[window[:2]] = values
 
 
 def truth_from_pixels(pixels: np.ndarray, label: str) -> Truth:

@@ -14,7 +14,7 @@ import re
 import tempfile
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 from urllib.parse import unquote, urlsplit
@@ -85,6 +85,11 @@ def open_uri(uri: str) -> IO[bytes]:
         return cast(IO[bytes], filesystem.open(name, "rb"))
 
 
+def is_zarr(uri: str) -> bool:
+    """Whether a URI names a Zarr, a folder that is one image: it ends in ``.zarr``."""
+    return uri.rstrip("/").lower().endswith(".zarr")
+
+
 def exists(uri: str) -> bool:
     """Whether a file (or, in a file system or a bucket, a folder) is there.
 
@@ -106,11 +111,15 @@ def digest(uri: str) -> str:
 
     A local file is read whole (``sha256:…``). For a bucket the store's own checksum is asked for,
     with the object's generation where there is one; for the web its ETag, or the sha256 of what it
-    sends.
+    sends. A Zarr's is made of its files' names and bytes, or in a bucket of their checksums; one on
+    the web has none, ``""``.
 
     Raises:
         BadInput: as ``open_uri``.
     """
+    if is_zarr(uri):
+        with _one_line(uri):
+            return _digest_of_folder(uri)
     if local_path(uri) is None:
         with _one_line(uri):
             stamp = _remote_stamp(uri)
@@ -121,6 +130,29 @@ def digest(uri: str) -> str:
         while chunk := file.read(_CHUNK):
             sha.update(chunk)
     return f"sha256:{sha.hexdigest()}"
+
+
+def _digest_of_folder(uri: str) -> str:
+    folder = local_path(uri)
+    sha = hashlib.sha256()
+    if folder is not None:
+        if not folder.is_dir():
+            raise FileNotFoundError
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            sha.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    sha.update(chunk)
+        return f"sha256:{sha.hexdigest()}"
+    if scheme_of(uri) in _WEB:
+        return ""
+    filesystem, name = _filesystem(uri)
+    found = filesystem.find(name, detail=True)
+    if not found:
+        raise FileNotFoundError
+    for key in sorted(found):
+        sha.update(f"{key.removeprefix(name)}\0{_stamp_of(found[key])}\0".encode())
+    return f"objects:{sha.hexdigest()}"
 
 
 def name_of(uri: str) -> str:
@@ -176,6 +208,8 @@ def list_uris(pattern: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[st
         BadInput: nothing is there.
     """
     path = local_path(pattern)
+    if is_zarr(pattern) and exists(pattern):
+        return [pattern]
     with _one_line(pattern):
         if path is not None:
             found = _list_local(path, suffixes)
@@ -309,7 +343,11 @@ def _remote_stamp(uri: str) -> str:
         etag = answer.headers.get("ETag", "")
         return f"etag:{etag.strip(chr(34))}" if etag and not etag.startswith("W/") else ""
     filesystem, name = _filesystem(uri)
-    info = filesystem.info(name)
+    return _stamp_of(filesystem.info(name))
+
+
+def _stamp_of(info: Mapping[str, Any]) -> str:
+    """Checksum and generation of an object; ``""`` where neither is known."""
     found = {key.lower(): str(value).strip('"') for key, value in info.items() if value}
     checksum = next((f"{k}:{found[k]}" for k in ("md5hash", "crc32c", "etag") if k in found), "")
     version = found.get("generation") or found.get("versionid") or ""

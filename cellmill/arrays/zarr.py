@@ -80,6 +80,10 @@ class ZarrArray:
         except ValueError as error:
             raise refused(self._uri, error) from error
 
+    def part(self, index: tuple[slice | int, ...]) -> ZarrArray:
+        """A part of the array as an array of its own; nothing is read."""
+        return ZarrArray(self._view[self._within(index)].translate_to[0], self._uri)
+
     def __array__(
         self, dtype: np.dtype | type | None = None, copy: bool | None = None
     ) -> np.ndarray:
@@ -212,6 +216,17 @@ def open_zarr(uri: str, axes: str, *, write: bool = False) -> ZarrArray:
     return _opened({**spec, "open": True}, uri, axes, write=write)
 
 
+def open_stored(uri: str) -> ZarrArray:
+    """Open one array of a store for reading, its axes as they lie on disk.
+
+    Raises:
+        BadInput: there is none, or the place cannot be reached.
+    """
+    return _opened(
+        {"driver": "zarr3", "kvstore": location(uri), "open": True}, uri, "", write=False
+    )
+
+
 def image_attributes(
     name: str,
     axes: str,
@@ -314,6 +329,8 @@ def _opened(spec: Mapping[str, Any], uri: str, axes: str, *, write: bool) -> Zar
         array = ts.open(dict(spec), context=context(), read=True, write=write).result()
     except ValueError as error:
         raise refused(uri, error) from error
+    if not axes:
+        return ZarrArray(array, uri)
     stored = _STORED[axes]
     if array.rank != len(stored):
         raise BadInput(f"array '{uri}'", expected=f"axes {axes}", found=f"shape {array.shape}")

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import glob
+import hashlib
+import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from cellmill import uris
-from cellmill.arrays.batch import BatchWriter, Entry, check_name
+from cellmill.arrays import resume
+from cellmill.arrays.batch import BatchWriter, Container, Entry, check_name
 from cellmill.arrays.channels import BLANK
 from cellmill.arrays.files import is_bucket_mount
 from cellmill.contract import Dataset, Output, Record, for_each_image
 from cellmill.errors import BadInput
-from cellmill.tiff.layout import TiffImage, open_image
-from cellmill.tiff.read import check_complete, is_grey, read_channels
+from cellmill.images import open_file, open_image_at, read_pixels
+from cellmill.tiff.layout import TiffImage
+from cellmill.tiff.read import check_complete, is_grey
 from cellmill.tiff.select import describe, select_channels
-from cellmill.truth import Truth, read_truth
+from cellmill.truth import Truth, copy_labels, read_truth
+
+if TYPE_CHECKING:
+    from cellmill.arrays.zarr_images import ZarrImage
 
 #: Left free on the disk that is written to.
 _SPARE_BYTES = 1 << 24
+#: An image of more pixels, counted over the channels that are kept, goes into a Zarr by itself.
+_NPZ_PIXELS = 256 * 10**6
+#: A truth of more pixels is not held whole where there is a Zarr to write it to.
+_WHOLE_TRUTH = 1 << 25
+_LEAST_MIB = 64
+_CHUNK = 1 << 20
+#: Where a store keeps the marks of what is read, until all is.
+_LEDGER = ".ledger"
+_COMPARTMENTS = ("whole_cell", "nuclear")
 
 
 @dataclass(frozen=True)
@@ -52,12 +70,16 @@ def tiff_to_npz(
     t: int = -1,
     series: int = -1,
     on_bad_image: Literal["fail", "skip"] = "fail",
+    container: Literal["auto", "npz", "zarr"] = "auto",
+    store: str = "",
+    memory_mib: int = 1024,
 ) -> None:
     """Open TIFF images and put the channels that matter into arrays.
 
     Only the pages of those channels are read. Reads TIFF, OME-TIFF, BigTIFF, ImageJ and MetaMorph
-    files, pyramids, tiles and strips, every common compression; 8- and 16-bit pixels stay as they
-    are, others become float32.
+    files, pyramids, tiles and strips, every common compression, and OME-Zarr 0.5; 8- and 16-bit
+    pixels stay as they are, others become float32. Killed and started again with a Zarr container,
+    it reads only what is missing.
 
     Args:
         images: Batch of images, array `image` (Y, X, C) uint8, uint16 or float32; the channels to
@@ -79,65 +101,67 @@ def tiff_to_npz(
         series: Image to read of a file that holds several, 0-based. -1: the only one, or the
             largest.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+        container: What arrays are kept in: npz; zarr, OME-Zarr in shards, which tasks can share; or
+            auto, zarr for images of more than 256 million pixels, counted over channels.
+        store: Folder or URI (gs://, s3://) that Zarr stores go to. Empty: the batch's own folder.
+        memory_mib: Memory to work in, MiB, beyond what the program itself takes.
     """
+    if memory_mib < _LEAST_MIB:
+        raise BadInput(
+            "parameter memory_mib", expected=f"at least {_LEAST_MIB}", found=f"{memory_mib}"
+        )
     for name, value in (("mpp", mpp), ("target_mpp", target_mpp)):
         if not (np.isfinite(value) and value >= 0):
             raise BadInput(f"parameter {name}", expected="0 or more microns", found=f"{value}")
     by_name = {item.name: item for item in parse_items(items)}
-    remarks: dict[str, list[str]] = {}
     with BatchWriter(images.path) as out, BatchWriter(truth.path) as truth_out:
 
         def work(entry: Entry) -> None:
             item = by_name[entry.name]
-            with record.step("check digest"):
-                image_digest = _checked_digest(item.image, item.digest)
-                if item.truth:
-                    _checked_digest(item.truth, item.truth_digest)
-            said = remarks.setdefault(entry.name, [])
-            with (
-                uris.open_uri(item.image) as file,
-                open_image(
-                    file,
-                    item.image,
-                    mpp=mpp,
-                    target_mpp=target_mpp,
-                    z=z,
-                    t=t,
-                    series=series,
-                ) as image,
-            ):
-                said += image.remarks
-                with record.step("read truth"):
-                    said += _write_truth(truth_out, item, image)
-                chosen = _segmentation_channels(image, channels, said)
-                carried = _carried(image, chosen, measure_channels)
-                _check_room(images.path, image, len(carried))
-                attributes: dict[str, Any] = {
-                    "source": item.image,
-                    "digest": image_digest,
-                    "segmentation_channels": [
-                        BLANK if c == BLANK else carried.index(c) for c in chosen
-                    ],
-                    "source_channels": carried,
-                    "stored_dtype": str(image.stored_dtype),
-                    "level": image.level,
-                    "level_shapes": [list(shape) for shape in image.level_shapes],
-                }
-                layout = {"image": ((*image.shape, len(carried)), image.dtype, "YXC")}
-                with (
-                    record.step("read image"),
-                    out.create(
-                        entry.name,
-                        layout,
-                        mpp=image.mpp,
-                        mpp_source=image.mpp_source,
-                        channels=_distinct_names(image, carried),
-                        attributes=attributes,
-                    ) as arrays,
-                ):
-                    pixels = np.zeros(arrays["image"].shape, image.dtype)
-                    read_channels(image, carried, pixels)
-                    arrays["image"][...] = pixels
+            said: list[str] = []
+            choice = {"mpp": mpp, "target_mpp": target_mpp, "z": z, "t": t, "series": series}
+            with open_file(item.image) as file:
+                with record.step("check digest"):
+                    image_digest = _checked_digest(item.image, item.digest, file, said)
+                with open_image_at(item.image, file, **choice) as image:
+                    said += image.remarks
+                    chosen = _segmentation_channels(image, channels, said, memory_mib)
+                    carried = _carried(image, chosen, measure_channels)
+                    kept_in = _container(container, image, len(carried))
+                    places = _Places(kept_in, store, image_digest, memory_mib)
+                    _check_room(out, entry.name, places, image, len(carried))
+                    with record.step("read truth"):
+                        said += _write_truth(truth_out, item, image, places)
+                    attributes: dict[str, Any] = {
+                        "source": item.image,
+                        "digest": image_digest,
+                        "segmentation_channels": [
+                            BLANK if c == BLANK else carried.index(c) for c in chosen
+                        ],
+                        "source_channels": carried,
+                        "stored_dtype": str(image.stored_dtype),
+                        "level": image.level,
+                        "level_shapes": [list(shape) for shape in image.level_shapes],
+                        "remarks": said,
+                    }
+                    layout = {"image": ((*image.shape, len(carried)), image.dtype, "YXC")}
+                    with (
+                        record.step("read image"),
+                        out.create(
+                            entry.name,
+                            layout,
+                            mpp=image.mpp,
+                            mpp_source=image.mpp_source,
+                            channels=_distinct_names(image, carried),
+                            attributes=attributes,
+                            container=kept_in,
+                            store=places.store,
+                        ) as arrays,
+                        places.ledger(out, entry.name) as ledger,
+                    ):
+                        read_pixels(
+                            image, carried, arrays["image"], memory_mib=memory_mib, ledger=ledger
+                        )
             for line in said:
                 print(f"{entry.name}: {line}", file=sys.stderr)
 
@@ -145,6 +169,7 @@ def tiff_to_npz(
         for_each_image(
             entries, work, writers=[out, truth_out], record=record, on_bad_image=on_bad_image
         )
+    remarks = {entry.name: entry.attributes.get("remarks") for entry in out.entries}
     record.note(remarks={name: lines for name, lines in remarks.items() if lines})
 
 
@@ -198,35 +223,112 @@ def parse_items(items: Sequence[Any]) -> list[Item]:
 
 def _expanded(uri: str) -> list[str]:
     path = uris.local_path(uri)
+    if uris.is_zarr(uri):
+        return [uri]
     if path is not None and (path.is_dir() or (glob.has_magic(uri) and not path.exists())):
         return uris.list_uris(uri)
     return [uri]
 
 
-def _checked_digest(uri: str, expected: str) -> str:
-    """Return the digest of a file's bytes; refuse a file that changed since it was launched.
+def _checked_digest(
+    uri: str, expected: str, file: IO[bytes] | None, remarks: list[str] | None = None
+) -> str:
+    """Return the digest of what is read; refuse a file that changed since it was launched.
 
-    A digest of another kind than can be had here (a bucket's, read through a mount) is passed on.
-    Without one, a local file's is made; others are not fetched for it.
+    What was given is held against the bytes themselves, or against what the store says of them. A
+    kind that cannot be had here (a bucket's checksum of a file behind a mount) is remarked on, and
+    is not recorded as if it had been checked. Without one, a local file's is made.
     """
-    kind = expected.split(":", 1)[0]
-    is_local = uris.local_path(uri) is not None
-    if not expected and not is_local:
-        return ""
-    if expected and is_local != (kind == "sha256"):
-        return expected
-    found = uris.digest(uri)
-    if found.split(":", 1)[0] == kind and found != expected:
+    if not expected:
+        return _sha256(uri, file) if uris.local_path(uri) is not None else ""
+    kind, value = expected.split(":", 1) if ":" in expected else (expected, "")
+    if kind == "sha256":
+        found = _sha256(uri, file)
+    elif kind == "md5hash" and file is not None and uris.local_path(uri) is not None:
+        stamp = base64.b64encode(_hashed(file, hashlib.md5(usedforsecurity=False))).decode()
+        matches = value.split("+generation:", 1)[0] == stamp
+        found = expected if matches else f"md5hash:{stamp}"
+    else:
+        found = uris.digest(uri) if uris.local_path(uri) is None else ""
+        if found.split(":", 1)[0] != kind:
+            if remarks is not None:
+                remarks.append(f"its digest {kind} could not be checked where it was read")
+            return ""
+    if found != expected:
         raise BadInput(f"file '{uri}'", expected=f"the bytes of {expected}", found=found)
     return found
 
 
-def _segmentation_channels(image: TiffImage, text: str, remarks: list[str]) -> list[int]:
+def _sha256(uri: str, file: IO[bytes] | None) -> str:
+    if file is None:
+        return uris.digest(uri)
+    return f"sha256:{_hashed(file, hashlib.sha256()).hex()}"
+
+
+def _hashed(file: IO[bytes], algorithm: Any) -> bytes:
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        algorithm.update(chunk)
+    file.seek(0)
+    return bytes(algorithm.digest())
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where an image's arrays go, and what is marked there while it is read.
+
+    Attributes:
+        container: of the image's array.
+        root: URI under which Zarr stores go; empty: the batch.
+        digest: of the image's bytes; marks made of other bytes do not count.
+        memory_mib: what may be taken.
+    """
+
+    container: Container
+    root: str
+    digest: str
+    memory_mib: int
+
+    @property
+    def store(self) -> str:
+        """Of images, as ``BatchWriter.create`` takes it."""
+        return self.root
+
+    @property
+    def truth_store(self) -> str:
+        """Of truths, so that the two stores of one name lie apart."""
+        return f"{self.root.rstrip('/')}/truth" if self.root else ""
+
+    @contextlib.contextmanager
+    def ledger(self, out: BatchWriter, name: str, store: str | None = None) -> Iterator[Any]:
+        """Give the marks of work on an entry's store; none where there is nothing to go on with."""
+        if self.container == "npz" or not resume.fingerprint():
+            yield None
+            return
+        from cellmill.arrays.store import Ledger
+
+        place = out.store_uri(name, self.store if store is None else store)
+        work = hashlib.sha256(f"{resume.fingerprint()} {self.digest}".encode()).hexdigest()
+        ledger = Ledger(f"{place}/{_LEDGER}", work)
+        yield ledger
+        ledger.clear()
+
+
+def _container(wanted: str, image: TiffImage | ZarrImage, channels: int) -> Container:
+    if wanted == "auto":
+        pixels = image.shape[0] * image.shape[1] * channels
+        return "zarr" if pixels > _NPZ_PIXELS else "npz"
+    return "zarr" if wanted == "zarr" else "npz"
+
+
+def _segmentation_channels(
+    image: TiffImage | ZarrImage, text: str, remarks: list[str], memory_mib: int
+) -> list[int]:
     if text.strip():
         return select_channels(text, image.channels, image.label)
     if len(image.channels) == 1:
         return [0]
-    if image.colour and is_grey(image):
+    if isinstance(image, TiffImage) and image.colour and is_grey(image, memory_mib):
         remarks.append("grey stored as red, green and blue: one of them is taken")
         return [0]
     if image.unexplained:
@@ -243,7 +345,7 @@ def _segmentation_channels(image: TiffImage, text: str, remarks: list[str]) -> l
     )
 
 
-def _carried(image: TiffImage, chosen: Sequence[int], measured: str) -> list[int]:
+def _carried(image: TiffImage | ZarrImage, chosen: Sequence[int], measured: str) -> list[int]:
     """Return the channels to store, each once: those to segment, then those to measure."""
     more: Sequence[int] = ()
     if measured.strip().lower() == "all" and "all" not in image.channels:
@@ -253,40 +355,57 @@ def _carried(image: TiffImage, chosen: Sequence[int], measured: str) -> list[int
     return [c for c in dict.fromkeys([*chosen, *more]) if c != BLANK]
 
 
-def _distinct_names(image: TiffImage, carried: Sequence[int]) -> list[str]:
+def _distinct_names(image: TiffImage | ZarrImage, carried: Sequence[int]) -> list[str]:
     """Return the channels' names, with the index where two are alike: columns are named so."""
     names = [image.channels[c] for c in carried]
     return [n if names.count(n) == 1 else f"{n} {c}" for n, c in zip(names, carried, strict=True)]
 
 
-def _check_room(folder: Path, image: TiffImage, channels: int) -> None:
+def _check_room(
+    out: BatchWriter, name: str, places: _Places, image: TiffImage | ZarrImage, channels: int
+) -> None:
     """Check that the array fits the disk, before a damaged header's size is believed."""
-    check_complete(image, range(len(image.channels))[:1])
+    if isinstance(image, TiffImage):
+        check_complete(image, range(len(image.channels))[:1])
     needed = image.shape[0] * image.shape[1] * channels * image.dtype.itemsize
-    place = Path(tempfile.gettempdir()) if is_bucket_mount(folder) else folder
-    free = shutil.disk_usage(place).free - _SPARE_BYTES
+    place: Path | None = out.folder
+    if places.container == "zarr":
+        place = uris.local_path(out.store_uri(name, places.store))
+    elif is_bucket_mount(out.folder):
+        place = Path(tempfile.gettempdir())
+    if place is None:
+        return
+    # What a killed run left there is part of the array.
+    have = sum(p.stat().st_size for p in place.rglob("*") if p.is_file()) if place.suffix else 0
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free - _SPARE_BYTES + have
     if needed > free:
         raise BadInput(
-            f"output '{folder}'",
+            f"output '{out.folder}'",
             expected=f"room for {needed / 1e9:.1f} GB, the pixels of {image.label}",
             found=f"{free / 1e9:.1f} GB free",
         )
 
 
-def _write_truth(out: BatchWriter, item: Item, image: TiffImage) -> tuple[str, ...]:
+def _write_truth(
+    out: BatchWriter, item: Item, image: TiffImage | ZarrImage, places: _Places
+) -> tuple[str, ...]:
     """Write an image's label images, or say that there are none; return what was remarked."""
     if not item.truth:
         with out.create(item.name, {}, attributes={"truth": False}):
             return ()
-    with uris.open_uri(item.truth) as file:
+    streamed = places.container == "zarr" and math.prod(image.shape) > _WHOLE_TRUTH
+    with open_file(item.truth) as file:
+        if item.truth_digest:
+            _checked_digest(item.truth, item.truth_digest, file)
+        head = file.read(2) if file is not None else b""
+        if file is None or (streamed and head in (b"II", b"MM")):
+            _stream_truth(out, item, image, places, file)
+            return ()
+        file.seek(0)
         found: Truth = read_truth(file, item.truth)
-    if found.shape != image.shape:
-        at = f", level {image.level} of the pyramid" if image.level else ""
-        raise BadInput(
-            f"truth '{item.truth}'",
-            expected=f"shape {image.shape}, as {image.label}{at}",
-            found=f"shape {found.shape}",
-        )
+    _check_shape(item, image, found.shape)
     two = found.labels.ndim == 3
     out.write(
         item.name,
@@ -294,7 +413,48 @@ def _write_truth(out: BatchWriter, item: Item, image: TiffImage) -> tuple[str, .
         axes={"labels": "YXC" if two else "YX"},
         mpp=image.mpp,
         mpp_source=image.mpp_source,
-        channels=("whole_cell", "nuclear") if two else (),
+        channels=_COMPARTMENTS if two else (),
         attributes={"truth": True, "source": item.truth, "remarks": list(found.remarks)},
+        container=places.container,
+        store=places.truth_store,
     )
     return tuple(f"truth: {remark}" for remark in found.remarks)
+
+
+def _stream_truth(
+    out: BatchWriter,
+    item: Item,
+    image: TiffImage | ZarrImage,
+    places: _Places,
+    file: IO[bytes] | None,
+) -> None:
+    """Write label images that are too large to be held, or that lie in an OME-Zarr."""
+    with open_image_at(item.truth, file) as opened:
+        labels = replace(opened, label=f"truth '{item.truth}'")
+        _check_shape(item, image, labels.shape)
+        two = len(labels.channels) > 1
+        shape = (*labels.shape, 2) if two else labels.shape
+        with (
+            out.create(
+                item.name,
+                {"labels": (shape, np.int32, "YXC" if two else "YX")},
+                mpp=image.mpp,
+                mpp_source=image.mpp_source,
+                channels=_COMPARTMENTS if two else (),
+                attributes={"truth": True, "source": item.truth, "remarks": []},
+                container=places.container,
+                store=places.truth_store,
+            ) as arrays,
+            places.ledger(out, item.name, places.truth_store) as ledger,
+        ):
+            copy_labels(labels, arrays["labels"], memory_mib=places.memory_mib, ledger=ledger)
+
+
+def _check_shape(item: Item, image: TiffImage | ZarrImage, shape: tuple[int, int]) -> None:
+    if shape != image.shape:
+        at = f", level {image.level} of the pyramid" if image.level else ""
+        raise BadInput(
+            f"truth '{item.truth}'",
+            expected=f"shape {image.shape}, as {image.label}{at}",
+            found=f"shape {shape}",
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 from xml.etree import ElementTree
@@ -213,14 +213,15 @@ def _choose_level(
     if size.mpp is None:
         remarks.append("the pyramid is read at full resolution, for its pixel size is unknown")
         return 0
-    full = _page_size(series)
-    best = 0
-    for i, level in enumerate(series.levels):
-        shape = _page_size(level)
-        mpp = [m * f / s for m, f, s in zip(size.mpp, full, shape, strict=True)]
-        if max(mpp) <= target_mpp * _LEVEL_TOLERANCE:
-            best = i
-    return best
+    full, (y, x) = _page_size(series), size.mpp
+    shapes = [_page_size(level) for level in series.levels]
+    return coarsest_level([(y * full[0] / s[0], x * full[1] / s[1]) for s in shapes], target_mpp)
+
+
+def coarsest_level(sizes: Sequence[tuple[float, float]], target_mpp: float) -> int:
+    """Return the last level whose pixels (y, x), in microns, are no larger than the target."""
+    fine = [i for i, mpp in enumerate(sizes) if max(mpp) <= target_mpp * _LEVEL_TOLERANCE]
+    return max(fine, default=0)
 
 
 def _layout(
@@ -249,7 +250,7 @@ def _layout(
         for role in "CSZT"
     }
     for role in "ZT":
-        picked[role] = _pick(role, sizes[role], picked[role], label)
+        picked[role] = pick_plane(role, sizes[role], picked[role], label)
     n_samples = sizes["S"] * samples
     colour = n_samples > 1 and page.photometric in _COLOUR
     names = _names(tif, series, sizes, n_samples, colour)
@@ -327,7 +328,18 @@ def _axis_roles(outer: Mapping[str, int], z: int, t: int, label: str) -> list[st
     return [known.get(key) or (free[0] if key in unknown else "C") for key in outer]
 
 
-def _pick(role: str, length: int, asked: int, label: str) -> int:
+def pick_plane(role: str, length: int, asked: int, label: str) -> int:
+    """Return the place along Z or T that is asked for, or the only one.
+
+    Args:
+        role: ``"Z"`` or ``"T"``.
+        length: how many there are.
+        asked: 0-based; -1: the only one.
+        label: how messages call the image.
+
+    Raises:
+        BadInput: there are several and none is asked for, or there are not so many.
+    """
     what = {"Z": "focal planes", "T": "time points"}[role]
     flag = role.lower()
     if asked < 0 and length > 1:
