@@ -129,7 +129,7 @@ def copy_labels(
         mask = mask and bool(((pixels == 0) | (pixels == 255)).all())
     if low < 0:
         raise BadInput(image.label, expected="labels from 0", found=f"label {low}")
-    if image.stored_dtype == bool or (mask and high == 255):
+    if image.stored_dtype.kind == "b" or (mask and high == 255):
         raise BadInput(
             image.label,
             expected=f"a number per object, in an image of {image.shape[0]} × {image.shape[1]}",

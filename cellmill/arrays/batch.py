@@ -555,6 +555,17 @@ class BatchWriter:
         old = self._entries.get(name, Entry(name))
         self._entries[name] = replace(old, files={**old.files, suffix: filename})
 
+    @contextlib.contextmanager
+    def folder_of(self, name: str, suffix: str) -> Iterator[Path]:
+        """Give the empty folder ``<name>.<suffix>`` of an entry, to be filled within the block."""
+        filename = f"{check_name(name)}.{suffix}"
+        folder = (self.folder / filename).absolute()
+        _remove(folder)
+        folder.mkdir()
+        yield folder
+        old = self._entries.get(name, Entry(name))
+        self._entries[name] = replace(old, files={**old.files, suffix: filename})
+
     def annotate(self, name: str, **attributes: Any) -> None:
         """Add attributes to an entry, which is made if it is not there yet."""
         old = self._entries.get(name, Entry(name))

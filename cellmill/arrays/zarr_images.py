@@ -160,7 +160,8 @@ def copy_channels(
                 losses.add(*json.loads(ledger.payload(unit)))
                 continue
             pixels, *counts = converted_pixels(image.planes[channel][box.slices], out.dtype)
-            out[(*box.slices, place)] = pixels
+            window = (*box.slices, place)
+            out[window] = pixels
             losses.add(*counts)
             if ledger is not None:
                 ledger.mark(unit, json.dumps(counts).encode())

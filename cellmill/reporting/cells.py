@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellmill.arrays.windows import Windowed
 from cellmill.measurement import CHANNEL_COLUMNS
 from cellmill.metrics import pair_labels
 from cellmill.reporting.text import channel_title
@@ -75,7 +76,7 @@ def columns_of(
 
 
 def with_truth(
-    table: Mapping[str, np.ndarray], labels: np.ndarray, truth: np.ndarray
+    table: Mapping[str, np.ndarray], labels: Windowed, truth: Windowed
 ) -> dict[str, np.ndarray]:
     """Add the column ``iou_with_truth``: each object's greatest IoU with any true object.
 

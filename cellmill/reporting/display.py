@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cellmill.arrays.windows import Windowed
+
 MAX_SIDE = 4096
 _STRIP_BYTES = 32 << 20
 _LOW_PERCENTILE = 0.5
@@ -26,11 +28,11 @@ def reduction(shape: Sequence[int], max_side: int = MAX_SIDE) -> int:
     return max(1, -(-max(shape[:2]) // max_side))
 
 
-def reduce_channels(image: np.ndarray, channels: Sequence[int], factor: int) -> np.ndarray:
+def reduce_channels(image: Windowed, channels: Sequence[int], factor: int) -> np.ndarray:
     """Average blocks of ``factor × factor`` pixels; the last block of a side may be smaller.
 
     Args:
-        image: ``(Y, X, C)`` of any real dtype; may be a memory map, it is read strip by strip.
+        image: ``(Y, X, C)`` of any real dtype; it is read strip by strip.
         channels: indices into C to keep, in order.
         factor: side of a block, in px.
 
@@ -56,11 +58,11 @@ def reduce_channels(image: np.ndarray, channels: Sequence[int], factor: int) -> 
     return out
 
 
-def reduce_labels(labels: np.ndarray, factor: int) -> np.ndarray:
+def reduce_labels(labels: Windowed, factor: int) -> np.ndarray:
     """Sample the label image at the middle pixel of each block of ``factor × factor``.
 
     Args:
-        labels: ``(Y, X)`` of an integer dtype; may be a memory map.
+        labels: ``(Y, X)`` of an integer dtype; it is read strip by strip.
         factor: side of a block, in px.
 
     Returns:
@@ -70,10 +72,14 @@ def reduce_labels(labels: np.ndarray, factor: int) -> np.ndarray:
     rows = np.minimum(np.arange(0, height, factor) + factor // 2, height - 1)
     columns = np.minimum(np.arange(0, width, factor) + factor // 2, width - 1)
     if factor == 1:
-        return np.asarray(labels)
+        return np.asarray(labels[:, :])
     out = np.empty((rows.size, columns.size), labels.dtype)
-    for target, source in enumerate(rows):
-        out[target] = labels[source][columns]
+    # Bands of rows, not single ones: a store decodes whole chunks.
+    high = max(factor, _STRIP_BYTES // (8 * width) // factor * factor)
+    for top in range(0, height, high):
+        inside = (rows >= top) & (rows < top + high)
+        band = np.asarray(labels[top : min(top + high, height)])
+        out[inside] = band[rows[inside] - top][:, columns]
     return out
 
 

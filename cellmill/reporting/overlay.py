@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
+from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
 from cellmill.reporting.display import (
     MAX_SIDE,
@@ -52,8 +53,8 @@ def outline(labels: np.ndarray) -> np.ndarray:
 
 
 def overlay(
-    image: np.ndarray,
-    labels: Mapping[str, np.ndarray],
+    image: Windowed,
+    labels: Mapping[str, Windowed],
     channels: Sequence[int] = (0,),
     max_side: int = MAX_SIDE,
 ) -> np.ndarray:
@@ -83,8 +84,8 @@ def overlay(
 
 
 def overlay_png(
-    image: np.ndarray,
-    labels: Mapping[str, np.ndarray],
+    image: Windowed,
+    labels: Mapping[str, Windowed],
     channels: Sequence[int] = (0,),
     max_side: int = MAX_SIDE,
 ) -> bytes:
@@ -101,12 +102,12 @@ def outline_png(labels: np.ndarray, colour: Colour) -> bytes:
     return buffer.getvalue()
 
 
-def check_shapes(image: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+def check_shapes(image: Windowed, labels: Mapping[str, Windowed]) -> None:
     """Refuse an image that is no ``(Y, X, C)`` with pixels, or label images of another shape."""
-    if image.ndim != 3 or 0 in image.shape[:2]:
+    if len(image.shape) != 3 or 0 in image.shape[:2]:
         raise BadInput("image", expected="(Y, X, C) with pixels", found=f"shape {image.shape}")
     for name, array in labels.items():
-        if array.shape != image.shape[:2]:
+        if tuple(array.shape) != tuple(image.shape[:2]):
             raise BadInput(
                 f"labels '{name}'", expected=f"shape {image.shape[:2]}", found=str(array.shape)
             )

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cellmill.arrays.windows import Windowed
+
 _STRIP_BYTES = 1 << 25
 _HALO = 2
 _BINOMIAL = np.array([0.25, 0.5, 0.25], np.float32)
@@ -61,7 +63,7 @@ class ObjectQuality:
     outliers: int
 
 
-def image_quality(image: np.ndarray, channels: Sequence[int]) -> list[ChannelQuality]:
+def image_quality(image: Windowed, channels: Sequence[int]) -> list[ChannelQuality]:
     """Assess channels of an image, which is read once, strip by strip.
 
     Saturation is looked for at the end of the dtype's range, and, where a channel's maximum is

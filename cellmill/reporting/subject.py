@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cellmill.arrays.windows import Windowed
 from cellmill.reporting.display import shown_channels
 from cellmill.reporting.quality import (
     ChannelQuality,
@@ -46,12 +47,12 @@ class Subject:
     """
 
     name: str
-    image: np.ndarray
+    image: Windowed
     channel_names: Sequence[str]
     segmentation_channels: Sequence[int]
-    labels: Mapping[str, np.ndarray]
+    labels: Mapping[str, Windowed]
     measurements: Mapping[str, Mapping[str, np.ndarray]]
-    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
+    truth: Mapping[str, Windowed] = field(default_factory=dict)
     scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     mpp: tuple[float, float] | None = None
     mpp_source: str = "unknown"

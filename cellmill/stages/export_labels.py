@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.label_pyramid import write_label_pyramids
+from cellmill.compartments import compartments_of
 from cellmill.contract import Dataset, Input, Output, Record, for_each_image
-from cellmill.errors import BadInput
 from cellmill.tiff.write import write_labels
-
-#: In this order they are channels of one file.
-COMPARTMENTS = ("whole_cell", "nuclear")
 
 
 def export_labels(
@@ -18,9 +16,10 @@ def export_labels(
     label_images: Output[Dataset],
     record: Output[Record],
     dtype: Literal["int32", "uint16"] = "int32",
+    ome_zarr: bool = False,
     memory_mib: int = 1024,
 ) -> None:
-    """Write label images as OME-TIFF, for other programs.
+    """Write label images as OME-TIFF, and as OME-Zarr if wanted, for other programs.
 
     Tiled and compressed, with the physical pixel size where it is known, and with reduced levels
     where a side is longer than 1024 px; whole cells and nuclei are two channels of one file. The
@@ -28,9 +27,11 @@ def export_labels(
 
     Args:
         labels: Batch with arrays `whole_cell` and `nuclear`, or one of them, (Y, X), of any size.
-        label_images: Batch with a file `<name>.tif` per image.
+        label_images: Batch with a file `<name>.tif` per image, and a folder `<name>.ome.zarr` if
+            wanted.
         record: What was done, with times and versions.
         dtype: Integers to write; uint16, which more programs open, only if all labels fit.
+        ome_zarr: Whether to write OME-Zarr 0.5 labels too, for viewers of large images.
         memory_mib: Memory to take at most, in MiB, above what the program itself needs; the files
             do not depend on it.
     """
@@ -38,14 +39,8 @@ def export_labels(
     with BatchWriter(label_images.path, attributes=source.attributes) as out:
 
         def work(entry: Entry) -> None:
-            names = [name for name in COMPARTMENTS if name in entry.arrays]
-            if not names:
-                raise BadInput(
-                    f"'{entry.name}' in '{labels.path}'",
-                    expected=f"an array {' or '.join(COMPARTMENTS)}",
-                    found=", ".join(entry.arrays) or "no arrays",
-                )
-            arrays = [source.read(entry, name) for name in names]
+            names = compartments_of(entry.arrays, f"labels of image '{entry.name}'")
+            arrays = [source.array(entry, name) for name in names]
             with record.step("write"), out.open(entry.name, "tif") as file:
                 write_labels(
                     file,
@@ -56,6 +51,15 @@ def export_labels(
                     dtype=dtype,
                     memory_mib=memory_mib,
                 )
+            if ome_zarr:
+                with record.step("write OME-Zarr"), out.folder_of(entry.name, "ome.zarr") as folder:
+                    write_label_pyramids(
+                        str(folder),
+                        dict(zip(names, arrays, strict=True)),
+                        mpp=entry.mpp,
+                        dtype=dtype,
+                        memory_mib=memory_mib,
+                    )
             out.annotate(entry.name, **entry.attributes)
 
         for_each_image(source, work, writers=[out], record=record)

@@ -59,8 +59,8 @@ def measure(
             try:
                 with record.step("measure"):
                     table = measure_compartments(
-                        {each: source.read(entry, each) for each in compartments},
-                        pixels.read(image_entry, "image"),
+                        {each: source.array(entry, each) for each in compartments},
+                        pixels.array(image_entry, "image"),
                         mpp=image_entry.mpp,
                         channel_names=image_entry.channels,
                         background_ring=ring,

@@ -65,7 +65,7 @@ def metrics(
                     compartment: _score(
                         entry,
                         plane,
-                        source.read(entry, compartment),
+                        source.array(entry, compartment),
                         boundary_tolerance_px=boundary_tolerance_px,
                         memory_mib=memory_mib,
                     )
@@ -102,11 +102,11 @@ def _truth_of(
     if found is None or not found.arrays:
         return {}
     named: dict[Compartment, Windowed] = {
-        each: truths.read(found, each) for each in segmented if each in found.arrays
+        each: truths.array(found, each) for each in segmented if each in found.arrays
     }
     if named:
         return named
-    planes = truths.read(found, "labels")
+    planes = truths.array(found, "labels")
     if len(planes.shape) == 2 and truth_compartment:
         shown = tuple(each for each in segmented if each == truth_compartment.replace("-", "_"))
         if not shown:

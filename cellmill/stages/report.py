@@ -13,6 +13,8 @@ import pyarrow.parquet
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
 from cellmill.arrays.files import write_text
+from cellmill.arrays.windows import Windowed
+from cellmill.compartments import Compartment, compartments_of, planes_of
 from cellmill.contract import HTML, Dataset, Input, Output, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.measurement.table import channel_suffixes
@@ -24,8 +26,6 @@ from cellmill.reporting.page import render_report
 from cellmill.reporting.subject import Subject, assess
 from cellmill.reporting.summary import Summary, render_summary
 from cellmill.reporting.timing import stage_totals
-
-COMPARTMENTS = ("whole_cell", "nuclear")
 
 
 def report(
@@ -41,6 +41,7 @@ def report(
     preprocess_record: Input[Record] | None = None,
     predict_record: Input[Record] | None = None,
     postprocess_record: Input[Record] | None = None,
+    stitch_record: Input[Record] | None = None,
     measure_record: Input[Record] | None = None,
     metrics_record: Input[Record] | None = None,
     max_side: int = 4096,
@@ -65,6 +66,7 @@ def report(
         preprocess_record: Record of preprocessing.
         predict_record: Record of prediction.
         postprocess_record: Record of post-processing.
+        stitch_record: Record of stitching, where the image was segmented in shards.
         measure_record: Record of measuring.
         metrics_record: Record of scoring.
         max_side: Longest side of overlays and of the pages' pictures in px; larger images are
@@ -78,6 +80,7 @@ def report(
         preprocess_record,
         predict_record,
         postprocess_record,
+        stitch_record,
         measure_record,
         metrics_record,
     )
@@ -163,14 +166,9 @@ def _subject(sources: _Sources, entry: Entry, records: Sequence[Mapping[str, Any
         raise BadInput(
             f"images '{sources.images.folder}'", expected=f"an entry '{entry.name}'", found="none"
         )
-    image = sources.images.read(image_entry, "image")
-    found = {c: sources.labels.read(entry, c) for c in COMPARTMENTS if c in entry.arrays}
-    if not found:
-        raise BadInput(
-            f"labels of image '{entry.name}'",
-            expected=f"an array {' or '.join(COMPARTMENTS)}",
-            found=", ".join(entry.arrays) or "no arrays",
-        )
+    image = sources.images.array(image_entry, "image")
+    present = compartments_of(entry.arrays, f"labels of image '{entry.name}'")
+    found: dict[str, Windowed] = {each: sources.labels.array(entry, each) for each in present}
     card = sources.labels.attributes.get("model") or {}
     scores = _scores(sources, entry, list(found))
     return Subject(
@@ -180,7 +178,7 @@ def _subject(sources: _Sources, entry: Entry, records: Sequence[Mapping[str, Any
         segmentation_channels=image_entry.attributes.get("segmentation_channels", [0]),
         labels=found,
         measurements=_measurements(sources, entry, list(found)),
-        truth=_truth(sources, entry, list(scores or found)),
+        truth=_truth(sources, entry, [c for c in present if c in (scores or found)]),
         scores=scores,
         mpp=image_entry.mpp,
         mpp_source=image_entry.mpp_source,
@@ -217,18 +215,21 @@ def _measurements(
     return {c: {k: v[kinds == c] for k, v in numbers.items()} for c in compartments}
 
 
-def _truth(sources: _Sources, entry: Entry, compartments: Sequence[str]) -> dict[str, np.ndarray]:
+def _truth(
+    sources: _Sources, entry: Entry, compartments: Sequence[Compartment]
+) -> dict[str, Windowed]:
     """Read true labels by compartment, as the stage ``metrics`` reads them."""
     batch, found = sources.truth, sources.entry_of(sources.truth, entry)
     if batch is None or found is None or not found.arrays:
         return {}
-    named = {c: batch.read(found, c) for c in compartments if c in found.arrays}
+    named: dict[str, Windowed] = {
+        c: batch.array(found, c) for c in compartments if c in found.arrays
+    }
     if named:
         return named
-    labels = batch.read(found, "labels")
-    if labels.ndim == 2:
-        return dict.fromkeys(compartments, labels)
-    return {c: labels[..., COMPARTMENTS.index(c)] for c in compartments}
+    labels = batch.array(found, "labels")
+    planes = planes_of(labels, compartments, f"truth of image '{entry.name}'")
+    return {**planes}
 
 
 def _scores(

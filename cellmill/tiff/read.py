@@ -107,14 +107,16 @@ def read_channels(
             lost = Losses()
             for (_, place), stored in zip(wanted, pixels, strict=True):
                 converted, *counts = converted_pixels(stored, out.dtype)
-                out[(*box.slices, place)] = converted
+                window = (*box.slices, place)
+                out[window] = converted
                 lost.add(*counts)
             losses.add(lost.not_finite, lost.not_exact)
             if ledger is not None:
                 counted = json.dumps([lost.not_finite, lost.not_exact]).encode()
                 ledger.mark(_unit(plane.number, box), counted)
-    for unit in done if ledger is not None else ():
-        losses.add(*json.loads(ledger.payload(unit)))
+    if ledger is not None:
+        for unit in done:
+            losses.add(*json.loads(ledger.payload(unit)))
     losses.refuse(image.label, image.stored_dtype, out.dtype)
 
 
@@ -190,8 +192,8 @@ def _by_plane(image: TiffImage, channels: Sequence[int]) -> dict[Plane, list[tup
 def converted_pixels(pixels: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int, int]:
     """Return pixels ``(Y, X)`` in another dtype, and how many are no numbers or did not survive it.
 
-    An integer must come through unchanged, and whatever becomes an integer. A float64 is rounded to float32, which is finer than
-    any detector; it must only not become infinite.
+    An integer must come through unchanged, and whatever becomes an integer. A float64 is rounded to
+    float32, which is finer than any detector; it must only not become infinite.
     """
     if pixels.dtype == dtype and dtype.kind != "f":
         return pixels, 0, 0
@@ -340,7 +342,7 @@ def _decode(
     working: list[Future[None]] = []
     for first in range(0, len(wanted), batch):
         indices = wanted[first : first + batch]
-        stored = list(
+        stored: list[Any] = list(
             page.parent.filehandle.read_segments(
                 [ifd.dataoffsets[i] for i in indices],
                 [ifd.databytecounts[i] for i in indices],

@@ -19,6 +19,7 @@ def report(
     preprocess_record: dsl.Input[dsl.Artifact] = None,
     predict_record: dsl.Input[dsl.Artifact] = None,
     postprocess_record: dsl.Input[dsl.Artifact] = None,
+    stitch_record: dsl.Input[dsl.Artifact] = None,
     measure_record: dsl.Input[dsl.Artifact] = None,
     metrics_record: dsl.Input[dsl.Artifact] = None,
     max_side: int = 4096,
@@ -39,6 +40,7 @@ def report(
         preprocess_record: Record of preprocessing.
         predict_record: Record of prediction.
         postprocess_record: Record of post-processing.
+        stitch_record: Record of stitching, where the image was segmented in shards.
         measure_record: Record of measuring.
         metrics_record: Record of scoring.
         max_side: Longest side of overlays and of the pages' pictures in px; larger images are

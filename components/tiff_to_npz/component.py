@@ -21,12 +21,16 @@ def tiff_to_npz(
     t: int = -1,
     series: int = -1,
     on_bad_image: str = "fail",
+    container: str = "auto",
+    store: str = "",
+    memory_mib: int = 1024,
 ) -> dsl.ContainerSpec:
     """Open TIFF images and put the channels that matter into arrays.
 
     Only the pages of those channels are read. Reads TIFF, OME-TIFF, BigTIFF, ImageJ and MetaMorph
-    files, pyramids, tiles and strips, every common compression; 8- and 16-bit pixels stay as they
-    are, others become float32.
+    files, pyramids, tiles and strips, every common compression, and OME-Zarr 0.5; 8- and 16-bit
+    pixels stay as they are, others become float32. Killed and started again with a Zarr container,
+    it reads only what is missing.
 
     Args:
         items: The images: paths or URIs, or objects {"image": URI, "truth": URI or "", "name":
@@ -44,6 +48,10 @@ def tiff_to_npz(
         series: Image to read of a file that holds several, 0-based. -1: the only one, or the
             largest.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+        container: What arrays are kept in: npz; zarr, OME-Zarr in shards, which tasks can share;
+            or auto, zarr for images of more than 256 million pixels, counted over channels.
+        store: Folder or URI (gs://, s3://) that Zarr stores go to. Empty: the batch's own folder.
+        memory_mib: Memory to work in, MiB, beyond what the program itself takes.
 
     Returns:
         images: Batch of images, array `image` (Y, X, C) uint8, uint16 or float32; the channels to

@@ -21,7 +21,7 @@ from pipelines.outputs import OutputFile
 
 OUTPUTS = (
     OutputFile("label_images", "tif", "labels.tif"),
-    OutputFile("label_images", "zarr", "labels.zarr"),
+    OutputFile("label_images", "ome.zarr", "labels.ome.zarr"),
     OutputFile("reports", "png", "overlay.png"),
     OutputFile("measurements", "csv", "measurements.csv"),
     OutputFile("measurements", "parquet", "measurements.parquet"),
@@ -248,8 +248,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 report(
                     images=converted.outputs["images"],
                     labels=labels,
-                    measurements=dsl.Collected(measured.outputs["measurements"]),
-                    scores=dsl.Collected(scored.outputs["scores"]),
+                    measurements=measured.outputs["measurements"],
+                    scores=scored.outputs["scores"],
                     truth=converted.outputs["truth"],
                     conversion_record=converted.outputs["record"],
                     preprocess_record=planned.outputs["record"],
