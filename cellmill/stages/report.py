@@ -228,8 +228,10 @@ def _truth(
     if named:
         return named
     labels = batch.array(found, "labels")
-    planes = planes_of(labels, compartments, f"truth of image '{entry.name}'")
-    return {**planes}
+    planes: dict[str, Windowed] = {}
+    for name, plane in planes_of(labels, compartments, f"truth of image '{entry.name}'").items():
+        planes[name] = plane
+    return planes
 
 
 def _scores(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellmill.errors import BadInput, CellmillError
-from cellmill.training.augmentation import Augmentation, random_crop, vary_picture
+from cellmill.training.augmentation import Augmentation, random_crop, vary_objects, vary_picture
 from cellmill.training.crowding import crowd
 from cellmill.training.network import STRIDE
 from cellmill.training.targets import inner_distance, pixel_classes, pixel_weights
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 CLASS_WEIGHTS = (2.0, 1.0, 1.0)
 """Of edge, interior and background in the cross entropy: edges are few."""
+
+_OBJECTS_VARIED = 0.6
+"""Part of the crops in which single objects are made dimmer or brighter."""
+
+_AVERAGE = 0.998
+"""What each step keeps of the weights' running average, which is what is validated and kept."""
 
 DISTANCE_WEIGHT = 10.0
 """Brings the squared error to the size of the cross entropy."""
@@ -171,6 +177,7 @@ def fit(
     fixed = [_validation_batch(image) for image in validation]
     curve: list[Look] = []
     losses: list[float] = []
+    average = network.get_weights()
     best: list[np.ndarray] = []
     best_step, stopped = 0, "steps"
     deadline = time.monotonic() + (parameters.time_limit_s or float("inf"))
@@ -180,16 +187,23 @@ def fit(
             raise CellmillError(
                 f"training: the loss is {losses[-1]} at step {done}; try a lower learning rate"
             )
+        # Early weights are far from where the fit goes: the average forgets them sooner.
+        share = 1 - min(_AVERAGE, done / (done + 10))
+        for mean, weight in zip(average, network.get_weights(), strict=True):
+            mean += share * (weight - mean)
         if on_step:
             on_step(done, losses[-1])
         late = time.monotonic() > deadline
         if done % parameters.validate_every and done < parameters.steps and not late:
             continue
+        current = network.get_weights()
+        network.set_weights(average)
         validation_loss = float(np.mean([float(loss_of(*batch)) for batch in fixed]))
         curve.append(Look(done, float(np.mean(losses)), validation_loss))
         losses.clear()
         if validation_loss <= min(look.validation_loss for look in curve):
             best, best_step = network.get_weights(), done
+        network.set_weights(current)
         looks_since = (done - best_step) // parameters.validate_every
         if late or (parameters.patience and looks_since >= parameters.patience):
             stopped = "time limit" if late else "patience"
@@ -253,6 +267,8 @@ def _crop(
     picture, (labels, *others) = random_crop(image.image, truth, size, random, augmentation)
     if random.random() < augmentation.crowding:
         picture, labels = crowd(picture, labels, random)
+    if random.random() < _OBJECTS_VARIED:
+        picture = vary_objects(picture, labels, random, augmentation)
     return _taught(vary_picture(picture, random, augmentation), labels, *others)
 
 

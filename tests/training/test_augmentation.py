@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellmill.training.augmentation import Augmentation, random_crop, vary_picture
+from cellmill.training.augmentation import Augmentation, random_crop, vary_objects, vary_picture
 
 RANGES = Augmentation()
 
@@ -55,6 +55,28 @@ def test_small_images_are_mirrored(shape):
     assert picture.shape == (48, 48, 2)
     assert (cut == 1).all()
     np.testing.assert_allclose(picture, 1, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_each_object_is_dimmed_or_brightened_as_a_whole(seed):
+    _, labels = scene()
+    low, high = RANGES.object_gain
+    varied = vary_objects(
+        np.ones((*labels.shape, 1), np.float32), labels, np.random.default_rng(seed), RANGES
+    )[..., 0]
+    gains = []
+    for label in (2, 5):
+        y, x = np.nonzero(labels == label)
+        # The middle of an object: the rim is blended with what is around it.
+        core = varied[y.min() + 5 : y.max() - 4, x.min() + 5 : x.max() - 4]
+        np.testing.assert_allclose(core, core.mean(), rtol=1e-4)
+        gains.append(core.mean())
+        assert low * 0.999 <= core.mean() <= high * 1.001
+    assert gains[0] != gains[1]
+    # Far from objects nothing changes, and light around them is never added.
+    np.testing.assert_allclose(varied[-5:, :50], 1, rtol=1e-5)
+    assert varied[labels == 0].max() <= max(1, high) + 1e-4
 
 
 @settings(deadline=None, max_examples=30)
