@@ -404,6 +404,10 @@ class BatchWriter:
             part = {"place": place, "entry": asdict(self._entries[name])}
             write_text(self._part(name), json.dumps(part, sort_keys=True))
 
+    def scratch(self, name: str) -> str:
+        """A folder to work in on an entry; it outlasts a kill, not the batch."""
+        return str((self.folder / _PARTS / name).absolute())
+
     def _part(self, name: str) -> Path:
         return self.folder / _PARTS / f"{name}.json"
 

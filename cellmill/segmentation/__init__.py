@@ -1,6 +1,6 @@
 """From a network's maps to labelled objects: markers, watershed, clean-up, numbering."""
 
-from cellmill.segmentation.compartment import segment, watershed_parameters
+from cellmill.segmentation.compartment import maps_of, segment, watershed_parameters
 from cellmill.segmentation.deep_watershed import (
     MaximaAlgorithm,
     Numbering,
@@ -45,6 +45,7 @@ __all__ = [
     "h_maxima_tiles",
     "label_markers",
     "local_peaks",
+    "maps_of",
     "object_areas",
     "reconstruct",
     "reconstruct_tiles",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cellmill.arrays.windows import Plane, Windowed
 from cellmill.errors import BadInput
 from cellmill.models.card import PostprocessingParameters
 from cellmill.preprocessing.finite import require_finite
@@ -82,20 +83,50 @@ def watershed_parameters(
     )
 
 
+def maps_of(
+    heads: Mapping[str, Windowed], parameters: PostprocessingParameters
+) -> tuple[Windowed, Windowed]:
+    """The maps of maxima and of the interior in a network's outputs, to be read by windows.
+
+    Args:
+        heads: `(Y, X, C)` by name.
+        parameters: which heads and channels.
+
+    Raises:
+        BadInput: a head or channel is missing, or the two differ in shape.
+    """
+    found = []
+    for name, channel in (
+        (parameters.maxima_head, parameters.maxima_channel),
+        (parameters.interior_head, parameters.interior_channel),
+    ):
+        _check_head(heads, name, channel)
+        found.append(Plane(heads[name], channel))
+    if found[0].shape != found[1].shape:
+        raise BadInput(
+            f"heads '{parameters.maxima_head}' and '{parameters.interior_head}'",
+            expected="one shape",
+            found=f"{found[0].shape} and {found[1].shape}",
+        )
+    return found[0], found[1]
+
+
 def _channel(heads: Mapping[str, np.ndarray], name: str, channel: int) -> np.ndarray:
+    _check_head(heads, name, channel)
+    values = np.asarray(heads[name][..., channel])
+    require_finite(values, f"head '{name}', channel {channel}")
+    return values
+
+
+def _check_head(heads: Mapping[str, Windowed], name: str, channel: int) -> None:
     if name not in heads:
         raise BadInput(
             "predictions", expected=f"a head '{name}'", found=", ".join(heads) or "no heads"
         )
-    head = heads[name]
-    if head.ndim not in (3, 4):
+    shape = tuple(heads[name].shape)
+    if len(shape) not in (3, 4):
+        raise BadInput(f"head '{name}'", expected="(Y, X, C) or (Z, Y, X, C)", found=f"{shape}")
+    if not 0 <= channel < shape[-1]:
         raise BadInput(
-            f"head '{name}'", expected="(Y, X, C) or (Z, Y, X, C)", found=f"{tuple(head.shape)}"
+            f"head '{name}'", expected=f"a channel {channel}", found=f"{shape[-1]} channels"
         )
-    if not 0 <= channel < head.shape[-1]:
-        raise BadInput(
-            f"head '{name}'", expected=f"a channel {channel}", found=f"{head.shape[-1]} channels"
-        )
-    values = np.asarray(head[..., channel])
-    require_finite(values, f"head '{name}', channel {channel}")
-    return values

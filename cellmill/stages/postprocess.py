@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Mapping
 from typing import Literal
@@ -10,18 +11,38 @@ from typing import Literal
 import numpy as np
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.resume import fingerprint
+from cellmill.arrays.store import Ledger, remove
+from cellmill.arrays.windows import Grid, Windowed
+from cellmill.arrays.zarr import create_zarr
+from cellmill.compiled import threads_within
 from cellmill.contract import Dataset, Input, Output, Record, for_each_image
 from cellmill.errors import BadInput
+from cellmill.models.card import PostprocessingParameters
 from cellmill.models.chosen import card_of, chosen_compartments, chosen_parameters
 from cellmill.preprocessing.resize import resize_labels
 from cellmill.segmentation import (
     Numbering,
+    TieRule,
+    WatershedParameters,
     canonical_labels,
+    maps_of,
     object_areas,
     segment,
     watershed_parameters,
 )
+from cellmill.segmentation.tile_flooding import TileFlooder
+from cellmill.segmentation.tile_markers import maxima_statistics
+from cellmill.segmentation.tiled import empty_tiles, flood_parts, settle, tile_bytes, tile_side
+from cellmill.slides.labels import (
+    LabelFacts,
+    facts_as_attributes,
+    source_mpp,
+    write_slide_labels,
+)
 
+#: What an image that is segmented in memory takes.
+_BYTES_PER_PIXEL = 80
 #: How many images a warning names.
 _NAMED = 5
 
@@ -45,6 +66,7 @@ def postprocess(
     exclude_border: int = 0,
     numbering: Literal["canonical", "reference"] = "canonical",
     tie_rule: Literal["local", "reference"] = "local",
+    memory_mib: int = 1024,
 ) -> None:
     """Turn a network's maps into labelled cells, at the image's own resolution.
 
@@ -72,7 +94,9 @@ def postprocess(
             peak_local_max only.
         numbering: canonical, 1 to n in raster order of first pixels; or as DeepCell numbers.
         tie_rule: Between equal pixels of a watershed, local (the same however an image is cut up)
-            or reference (DeepCell's).
+            or reference (DeepCell's), for images that memory bears.
+        memory_mib: Memory to work in, in MiB, beyond what the program itself takes: images that
+            need more are segmented tile by tile, with the same labels.
     """
     source = Batch.open(predictions.path)
     card = card_of(source.attributes, f"predictions '{source.folder}'")
@@ -97,59 +121,35 @@ def postprocess(
         )
         for name, parameters in chosen.items()
     }
-    totals = dict.fromkeys(chosen, 0)
-    vanished: dict[str, dict[str, int]] = {}
-    unscaled: dict[str, dict[str, float]] = {}
     with BatchWriter(labels.path, attributes={"model": card.to_dict()}) as out:
 
         def work(entry: Entry) -> None:
-            heads = {name: source.read(entry, name) for name in entry.arrays}
-            with record.step("segment"):
-                try:
-                    small = {
-                        name: segment(
-                            heads,
-                            parameters,
-                            label_erosion=label_erosion,
-                            exclude_border=exclude_border,
-                            numbering=numbering,
-                            tie_rule=tie_rule,
-                        )
-                        for name, parameters in chosen.items()
-                    }
-                except BadInput as bad:
-                    raise BadInput(
-                        f"image '{entry.name}', {bad.what}", expected=bad.expected, found=bad.found
-                    ) from None
-            with record.step("resize"):
-                found = _at_source_scale(small, entry, numbering)
-            areas = {name: object_areas(plane) for name, plane in found.items()}
-            objects = {name: len(area) for name, area in areas.items()}
-            lost = {name: len(object_areas(small[name])) - objects[name] for name in small}
-            diameters = {name: _median_diameter(area) for name, area in areas.items()}
-            mpp = _source_mpp(entry)
-            with record.step("write"):
-                out.write(
-                    entry.name,
-                    found,
-                    axes={name: "ZYX"[-plane.ndim :] for name, plane in found.items()},
-                    mpp=mpp,
-                    mpp_source=entry.mpp_source,
-                    attributes={
-                        **entry.attributes,
-                        "objects": objects,
-                        "vanished": lost,
-                        "median_diameter_px": diameters,
-                    },
-                )
-            for name, count in objects.items():
-                totals[name] += count
-            if any(lost.values()):
-                vanished[entry.name] = lost
-            if mpp is None and card.input.mpp:
-                unscaled[entry.name] = diameters
+            heads = {name: source.array(entry, name) for name in entry.arrays}
+            shape = next((head.shape for head in heads.values()), ())
+            needed = math.prod(shape[:-1]) * _BYTES_PER_PIXEL
+            try:
+                if len(shape) == 3 and tie_rule == "local" and needed > memory_mib * 2**20:
+                    _segment_tiled(entry, heads, chosen, effect, numbering, memory_mib, out, record)
+                else:
+                    whole = {name: np.asarray(head) for name, head in heads.items()}
+                    options = (label_erosion, exclude_border, numbering, tie_rule)
+                    _segment_whole(entry, whole, chosen, *options, out, record)
+            except BadInput as bad:
+                raise BadInput(
+                    f"image '{entry.name}', {bad.what}", expected=bad.expected, found=bad.found
+                ) from None
 
         for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
+        done = [entry for entry in out.entries if entry.ok]
+    totals = {name: sum(entry.attributes["objects"][name] for entry in done) for name in chosen}
+    vanished = {
+        e.name: e.attributes["vanished"] for e in done if any(e.attributes["vanished"].values())
+    }
+    unscaled = {
+        entry.name: entry.attributes["median_diameter_px"]
+        for entry in done
+        if entry.mpp is None and card.input.mpp
+    }
     labels.metadata.update({f"{name}_objects": count for name, count in totals.items()})
     record.note(
         watershed={name: dataclasses.asdict(parameters) for name, parameters in effect.items()},
@@ -167,6 +167,101 @@ def postprocess(
     )
 
 
+def _segment_whole(
+    entry: Entry,
+    heads: Mapping[str, np.ndarray],
+    chosen: Mapping[str, PostprocessingParameters],
+    label_erosion: int,
+    exclude_border: int,
+    numbering: Numbering,
+    tie_rule: TieRule,
+    out: BatchWriter,
+    record: Record,
+) -> None:
+    """Segment an image in memory."""
+    with record.step("segment"):
+        small = {
+            name: segment(
+                heads,
+                parameters,
+                label_erosion=label_erosion,
+                exclude_border=exclude_border,
+                numbering=numbering,
+                tie_rule=tie_rule,
+            )
+            for name, parameters in chosen.items()
+        }
+    with record.step("resize"):
+        found = _at_source_scale(small, entry, numbering)
+    facts = {
+        name: LabelFacts.of(object_areas(plane), len(object_areas(small[name])))
+        for name, plane in found.items()
+    }
+    with record.step("write"):
+        out.write(
+            entry.name,
+            found,
+            axes={name: "ZYX"[-plane.ndim :] for name, plane in found.items()},
+            mpp=source_mpp(entry),
+            mpp_source=entry.mpp_source,
+            attributes={**entry.attributes, **facts_as_attributes(facts)},
+        )
+
+
+def _segment_tiled(
+    entry: Entry,
+    heads: Mapping[str, Windowed],
+    chosen: Mapping[str, PostprocessingParameters],
+    effect: Mapping[str, WatershedParameters],
+    numbering: Numbering,
+    memory_mib: int,
+    out: BatchWriter,
+    record: Record,
+) -> None:
+    """Segment an image that memory does not bear tile by tile, with the same labels."""
+    side = tile_side(memory_mib)
+    threads = threads_within(memory_mib, tile_bytes(side))
+    scratch = out.scratch(entry.name)
+    flooded: dict[str, Windowed] = {}
+    tiles: dict[str, dict[str, int]] = {}
+    for name, parameters in chosen.items():
+        maxima, interior = maps_of(heads, parameters)
+        shape = (maxima.shape[0], maxima.shape[1])
+        made = create_zarr(
+            f"{scratch}/{name}.zarr",
+            {"ids": (shape, np.int64, "YX")},
+            shard=side,
+            work=fingerprint(),
+        )
+        marks = Ledger(f"{scratch}/{name}.marks", fingerprint())
+        with record.step("segment"):
+            statistics = maxima_statistics(maxima, effect[name], side)
+            flooder = TileFlooder(
+                maxima, interior, effect[name], statistics, made["ids"], Grid(shape, side)
+            )
+            flood_parts(flooder, range(len(flooder.grid)), marks, threads)
+            again = settle(flooder, marks, threads=threads)
+        flooded[name] = made["ids"]
+        tiles[name] = {
+            "tiles": len(flooder.grid),
+            "empty": empty_tiles(flooder, marks),
+            "flooded_again": again,
+        }
+    with record.step("write"):
+        write_slide_labels(
+            out,
+            entry,
+            flooded,
+            effect,
+            side=side,
+            memory_mib=memory_mib,
+            numbering=numbering,
+            container="zarr" if next(iter(entry.arrays.values())).store else "npz",
+        )
+    out.annotate(entry.name, tiles=tiles)
+    remove(scratch)
+
+
 def _at_source_scale(
     labels: Mapping[str, np.ndarray], entry: Entry, numbering: Numbering
 ) -> dict[str, np.ndarray]:
@@ -176,27 +271,12 @@ def _at_source_scale(
     if wanted == shape:
         return dict(labels)
     if len(shape) != 2 or len(wanted) != 2:
-        raise BadInput(
-            f"predictions of image '{entry.name}'", expected="a shape (Y, X)", found=f"{shape}"
-        )
+        raise BadInput("predictions", expected="a shape (Y, X)", found=f"{shape}")
     resized = resize_labels(np.stack([*labels.values()], axis=-1), (wanted[0], wanted[1]))
     planes = {name: resized[..., i] for i, name in enumerate(labels)}
     if numbering == "reference":
         return planes
     return {name: canonical_labels(plane) for name, plane in planes.items()}
-
-
-def _source_mpp(entry: Entry) -> tuple[float, float] | None:
-    """The pixel size (y, x) of the image itself; the maps have another if they were resized."""
-    if "source_mpp" not in entry.attributes:
-        return entry.mpp
-    given = entry.attributes["source_mpp"]
-    return (float(given[0]), float(given[1])) if given else None
-
-
-def _median_diameter(areas: np.ndarray) -> float:
-    """Median over objects of the diameter of the disk of equal area, px; 0 without objects."""
-    return round(float(np.median(np.sqrt(areas * (4 / np.pi)))), 2) if len(areas) else 0.0
 
 
 def _warn(text: str, images: Mapping[str, Mapping[str, float]]) -> None:

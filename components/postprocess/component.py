@@ -25,6 +25,7 @@ def postprocess(
     exclude_border: int = 0,
     numbering: str = "canonical",
     tie_rule: str = "local",
+    memory_mib: int = 1024,
 ) -> dsl.ContainerSpec:
     """Turn a network's maps into labelled cells, at the image's own resolution.
 
@@ -50,7 +51,9 @@ def postprocess(
             peak_local_max only.
         numbering: canonical, 1 to n in raster order of first pixels; or as DeepCell numbers.
         tie_rule: Between equal pixels of a watershed, local (the same however an image is cut up)
-            or reference (DeepCell's).
+            or reference (DeepCell's), for images that memory bears.
+        memory_mib: Memory to work in, in MiB, beyond what the program itself takes: images that
+            need more are segmented tile by tile, with the same labels.
 
     Returns:
         labels: Batch with array `whole_cell` or `nuclear`, or both, (Y, X) int32.
