@@ -68,7 +68,7 @@ def stages(source: Path, folder: Path, shards: int) -> Iterator[tuple[str, list[
     lists = each("segmented", segmented=segmented)
     lists += each("segment_records", segment_records=segment_records)
     yield "stitch", [*at("watershed", "labels", "segment_record"), *lists]
-    yield "export_labels", at("labels", "label_images", ome_zarr="true")
+    yield "export_labels", [*at("labels", "label_images"), "--ome-zarr"]
     yield "measure", at("images", "labels", "measurements")
     yield "metrics", at("labels", "truth", "metrics", "scores")
     yield "preprocess", at("images", "model", "preprocessed")

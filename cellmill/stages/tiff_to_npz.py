@@ -103,7 +103,8 @@ def tiff_to_npz(
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         container: What arrays are kept in: npz; zarr, OME-Zarr in shards, which tasks can share; or
             auto, zarr for images of more than 256 million pixels, counted over channels.
-        store: Folder or URI (gs://, s3://) that Zarr stores go to. Empty: the batch's own folder.
+        store: Folder or URI (gs://, s3://) that Zarr stores go to. Empty: the batch's own folder,
+            or in a pipeline beside it, where no launcher copies them.
         memory_mib: Memory to work in, MiB, beyond what the program itself takes.
     """
     if memory_mib < _LEAST_MIB:
@@ -114,6 +115,7 @@ def tiff_to_npz(
         if not (np.isfinite(value) and value >= 0):
             raise BadInput(f"parameter {name}", expected="0 or more microns", found=f"{value}")
     by_name = {item.name: item for item in parse_items(items)}
+    store = store or (f"{images.uri}.store" if images.uri else "")
     with BatchWriter(images.path) as out, BatchWriter(truth.path) as truth_out:
 
         def work(entry: Entry) -> None:

@@ -50,7 +50,8 @@ def tiff_to_npz(
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         container: What arrays are kept in: npz; zarr, OME-Zarr in shards, which tasks can share;
             or auto, zarr for images of more than 256 million pixels, counted over channels.
-        store: Folder or URI (gs://, s3://) that Zarr stores go to. Empty: the batch's own folder.
+        store: Folder or URI (gs://, s3://) that Zarr stores go to. Empty: the batch's own folder,
+            or in a pipeline beside it, where no launcher copies them.
         memory_mib: Memory to work in, MiB, beyond what the program itself takes.
 
     Returns:

@@ -13,7 +13,7 @@ from launch.paths import ROOT
 from pipelines.hardware import PORTABLE, Machine
 
 NAMES = pipeline_names()
-NETWORK_STAGES = {"predict", "train-segmenter"}
+NETWORK_STAGES = {"predict", "predict-shard", "train-segmenter"}
 
 
 def compiled(name):

@@ -158,7 +158,7 @@ def test_bytes_do_not_depend_on_threads_or_memory(monkeypatch, threads):
     assert written([labels], memory_mib=300).getvalue() == expected
 
 
-def test_memory_does_not_grow_with_the_height():
+def test_memory_does_not_grow_with_the_height(tmp_path):
     class Tall:
         """Labels that are made when they are read."""
 
@@ -175,7 +175,8 @@ def test_memory_does_not_grow_with_the_height():
 
     def peak(height):
         tracemalloc.start()
-        written([Tall(height)])
+        with (tmp_path / "tall.tif").open("wb+") as file:
+            write_labels(file, [Tall(height)], ["nuclear"])
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
