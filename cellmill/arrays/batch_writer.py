@@ -23,7 +23,7 @@ from cellmill.arrays.entries import (
     check_name,
     entry_from_json,
 )
-from cellmill.arrays.files import open_staged, write_text
+from cellmill.arrays.files import absolute_place, open_staged, write_text
 from cellmill.arrays.windows import Grid, Windowed, WritableWindowed
 from cellmill.errors import BadInput
 
@@ -293,7 +293,7 @@ class BatchWriter:
 
     def store_uri(self, name: str, store: str = "") -> str:
         """Where the Zarr store of an entry goes; see ``create`` for the arguments."""
-        return f"{store.rstrip('/') or self.folder.absolute()}/{check_name(name)}.zarr"
+        return f"{absolute_place(store or str(self.folder))}/{check_name(name)}.zarr"
 
     @contextlib.contextmanager
     def open(self, name: str, suffix: str) -> Iterator[IO[bytes]]:

@@ -21,6 +21,13 @@ def is_bucket_mount(path: Path) -> bool:
     return str(path.absolute()).startswith(BUCKET_MOUNTS)
 
 
+def absolute_place(place: str) -> str:
+    """A path or a URI as it is called from any folder, without a slash at its end."""
+    if "://" in place:
+        return place.rstrip("/")
+    return str(Path(place).expanduser().absolute())
+
+
 @contextlib.contextmanager
 def stage_file(path: Path) -> Iterator[Path]:
     """Give a path to fill; it becomes ``path`` when the block ends without an error.

@@ -9,6 +9,8 @@ import functools
 import io
 import os
 import shutil
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -147,6 +149,15 @@ class Ledger:
         """Remove all marks, of this and of other work."""
         remove(self._uri)
 
+    def claim(self) -> None:
+        """Remove the marks of other work: its results are about to be written over."""
+        try:
+            for key in self._list(""):
+                if not key.startswith(self._prefix):
+                    self._store.delete_range(ts.KvStore.KeyRange(key, key + "\0")).result()
+        except ValueError as error:
+            raise refused(self._uri, error) from error
+
     def _list(self, prefix: str) -> list[str]:
         try:
             span = ts.KvStore.KeyRange(prefix, prefix[:-1] + "0") if prefix else None
@@ -164,6 +175,15 @@ def packed(**arrays: np.ndarray) -> bytes:
 
 
 def unpacked(payload: bytes) -> dict[str, np.ndarray]:
-    """The arrays that `packed` packed."""
-    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-        return dict(arrays)
+    """The arrays that `packed` packed.
+
+    Raises:
+        BadInput: the bytes are damaged.
+    """
+    try:
+        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadInput(
+            "kept arrays", expected="the bytes of an .npz", found=f"{type(error).__name__}: {error}"
+        ) from error

@@ -132,6 +132,9 @@ def create_zarr(
         BadInput: there is another array of that name, or the place cannot be written.
     """
     if work is not None and not (work and _work_of(uri) == work):
+        # Its name first: what a kill leaves of a removed store is nobody's work.
+        if _work_of(uri):
+            write_group(uri, {})
         remove(uri)
     arrays = {}
     for key, (shape, dtype, axes) in layout.items():
@@ -284,7 +287,7 @@ def image_attributes(
             ]
         }
     if label:
-        ome["image-label"] = {"source": {"image": "../../"}}
+        ome["image-label"] = {}
     return {"ome": ome}
 
 

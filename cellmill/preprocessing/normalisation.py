@@ -115,7 +115,7 @@ class Normalisation:
                 ),
                 (extremes[0], extremes[1]) if extremes else None,
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise BadInput(
                 "normalisation",
                 expected="what `Normalisation.to_dict` gives",

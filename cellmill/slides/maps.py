@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from cellmill.arrays.store import Ledger
 from cellmill.arrays.windows import Box, WritableWindowed
+from cellmill.slides.plan import SlidePlan
 
 
 class ChannelsOf:
@@ -46,24 +49,34 @@ class ChannelsOf:
             self._on_written(Box(*edges))
 
 
+def planned_marks(made: SlidePlan) -> Ledger:
+    """The marks of all predictions for a plan; those for other plans do not count."""
+    return Ledger(f"{made.store}/predicted", made.fingerprint)
+
+
+def predicted_marks(made: SlidePlan, precision: str) -> Ledger:
+    """The marks of the parts of a slide that are predicted in a precision."""
+    return Ledger(f"{made.store}/predicted/{made.fingerprint[:32]}", precision)
+
+
 def remaining(box: Box, done: Iterable[Box]) -> list[Box]:
-    """What is left of a box that was written in strips from the left, each from the top down.
+    """What is left of a box that was written in strips, each from the top down.
 
     Args:
         box: the whole.
-        done: the parts that are written.
+        done: the parts that are written; each goes on where an earlier one ended.
     """
-    lowest: dict[tuple[int, int], int] = {}
-    for part in done:
-        strip = (part.x0, part.x1)
-        lowest[strip] = max(lowest.get(strip, box.y0), part.y1)
-    found, x = [], box.x0
-    for (x0, x1), y in sorted(lowest.items()):
-        if y < box.y1:
-            found.append(Box(y, box.y1, x0, x1))
-        x = max(x, x1)
-    if x < box.x1:
-        found.append(Box(box.y0, box.y1, x, box.x1))
+    done = list(done)
+    edges = sorted({box.x0, box.x1, *(x for part in done for x in (part.x0, part.x1))})
+    found: list[Box] = []
+    for x0, x1 in itertools.pairwise(edges):
+        written = (part.y1 for part in done if part.x0 <= x0 and x1 <= part.x1)
+        y = max(written, default=box.y0)
+        if y >= box.y1:
+            continue
+        if found and (found[-1].x1, found[-1].y0) == (x0, y):
+            x0 = found.pop().x0
+        found.append(Box(y, box.y1, x0, x1))
     return found
 
 

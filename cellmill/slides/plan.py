@@ -68,6 +68,7 @@ class SlidePlan:
         Raises:
             BadInput: there is none, or it is damaged.
         """
+        what = f"plan of '{name}'"
         try:
             values = attributes["plan"]
             return cls(
@@ -77,16 +78,28 @@ class SlidePlan:
                 channels=tuple(int(c) for c in values["channels"]),
                 resized=bool(values["resized"]),
                 normalisation=Normalisation.from_dict(values["normalisation"]),
-                compartments=compartments_of(values["compartments"], f"plan of '{name}'"),
+                compartments=compartments_of(values["compartments"], "compartments"),
                 shards=tuple(Box(*(int(edge) for edge in box)) for box in values["shards"]),
                 fingerprint=str(values["fingerprint"]),
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except BadInput as bad:
+            raise BadInput(f"{what}, {bad.what}", expected=bad.expected, found=bad.found) from None
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise BadInput(
-                f"plan of '{name}'",
+                what,
                 expected="a plan, as the stage plan_slide makes it",
                 found=f"{type(error).__name__}: {error}",
             ) from error
+
+
+def check_shard(shard: int) -> None:
+    """Refuse what is no number of a shard; a slide may have fewer shards than another.
+
+    Raises:
+        BadInput: the number is negative.
+    """
+    if shard < 0:
+        raise BadInput("shard", expected="a number from 0 on", found=f"{shard}")
 
 
 def shard_boxes(shape: tuple[int, int], most: int, unit: int = UNIT) -> list[Box]:

@@ -50,7 +50,7 @@ def shared_floods(batch: Batch, entry: Entry) -> dict[str, SharedFlood]:
         chosen = {
             name: WatershedParameters(**values) for name, values in about["parameters"].items()
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(
             f"watershed of '{entry.name}'",
             expected="what the stage plan_watershed makes",
@@ -70,9 +70,14 @@ def shared_floods(batch: Batch, entry: Entry) -> dict[str, SharedFlood]:
             flooded,
             Grid(made.shape, side),
         )
-        marks = Ledger(f"{made.store}/floods/{name}", fingerprint)
+        marks = flooded_marks(made, name, fingerprint)
         found[name] = SharedFlood(flooder, marks, flooded, chosen[name])
     return found
+
+
+def flooded_marks(made: SlidePlan, compartment: str, fingerprint: str) -> Ledger:
+    """The marks of the tiles of a compartment that are flooded, as the fingerprint says."""
+    return Ledger(f"{made.store}/floods/{compartment}", fingerprint)
 
 
 def check_parts(plans: Batch, part: Batch) -> None:

@@ -10,12 +10,14 @@ import numpy as np
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
 from cellmill.arrays.channels import selected_channels
+from cellmill.arrays.files import absolute_place
 from cellmill.arrays.resume import fingerprint
 from cellmill.contract import Dataset, Input, Model, Output, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.models.card import ModelCard
 from cellmill.models.chosen import chosen_compartments
 from cellmill.preprocessing import network_input
+from cellmill.slides.maps import planned_marks
 from cellmill.slides.plan import UNIT, SlidePlan, map_sources, shard_boxes
 
 
@@ -66,7 +68,7 @@ def plan_slide(
     card = ModelCard.load(model.path)
     compartments = chosen_compartments(card, compartment)
     source = Batch.open(images.path)
-    root = store.rstrip("/") or f"{plan.uri or plan.path.absolute()}.store"
+    root = absolute_place(store or f"{plan.uri or plan.path}.store")
     with BatchWriter(plan.path, attributes={"model": card.to_dict()}) as out:
 
         def work(entry: Entry) -> None:
@@ -95,6 +97,7 @@ def plan_slide(
                 fingerprint=hashlib.sha256(json.dumps(about).encode()).hexdigest(),
                 store=f"{root}/{entry.name}",
             )
+            planned_marks(made).claim()
             scale = [shape[0] / image.shape[0], shape[1] / image.shape[1]]
             with (
                 record.step("make arrays"),

@@ -22,7 +22,7 @@ from cellmill.segmentation import WatershedParameters, watershed_parameters
 from cellmill.segmentation.tile_markers import maxima_statistics
 from cellmill.segmentation.tiled import tile_side
 from cellmill.slides.plan import SlidePlan
-from cellmill.slides.watershed import check_parts
+from cellmill.slides.watershed import check_parts, flooded_marks
 
 
 def plan_watershed(
@@ -105,19 +105,21 @@ def plan_watershed(
                         plans.array(entry, f"{name}_maxima"), effect[name], side
                     )
                 statistics |= {f"{name}_{key}": a for key, a in found.to_arrays().items()}
-            about = json.dumps([fingerprint(), entry.name])
+            about = hashlib.sha256(json.dumps([fingerprint(), entry.name]).encode()).hexdigest()
             with record.step("make arrays"):
+                for name in made.compartments:
+                    flooded_marks(made, name, about).claim()
                 create_zarr(
                     f"{made.store}/flooded.zarr",
                     dict.fromkeys(made.compartments, (made.shape, np.int64, "YX")),
                     shard=side,
-                    work=hashlib.sha256(about.encode()).hexdigest(),
+                    work=about,
                 )
             out.refer(
                 entry,
                 plans,
                 watershed={
-                    "fingerprint": hashlib.sha256(about.encode()).hexdigest(),
+                    "fingerprint": about,
                     "side": side,
                     "parameters": {name: dataclasses.asdict(each) for name, each in effect.items()},
                 },

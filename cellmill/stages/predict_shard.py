@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Literal
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
-from cellmill.arrays.store import Ledger
 from cellmill.arrays.windows import Box, WritableWindowed
 from cellmill.contract import Dataset, Input, Model, Output, Progress, Record, for_each_image
 from cellmill.inference.backoff import BackingOff
@@ -17,8 +16,8 @@ from cellmill.inference.tiles import TileGrid
 from cellmill.models.card import ModelCard
 from cellmill.models.chosen import check_made_for
 from cellmill.preprocessing import network_input
-from cellmill.slides.maps import ChannelsOf, box_named, name_of, remaining
-from cellmill.slides.plan import UNIT, SlidePlan, map_sources
+from cellmill.slides.maps import ChannelsOf, box_named, name_of, predicted_marks, remaining
+from cellmill.slides.plan import UNIT, SlidePlan, check_shard, map_sources
 
 
 def predict_shard(
@@ -52,6 +51,7 @@ def predict_shard(
         threads: CPU threads of one operation; 0 lets TensorFlow choose.
         memory_mib: Memory to work in, in MiB, beyond what the program and the network take.
     """
+    check_shard(shard)
     card = ModelCard.load(model.path)
     plans, pixels = Batch.open(plan.path), Batch.open(images.path)
     check_made_for(card, plans.attributes, f"plan '{plans.folder}'")
@@ -62,7 +62,8 @@ def predict_shard(
 
         def work(entry: Entry) -> None:
             made = SlidePlan.of(entry.attributes, entry.name)
-            out.annotate(entry.name, shard=shard)
+            # Other numbers come of another precision: what is made of them is made anew.
+            out.annotate(entry.name, shard=shard, precision=precision)
             if shard >= len(made.shards):
                 return
             box = made.shards[shard]
@@ -81,7 +82,8 @@ def predict_shard(
                 overlap=card.tiling.overlap,
                 padding=card.tiling.padding,
             )
-            ledger = Ledger(f"{made.store}/predicted", made.fingerprint)
+            ledger = predicted_marks(made, precision)
+            ledger.claim()
             outputs = _outputs(plans, entry, card, made, lambda part: ledger.mark(name_of(part)))
             done = [part for part in map(box_named, ledger.done()) if part.common(box)]
             left = remaining(box, done)

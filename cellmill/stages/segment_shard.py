@@ -7,7 +7,7 @@ from cellmill.arrays.windows import Grid
 from cellmill.compiled import threads_within
 from cellmill.contract import Dataset, Input, Output, Record, for_each_image
 from cellmill.segmentation.tiled import flood_parts, tile_bytes
-from cellmill.slides.plan import SlidePlan
+from cellmill.slides.plan import SlidePlan, check_shard
 from cellmill.slides.watershed import shared_floods
 
 
@@ -31,6 +31,7 @@ def segment_shard(
         shard: Number of the shard, from 0.
         memory_mib: Memory to work in, in MiB, beyond what the program itself takes.
     """
+    check_shard(shard)
     source = Batch.open(watershed.path)
     with BatchWriter(segmented.path) as out:
 
