@@ -76,8 +76,8 @@ run-slide: $(RUN_STAMP) ## segment an image of any size, in shards: IMAGE=… [T
 	@$(RUN_ENV)/bin/python -m launch.run slide_segmentation --make
 
 .PHONY: chaos
-chaos: $(DEV_STAMP) ## kill stages at random moments, KILLS=100 in all, and check that nothing differs
-	@$(DEV)/bin/python -m tests.chaos --kills $(or $(KILLS),100)
+chaos: $(DEV_STAMP) ## kill stages at random moments, KILLS=100 in all, on a slide of SHAPE=4300x6200 px, and check that nothing differs
+	@$(DEV)/bin/python -m tests.chaos --kills $(or $(KILLS),100) $(if $(SHAPE),--shape $(SHAPE))
 
 .PHONY: fetch
 fetch: $(CLOUD_STAMP) ## follow a run that a cloud has (OUTPUT=its folder) and fetch its outputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ class ChannelsOf:
 
     Args:
         shape: `(Y, X, C)` of the head.
-        kept: where the channels that are kept go, `(Y, X)` each, by channel.
+        kept: the channels that are kept and where they go, `(Y, X)` each; one may go to several.
         on_written: called with each part that has been written.
     """
 
@@ -27,7 +27,7 @@ class ChannelsOf:
     def __init__(
         self,
         shape: tuple[int, int, int],
-        kept: Mapping[int, WritableWindowed],
+        kept: Sequence[tuple[int, WritableWindowed]],
         on_written: Callable[[Box], None] | None = None,
     ) -> None:
         self.shape: tuple[int, ...] = shape
@@ -38,7 +38,7 @@ class ChannelsOf:
 
     def __setitem__(self, window: Any, values: Any, /) -> None:
         """Write a window, `(rows, columns)`, of all channels."""
-        for channel, array in self._kept.items():
+        for channel, array in self._kept:
             array[window] = values[..., channel]
         if self._on_written:
             edges = [

@@ -119,9 +119,9 @@ def _outputs(
     on_written: Callable[[Box], None],
 ) -> list[ChannelsOf]:
     """Where each head's channels go; the last head's say when a part is written whole."""
-    kept: dict[str, dict[int, WritableWindowed]] = {head.name: {} for head in card.heads}
+    kept: dict[str, list[tuple[int, WritableWindowed]]] = {head.name: [] for head in card.heads}
     for key, (head, channel) in map_sources(card, made.compartments).items():
-        kept[head][channel] = plans.store(entry, key, write=True)
+        kept[head].append((channel, plans.store(entry, key, write=True)))
     last = card.heads[-1].name
     return [
         ChannelsOf(

@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellmill.arrays.windows import Box, Grid
+from cellmill.arrays.windows import BOTTOM, LEFT, RIGHT, TOP, Box, Grid
 from cellmill.errors import BadInput
 from cellmill.segmentation import WatershedParameters, canonical_labels, fill_holes, segment_maps
+from cellmill.segmentation.flooding import Flooded, Line, exchange
 from cellmill.segmentation.tile_flooding import TileFlooder
 from cellmill.segmentation.tile_markers import MaximaStatistics, maxima_statistics
 from cellmill.segmentation.tile_objects import (
     Cleaned,
+    Objects,
     fill_holes_in,
     find_objects,
     number_objects,
@@ -275,3 +277,44 @@ def test_places_past_two_to_the_31_are_right():
     areas = number_objects(Far(corner), find_objects(Far(corner), grid), sink, grid)
     np.testing.assert_array_equal(sink.last[-50:], canonical_labels(corner))
     np.testing.assert_array_equal(areas, [100, 270])
+
+
+def test_more_labels_than_16_bits_hold():
+    shape = (300, 520)
+    source = np.random.default_rng(4).permutation(shape[0] * shape[1]).reshape(shape) + 1
+    objects = find_objects(source, Grid(shape, 100))
+    assert objects.label_dtype == np.int32
+    out = np.zeros(shape, np.int32)
+    number_objects(source, objects, out, Grid(shape, 64))
+    assert out.max() == 156_000
+    np.testing.assert_array_equal(out, canonical_labels(source))
+    # No object has a pixel of its own here: only their number counts.
+    many = np.broadcast_to(np.int64(1), 2**31)
+    assert Objects(many, many, many).label_dtype == np.int64
+    assert Objects(many[1:], many[1:], many[1:]).label_dtype == np.int32
+
+
+def test_what_changes_at_one_seam_reaches_no_more_tiles_than_it_must():
+    """A line of 60,000 tiles of a pixel; one tile's flood reaches eight tiles either way."""
+    grid = Grid((1, 60_000), 1)
+
+    def tile(value, *beliefs):
+        line = Line(np.array([value], np.uint64), np.array([value], np.int64))
+        digests = {LEFT: beliefs[0], RIGHT: beliefs[1]}
+        return Flooded(dict.fromkeys((TOP, BOTTOM, LEFT, RIGHT), line), digests)
+
+    nothing = tile(0, b"", b"").inside[LEFT].digest()
+    flooded = dict.fromkeys(range(len(grid)), tile(0, nothing, nothing))
+    source = 59_950
+    flooded[source] = tile(9, nothing, nothing)
+    values = dict.fromkeys(range(len(grid)), 0) | {source: 9}
+
+    def again(number, rim):
+        near = max(int(line.labels[0]) for line in rim.values())
+        values[number] = max(values[number], near - 1)
+        return tile(values[number], *(rim[side].digest() for side in (LEFT, RIGHT)))
+
+    floods = exchange(grid, flooded, again)
+    changed = [k for k, value in values.items() if value]
+    assert changed == [*range(source - 8, source + 9)]
+    assert len(changed) <= floods < 100

@@ -60,11 +60,12 @@ def test_a_box_is_known_by_its_name(edges):
 
 def test_a_head_is_written_into_the_arrays_of_the_channels_that_are_kept():
     values = np.random.default_rng(0).random((6, 7, 3), np.float32)
-    kept = {2: np.zeros((6, 7), np.float32), 0: np.zeros((6, 7), np.float32)}
+    arrays = [np.zeros((6, 7), np.float32) for _ in range(3)]
+    kept = [*zip((2, 0, 2), arrays, strict=True)]
     parts = []
     head = ChannelsOf((6, 7, 3), kept, parts.append)
     head[2:6, 1:] = values[2:6, 1:]
-    np.testing.assert_array_equal(kept[2][2:, 1:], values[2:, 1:, 2])
-    np.testing.assert_array_equal(kept[0][2:, 1:], values[2:, 1:, 0])
-    assert not kept[0][:2].any()
+    for channel, array in kept:
+        np.testing.assert_array_equal(array[2:, 1:], values[2:, 1:, channel])
+        assert not array[:2].any()
     assert parts == [Box(2, 6, 1, 7)]

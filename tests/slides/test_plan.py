@@ -66,7 +66,7 @@ def test_a_damaged_plan_is_one_line(key, value):
     attributes = {"plan": {**made().to_dict(), key: value}}
     if key == "plan":
         attributes = {"plan": value}
-    with pytest.raises(BadInput, match="^plan of 'slide'[^\n]*$"):
+    with pytest.raises(BadInput, match=r"^plan of 'slide'[^\n]*$"):
         SlidePlan.of(attributes, "slide")
 
 
