@@ -1,6 +1,7 @@
 """A batch counts once its manifest is there, and tells what was skipped and why."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,3 +204,15 @@ def test_a_new_batch_replaces_stores_too(tmp_path):
         out.write("a", {"image": np.ones((3, 3))}, axes={"image": "YX"}, container="zarr")
     write(tmp_path / "batch", names=["c"])
     assert sorted(p.name for p in (tmp_path / "batch").iterdir()) == ["c.csv", "c.npz", MANIFEST]
+
+
+@pytest.mark.parametrize("name", ["work", "work.json", "other.scratch"])
+def test_an_image_of_any_name_has_a_place_to_work_in(tmp_path, name):
+    with BatchWriter(tmp_path / "batch") as out:
+        for each in (name, f"{name}.json", "other"):
+            Path(out.scratch(each)).mkdir(parents=True)
+            out.annotate(each, done=True)
+            out.finish(each)
+    batch = Batch.open(tmp_path / "batch")
+    assert [e.name for e in batch.entries] == [name, f"{name}.json", "other"]
+    assert [p.name for p in batch.folder.iterdir()] == ["manifest.json"]

@@ -129,6 +129,20 @@ def test_only_the_same_work_is_gone_on_with(uri):
     assert create_zarr(uri, {"image": ((9, 9), "uint8", "YX")}, work="")["image"][8, 8] == 0
 
 
+def test_what_is_left_of_a_removal_that_was_cut_off_is_nobodys_work(uri, monkeypatch):
+    layout = {"image": ((300, 300), "uint16", "YX")}
+    create_zarr(uri, layout, work="a")["image"][:] = 7
+
+    def cut_off(place):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cellmill.arrays.zarr.remove", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            create_zarr(uri, layout, work="b")
+    assert create_zarr(uri, layout, work="a")["image"][8, 8] == 0
+
+
 @pytest.mark.parametrize("damage", ["a bit", "the end", "the metadata", "another format"])
 def test_damage_is_one_line(tmp_path, damage):
     uri = str(tmp_path / "a.zarr")

@@ -118,7 +118,7 @@ def done(slide, model, tmp_path):
 
 
 def plan_of(folder):
-    (entry,) = Batch.open(folder / "plan").entries
+    entry = Batch.open(folder / "plan").entries[0]
     return SlidePlan.of(entry.attributes, entry.name)
 
 
@@ -192,30 +192,39 @@ def test_predictions_of_another_plan_or_precision_are_not_taken_for_ones_own(two
     assert tiles_predicted(back[0]) > 0
 
 
-@pytest.mark.parametrize("what", ["no plan", "other slides", "no watershed", "statistics", "marks"])
-def test_what_is_no_plan_or_damaged_is_one_line(two, model, tmp_path, capsys, what):
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def run_of_two(two, model, tmp_path_factory):
+    """Two slides that are segmented."""
+    folder = tmp_path_factory.mktemp("run of two")
     in_shards(folder, two, model)
-    capsys.readouterr()
+    return folder
+
+
+@pytest.mark.parametrize("what", ["no plan", "other slides", "no watershed", "statistics", "marks"])
+def test_what_is_no_plan_or_damaged_is_one_line(two, model, run_of_two, capsys, what):
+    folder = run_of_two
     shard = {"shard": 0, "segmented": folder / "s0", "record": folder / "s0.json"}
+    damaged = {
+        "other slides": folder / "p0" / "manifest.json",
+        "statistics": folder / "watershed" / "long.statistics",
+        "marks": min(Path(plan_of(folder).store, "floods").rglob("tile-*")),
+    }.get(what)
+    kept = damaged.read_bytes() if damaged else b""
+    if damaged:
+        other = kept.replace(b'"long"', b'"other"')
+        damaged.write_bytes(other if what == "other slides" else kept[:-30])
     if what == "no plan":
         places = {"predicted": folder / "p0", "record": folder / "p0.json", "shard": 0}
         code = by_hand.run("predict_shard", plan=two, images=two, model=model, **places)
     elif what == "other slides":
-        manifest = folder / "p0" / "manifest.json"
-        manifest.write_text(manifest.read_text().replace('"long"', '"other"'))
         code = by_hand.watershed(folder)
-    elif what == "no watershed":
-        code = by_hand.run("segment_shard", watershed=folder / "plan", **shard)
-    elif what == "statistics":
-        (folder / "watershed" / "long.statistics").write_bytes(b"PK nothing")
-        code = by_hand.run("segment_shard", watershed=folder / "watershed", **shard)
-    else:
-        entry = Batch.open(folder / "plan").entries[0]
-        store = SlidePlan.of(entry.attributes, entry.name).store
-        for path in Path(store, "floods").rglob("tile-*"):
-            path.write_bytes(path.read_bytes()[:-30])
+    elif what == "marks":
         code = by_hand.stitched(folder)
+    else:
+        given = folder / ("plan" if what == "no watershed" else "watershed")
+        code = by_hand.run("segment_shard", watershed=given, **shard)
+    if damaged:
+        damaged.write_bytes(kept)
     assert code == 2
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("cellmill")]
     assert "expected" in line
