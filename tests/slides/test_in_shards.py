@@ -203,7 +203,7 @@ def run_of_two(two, model, tmp_path_factory):
 @pytest.mark.parametrize("what", ["no plan", "other slides", "no watershed", "statistics", "marks"])
 def test_what_is_no_plan_or_damaged_is_one_line(two, model, run_of_two, capsys, what):
     folder = run_of_two
-    shard = {"shard": 0, "segmented": folder / "s0", "record": folder / "s0.json"}
+    shard = {"shard": 0, "segmented": folder / "odd", "record": folder / "odd.json"}
     damaged = {
         "other slides": folder / "p0" / "manifest.json",
         "statistics": folder / "watershed" / "long.statistics",
@@ -214,7 +214,7 @@ def test_what_is_no_plan_or_damaged_is_one_line(two, model, run_of_two, capsys, 
         other = kept.replace(b'"long"', b'"other"')
         damaged.write_bytes(other if what == "other slides" else kept[:-30])
     if what == "no plan":
-        places = {"predicted": folder / "p0", "record": folder / "p0.json", "shard": 0}
+        places = {"predicted": folder / "odd", "record": folder / "odd.json", "shard": 0}
         code = by_hand.run("predict_shard", plan=two, images=two, model=model, **places)
     elif what == "other slides":
         code = by_hand.watershed(folder)
