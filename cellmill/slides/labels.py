@@ -106,12 +106,14 @@ def write_slide_labels(
     facts = {
         name: LabelFacts.of(found.areas, len(before[name].ids)) for name, found in objects.items()
     }
+    # How the slide was cut up is nothing that labels hang on.
+    kept = {k: v for k, v in entry.attributes.items() if k not in ("plan", "watershed")}
     with writer.create(
         entry.name,
         {name: (shape, found.label_dtype, "YX") for name, found in objects.items()},
         mpp=source_mpp(entry),
         mpp_source=entry.mpp_source,
-        attributes={**entry.attributes, **facts_as_attributes(facts)},
+        attributes={**kept, **facts_as_attributes(facts)},
         container=container,
         store=store,
     ) as arrays:
