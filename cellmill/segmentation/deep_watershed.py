@@ -168,6 +168,12 @@ def deep_watershed(
             _refuse("outputs", "(N, Y, X, C) or (N, Z, Y, X, C)", f"{image.shape}")
     if maxima.shape[:-1] != interior.shape[:-1]:
         _refuse("outputs", f"equal shapes, {maxima.shape}", f"{interior.shape}")
+    if len(maxima) == 1:
+        # One image, which may be as large as memory bears, is not copied into a batch.
+        found = segment_maps(
+            maxima[0, ..., 0], interior[0, ..., 0], parameters, numbering, tie_rule
+        )
+        return found.astype(np.int32, copy=False)[np.newaxis, ..., np.newaxis]
     labels = np.zeros((*maxima.shape[:-1], 1), np.int32)
     for i in range(len(labels)):
         labels[i, ..., 0] = segment_maps(

@@ -92,26 +92,49 @@ def _weighted_rows(image, weights, rows, radius, y, total):  # type: ignore[no-u
 
 @kernel
 def _smooth_rows(image, weights, rows, columns, out, start, stop):  # type: ignore[no-untyped-def]
+    """Smooth rows along both axes; the rows that are summed are kept as float64, in a ring."""
     radius = len(weights) // 2
     width = image.shape[1]
+    count = 2 * radius + 1
+    ring = np.empty((count, width), np.float64)
     total = np.empty(width, np.float64)
-    narrow = np.empty(width, image.dtype)
     line = np.empty(width + 2 * radius, np.float64)
+    for y in range(start, start + 2 * radius):
+        _widen(image[rows[y]], ring[y % count])
     for y in range(start, stop):
-        _weighted_rows(image, weights, rows, radius, y, total)
-        for x in range(width):
-            narrow[x] = total[x]
-        for x in range(width):
-            line[radius + x] = narrow[x]
-        for x in range(radius):
-            line[x] = narrow[columns[x]]
-            line[radius + width + x] = narrow[columns[radius + width + x]]
-        weight = weights[radius]
-        for x in range(width):
-            total[x] = line[x + radius] * weight
+        last = y + 2 * radius
+        _widen(image[rows[last]], ring[last % count])
+        _weigh(ring[(y + radius) % count], weights[radius], total)
         for k in range(radius):
-            weight = weights[k]
-            for x in range(width):
-                total[x] += (line[x + k] + line[x + 2 * radius - k]) * weight
+            _add_pair(ring[(y + k) % count], ring[(last - k) % count], weights[k], total)
+        for x in range(width):
+            # Rounded between the axes.
+            out[y, x] = total[x]
+            line[radius + x] = out[y, x]
+        for x in range(radius):
+            line[x] = line[radius + columns[x]]
+            line[radius + width + x] = line[radius + columns[radius + width + x]]
+        _weigh(line[radius : radius + width], weights[radius], total)
+        for k in range(radius):
+            far = 2 * radius - k
+            _add_pair(line[k : k + width], line[far : far + width], weights[k], total)
         for x in range(width):
             out[y, x] = total[x]
+
+
+@kernel
+def _widen(row, wide):  # type: ignore[no-untyped-def]
+    for x in range(len(wide)):
+        wide[x] = row[x]
+
+
+@kernel
+def _weigh(row, weight, total):  # type: ignore[no-untyped-def]
+    for x in range(len(total)):
+        total[x] = row[x] * weight
+
+
+@kernel
+def _add_pair(one, other, weight, total):  # type: ignore[no-untyped-def]
+    for x in range(len(total)):
+        total[x] += (one[x] + other[x]) * weight
