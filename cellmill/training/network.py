@@ -1,4 +1,4 @@
-"""The network: a small U-Net with two heads, in Keras 3 on TensorFlow.
+"""The network: a small U-Net with two heads a compartment, in Keras 3 on TensorFlow.
 
 Ronneberger et al. 2015, made cheap for CPUs: one convolution a block on the way up, most work at
 half resolution and below, and only a thin layer at full resolution.
@@ -6,6 +6,7 @@ half resolution and below, and only a thin layer at full resolution.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,18 +20,18 @@ STRIDE = 2 ** (len(WIDTHS) - 1)
 
 
 def build_network(
-    channels: int, head_names: tuple[str, str], widths: tuple[int, ...] = WIDTHS
+    channels: int, head_names: Sequence[str], widths: tuple[int, ...] = WIDTHS
 ) -> keras.Model:
     """An untrained network.
 
     Args:
         channels: of the input, `(N, Y, X, channels)` float32; Y and X are multiples of `STRIDE`.
-        head_names: of the inner distance, `(N, Y, X, 1)` in 0…1, and of the pixel classes,
-            `(N, Y, X, 3)` softmax; both float32.
+        head_names: for each compartment that of the inner distance, `(N, Y, X, 1)` in 0…1, and
+            that of the pixel classes, `(N, Y, X, 3)` softmax; all float32.
         widths: channels per resolution.
 
     Returns:
-        A Keras model that gives the two heads in this order.
+        A Keras model that gives the heads in this order.
     """
     import keras
 
@@ -51,6 +52,10 @@ def build_network(
         x = layers.Conv2D(width, 1, use_bias=False)(x)
         x = layers.UpSampling2D(2, interpolation="nearest")(x)
         x = block(layers.Concatenate()([x, skip]), width)
-    distance = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=head_names[0])(x)
-    classes = layers.Conv2D(3, 1, activation="softmax", dtype="float32", name=head_names[1])(x)
-    return keras.Model(image, [distance, classes])
+    heads = []
+    for distance, classes in zip(head_names[::2], head_names[1::2], strict=True):
+        heads += [
+            layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=distance)(x),
+            layers.Conv2D(3, 1, activation="softmax", dtype="float32", name=classes)(x),
+        ]
+    return keras.Model(image, heads)

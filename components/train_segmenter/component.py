@@ -33,9 +33,9 @@ def train_segmenter(
 ) -> dsl.ContainerSpec:
     """Train a segmenter on images and label images, and measure it on images held out.
 
-    The model has two heads, as one compartment of Mesmer's, runs at the images' own scale (crops
-    are zoomed 0.5 to 2 times in training) and stands on its own: SavedModel and card. One seed
-    gives one model, to the bit, on one machine and number of threads, unless a time limit ends the
+    The model has two heads a compartment, as Mesmer, runs at the images' own scale (crops are
+    zoomed 0.5 to 2 times in training) and stands on its own: SavedModel and card. One seed gives
+    one model, to the bit, on one machine and number of threads, unless a time limit ends the
     training.
 
     Args:
@@ -51,7 +51,8 @@ def train_segmenter(
         version: The model's version.
         description: What the card says of the model.
         licence: What the card says of the weights' licence.
-        compartment: What the labels show.
+        compartment: What is taught, of labels of one plane what they show; both takes labels of
+            two planes, and gives a model with Mesmer's four heads.
         validation: Images to hold out for validation: names or patterns with `*`, with commas
             between. Empty: as many as `validation_fraction` says, drawn by the seed.
         validation_fraction: Part of the images to hold out, at least one image.

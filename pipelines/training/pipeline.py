@@ -57,7 +57,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             version: The model's version.
             description: What its card says of it.
             licence: What its card says of the weights' licence.
-            compartment: What the label images show: `nuclear` or `whole-cell`.
+            compartment: What the label images show: `nuclear`, `whole-cell`, or `both` where
+                they have two planes: whole cells, nuclei.
             validation: Names or patterns of the images to hold out; empty to draw them.
             validation_fraction: Part of the images to hold out.
             steps: Batches to train on at most.
