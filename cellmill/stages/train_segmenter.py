@@ -35,7 +35,7 @@ from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import PREPROCESSING, head_names, trained_card
 from cellmill.training.export import export_network, load_network
 from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
-from cellmill.training.network import WIDTHS, build_network
+from cellmill.training.network import BOTTOM, GAINS, WIDTHS, build_network
 from cellmill.version import __version__
 
 
@@ -189,7 +189,12 @@ def train_segmenter(
         "augmentation": asdict(augmentation),
         "network": base_card.training["network"]
         if base_card
-        else {"widths": list(WIDTHS), "weights": network.count_params()},
+        else {
+            "widths": list(WIDTHS),
+            "gains": list(GAINS),
+            "bottom": BOTTOM,
+            "weights": network.count_params(),
+        },
         **done.to_dict(),
     }
     card = trained_card(

@@ -62,7 +62,13 @@ def load_network(folder: Path, card: ModelCard) -> keras.Model:
             found="a card that does not say how its network is built",
         )
     names = [head.name for head in card.heads]
-    network = build_network(len(card.input.channels), names, tuple(made["widths"]))
+    network = build_network(
+        len(card.input.channels),
+        names,
+        tuple(made["widths"]),
+        tuple(made.get("gains", ())),
+        made.get("bottom", 0),
+    )
     try:
         stored = tf.saved_model.load(str(folder)).weights
         network.set_weights([weight.numpy() for weight in stored])

@@ -6,6 +6,7 @@ half resolution and below, and only a thin layer at full resolution.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,23 @@ if TYPE_CHECKING:
 WIDTHS = (16, 24, 40, 64, 96)
 """Channels at full, 1/2, 1/4, 1/8 and 1/16 resolution."""
 
+GAINS = (1.0, 10.0, 100.0)
+"""The input is seen as `asinh(gx) / asinh(g)` for each of these: what is dim beside what is bright
+is told from black, and the brightest do not drown the rest."""
+
+BOTTOM = 1
+"""Further blocks at the lowest resolution, which see how large objects are."""
+
 STRIDE = 2 ** (len(WIDTHS) - 1)
 """Sides of an input must be multiples of this."""
 
 
 def build_network(
-    channels: int, head_names: Sequence[str], widths: tuple[int, ...] = WIDTHS
+    channels: int,
+    head_names: Sequence[str],
+    widths: tuple[int, ...] = WIDTHS,
+    gains: tuple[float, ...] = GAINS,
+    bottom: int = BOTTOM,
 ) -> keras.Model:
     """An untrained network.
 
@@ -29,6 +41,8 @@ def build_network(
         head_names: for each compartment that of the inner distance, `(N, Y, X, 1)` in 0…1, and
             that of the pixel classes, `(N, Y, X, 3)` softmax; all float32.
         widths: channels per resolution.
+        gains: of the compressed copies of the input; none leaves the input as it is.
+        bottom: further blocks at the lowest resolution.
 
     Returns:
         A Keras model that gives the heads in this order.
@@ -43,11 +57,15 @@ def build_network(
         return layers.ReLU()(x)
 
     image = layers.Input((None, None, channels), name="image", dtype="float32")
-    x = block(image, widths[0])
+    copies = [keras.ops.arcsinh(image * gain) / math.asinh(gain) for gain in gains]
+    x = layers.Concatenate()(copies) if len(copies) > 1 else copies[0] if copies else image
+    x = block(x, widths[0])
     skips = [x]
     for width in widths[1:]:
         x = block(block(x, width, stride=2), width)
         skips.append(x)
+    for _ in range(bottom):
+        x = layers.Add()([x, block(x, widths[-1])])
     for width, skip in zip(widths[-2::-1], skips[-2::-1], strict=True):
         x = layers.Conv2D(width, 1, use_bias=False)(x)
         x = layers.UpSampling2D(2, interpolation="nearest")(x)

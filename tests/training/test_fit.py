@@ -12,7 +12,7 @@ from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import head_names, trained_card
 from cellmill.training.export import export_network, load_network
 from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
-from cellmill.training.network import build_network
+from cellmill.training.network import BOTTOM, GAINS, build_network
 
 pytestmark = pytest.mark.tensorflow
 
@@ -66,7 +66,7 @@ def test_one_seed_one_model(model):
 
 def test_written_and_read_back_it_is_the_same(model, tmp_path):
     network, _ = model
-    training = {"network": {"widths": list(WIDTHS)}}
+    training = {"network": {"widths": list(WIDTHS), "gains": list(GAINS), "bottom": BOTTOM}}
     card = trained_card("m", "1", ("nuclear",), ("nuclear",), training)
     export_network(network, tmp_path)
     served = load(tmp_path, card)
