@@ -119,6 +119,14 @@ train-model: setup ## train the model that ships, anew, from mnfinder's images (
 	@$(VENV)/bin/python -m launch.samples mnfinder-validation --output build/mnfinder
 	@$(VENV)/bin/python -m launch.run training --make
 
+.PHONY: choose-postprocessing
+choose-postprocessing: $(DEV_STAMP) ## choose the shipped model's post-processing on series held out of its training images
+	@$(DEV)/bin/python -m bench.folds
+
+.PHONY: evaluate-model
+evaluate-model: setup ## measure a model on validation, varied, test and sample images: [MODEL=…]
+	@$(VENV)/bin/python -m launch.evaluate $(if $(MODEL),--model "$(MODEL)")
+
 .PHONY: doctor
 doctor: setup ## say what this machine has and lacks for each place to run
 	@$(VENV)/bin/python -m launch.doctor
