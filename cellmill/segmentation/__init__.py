@@ -16,6 +16,7 @@ from cellmill.segmentation.labels import (
     canonical_labels,
     dense_labels,
     erode_labels,
+    least_area,
     object_areas,
     remove_small_objects,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "h_maxima",
     "h_maxima_tiles",
     "label_markers",
+    "least_area",
     "local_peaks",
     "maps_of",
     "object_areas",
