@@ -71,7 +71,11 @@ RELATIVE = WatershedParameters(
     fill_holes_threshold=15,
 )
 PARAMETERS = {
-    **{"mesmer": MESMER, "plain": PLAIN, "peaks": PEAKS, "odd": ODD, "border": BORDER},
+    "mesmer": MESMER,
+    "plain": PLAIN,
+    "peaks": PEAKS,
+    "odd": ODD,
+    "border": BORDER,
     "relative": RELATIVE,
 }
 
