@@ -5,9 +5,11 @@ from cellmill.segmentation.deep_watershed import (
     MaximaAlgorithm,
     Numbering,
     WatershedParameters,
+    clean_up,
     deep_watershed,
     find_markers,
     segment_maps,
+    shaped_interior,
 )
 from cellmill.segmentation.flooding import TieRule, flood_tiles, watershed
 from cellmill.segmentation.hmaxima import h_maxima
@@ -36,6 +38,7 @@ __all__ = [
     "WatershedParameters",
     "ball_footprint",
     "canonical_labels",
+    "clean_up",
     "deep_watershed",
     "dense_labels",
     "erode_labels",
@@ -55,6 +58,7 @@ __all__ = [
     "segment",
     "segment_maps",
     "segment_tiled",
+    "shaped_interior",
     "smooth",
     "watershed",
     "watershed_parameters",

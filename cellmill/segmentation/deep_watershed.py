@@ -228,20 +228,43 @@ def segment_maps(
     require_finite(interior, "interior map")
 
     maxima = smooth(maxima, parameters.maxima_smooth)
+    interior = shaped_interior(interior, parameters)
+    markers = find_markers(maxima, parameters)
+    mask = interior > float(parameters.interior_threshold)
+    labels = watershed(interior, markers, mask, tie_rule)
+    labels = clean_up(erode_labels(labels, parameters.label_erosion), parameters)
+    return canonical_labels(labels) if numbering == "canonical" else dense_labels(labels)
+
+
+def shaped_interior(interior: np.ndarray, parameters: WatershedParameters) -> np.ndarray:
+    """The map that is flooded: smoothed, then expanded.
+
+    Args:
+        interior: `(Y, X)` or `(Z, Y, X)`, float32 or float64, finite.
+        parameters: `interior_smooth`, `pixel_expansion` count.
+    """
     interior = smooth(interior, parameters.interior_smooth)
     if parameters.pixel_expansion:
         side = 2 * parameters.pixel_expansion + 1
         interior = ndimage.maximum_filter(interior, size=side, mode="nearest")
-    markers = find_markers(maxima, parameters)
-    mask = interior > float(parameters.interior_threshold)
-    labels = watershed(interior, markers, mask, tie_rule)
-    labels = erode_labels(labels, parameters.label_erosion)
+    return interior
+
+
+def clean_up(labels: np.ndarray, parameters: WatershedParameters) -> np.ndarray:
+    """Drop small objects, then fill holes (2-D only).
+
+    Args:
+        labels: `(Y, X)` or `(Z, Y, X)`, integer, flooded and eroded.
+        parameters: `small_objects_threshold`, `small_objects_fraction`, `fill_holes_threshold`
+            count.
+
+    Returns:
+        Labels of the same dtype, ids kept.
+    """
     labels = remove_small_objects(
         labels, parameters.small_objects_threshold, parameters.small_objects_fraction
     )
-    if labels.ndim == 2:
-        labels = fill_holes(labels, parameters.fill_holes_threshold)
-    return canonical_labels(labels) if numbering == "canonical" else dense_labels(labels)
+    return fill_holes(labels, parameters.fill_holes_threshold) if labels.ndim == 2 else labels
 
 
 def find_markers(maxima: np.ndarray, parameters: WatershedParameters) -> np.ndarray:
