@@ -36,7 +36,7 @@ from launch.inputs import MAX_BATCHES, Item, cut, find_items
 from launch.local import RunFailed, run_pipeline
 from launch.paths import ROOT
 from launch.remote import flag
-from launch.tables import outputs_of
+from launch.tables import needs_truth, outputs_of
 
 #: kfp.local works on two tasks at a time; more batches of few images only load the model again.
 LOCAL_WORKERS = 2
@@ -97,7 +97,7 @@ def _main(argv: Sequence[str]) -> int:
     target, runner = _place(given)
     if target != "local":
         prepare(target, name, given)
-    items = _items(request, training="items" in parameters)
+    items = _items(request, needs_truth(name))
     workers = LOCAL_WORKERS if target == "local" else CLOUD_WORKERS
     arguments = _arguments(parameters, given, items, request, workers)
     folder = _run_folder(request, items)
@@ -226,10 +226,11 @@ def _place(given: dict[str, str]) -> tuple[str, str]:
     return target, runner
 
 
-def _items(request: Request, *, training: bool) -> list[Item]:
-    if training and not (request.image and request.truth):
+def _items(request: Request, needs_truth: bool) -> list[Item]:
+    if needs_truth and not (request.image and request.truth):
+        expected = "label images, matched by name" if request.image else "images"
         missing = "LABELS" if request.image else "IMAGES"
-        raise BadInput(missing, expected="what to train on", found="nothing")
+        raise BadInput(missing, expected=expected, found="nothing")
     if request.image:
         return find_items(request.image, request.truth)
     if request.truth:
@@ -322,6 +323,8 @@ def _tell(folder: Path, images: Sequence[str], seconds: float) -> None:
     print()
     for line in _training(folder / "metrics.json"):
         print(line)
+    for line in _tuning(folder / "tuning.json"):
+        print(line)
     for line in _results(folder / "summary.json"):
         print(line)
     latest = " (outputs/latest)" if folder.parent == ROOT / "outputs" else ""
@@ -343,6 +346,22 @@ def _training(metrics: Path) -> Iterator[str]:
             f"validation: {held_out['images']} images, {held_out['objects']} objects, "
             f"{held_out['predicted']} found, AP at IoU 0.5 {held_out['average_precision']['0.5']}"
         )
+
+
+def _tuning(tuning: Path) -> Iterator[str]:
+    """Say what the best post-processing is, and what it is worth."""
+    if not tuning.exists():
+        return
+    found = json.loads(tuning.read_text())
+    best, default = found["best"], found["default"]
+    yield (
+        f"{found['objective']} over {found['images']} images, {found['objects']} objects: "
+        f"{default['value']:.4f} with the card's parameters, {best['value']:.4f} with the best of "
+        f"{found['points']} combinations"
+    )
+    for name, value in best["parameters"].items():
+        changed = value != default["parameters"][name]
+        yield f"  {name} {value:g}" + (f" (was {default['parameters'][name]:g})" if changed else "")
 
 
 def _results(summary: Path) -> Iterator[str]:

@@ -88,9 +88,9 @@ def _slices(surface: Surface) -> list[dict[str, Any]]:
         along = surface.slice_along(name)
         if len(along) < 2:
             continue
-        marked = {"best": getattr(best, name)}
-        if getattr(default, name) != getattr(best, name):
-            marked = {"default": getattr(default, name), **marked}
+        own, chosen = getattr(default, name), getattr(best, name)
+        marked = {"default": own} if own != chosen and min(along) <= own <= max(along) else {}
+        marked["best"] = chosen
         chart = curve(list(along), list(along.values()), name, "", marked)
         found.append({"title": name, "chart": Markup(chart)})
     return found
@@ -98,15 +98,16 @@ def _slices(surface: Surface) -> list[dict[str, Any]]:
 
 def _maps(surface: Surface) -> list[dict[str, Any]]:
     """The greatest objective over all others, for each pair of parameters."""
-    best, default = surface.points[surface.best], surface.points[0]
+    shown = {"best": surface.points[surface.best_of_first_grid]}
+    if surface.eligible[0]:
+        shown = {"default": surface.points[0], **shown}
     found = []
     for pair in itertools.combinations(surface.varied, 2):
         values = surface.greatest_along(*pair)
         if len({row for row, _ in values}) < 2 or len({column for _, column in values}) < 2:
             continue
         marked = {
-            kind: tuple(getattr(point, name) for name in pair)
-            for kind, point in (("default", default), ("best", best))
+            kind: tuple(getattr(point, name) for name in pair) for kind, point in shown.items()
         }
         span = (min(values.values()), max(values.values()))
         chart = Markup(heat_map(values, pair, span, marked))

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +37,9 @@ from cellmill.tuning.scores import Scores, best_point, group_of, objective_value
 from cellmill.tuning.scoring import BYTES_PER_MAP, BYTES_PER_PIXEL, score_points
 from cellmill.tuning.surface import Surface, surface_csv, tuning_document
 
+#: How often the best point's parameters are tried at all values of the refined grid, one by one.
+_MOST_LOOKS_ALONG = 3
+
 
 def tune_postprocessing(
     predictions: Input[list[Dataset]],
@@ -52,7 +55,7 @@ def tune_postprocessing(
     objective: Literal[
         "ap_50_90", "mean_ap", "ap_50", "ap_70", "f1_50", "panoptic_quality"
     ] = "ap_50_90",
-    groups: str = "",
+    image_groups: str = "",
     maxima_threshold: str = "",
     maxima_smooth: str = "",
     interior_threshold: str = "",
@@ -64,9 +67,10 @@ def tune_postprocessing(
 ) -> None:
     """Find the best post-processing parameters of a model on images with truth.
 
-    All combinations of the parameters' values are tried, then values halfway between the best and
-    its neighbours, one parameter at a time. Counts are pooled over the images (of a group) before
-    they are scored. Of equally good combinations the card's own is taken, else the first.
+    All combinations of the parameters' values are tried; then, one parameter at a time, values
+    halfway between the best and its neighbours, and all that are known by then. Counts are pooled
+    over the images (of a group) before they are scored. Of equally good combinations the card's own
+    is taken, else the first.
 
     Args:
         predictions: Batches of the model's maps, from predict; names are unique over all of them.
@@ -83,9 +87,9 @@ def tune_postprocessing(
         compartment: What is segmented. Empty is the model card's default.
         objective: What is made as great as possible: mean average precision for IoU 0.50 to 0.90
             or to 0.95, average precision or F1 at one IoU, or panoptic quality.
-        groups: Patterns of image names with `*`, with commas between: each is a series, an image
-            belongs to the first that it fits, and the objective is the mean over the series. Empty
-            pools all images.
+        image_groups: Patterns of image names with `*`, with commas between: each is a series, an
+            image belongs to the first that it fits, and the objective is the mean over the series.
+            Empty pools all images.
         maxima_threshold: Values to try, with commas between; empty for some around the card's, as
             for the others.
         maxima_smooth: Values to try, in pixels.
@@ -112,7 +116,7 @@ def tune_postprocessing(
     grid = ParameterGrid.around(card.postprocessing[chosen], wanted)
     for point in grid.points():
         watershed_parameters(point)
-    patterns = [pattern.strip() for pattern in groups.split(",") if pattern.strip()]
+    patterns = [pattern.strip() for pattern in image_groups.split(",") if pattern.strip()]
     images = _Images.open(predictions, truth, card, chosen)
     for entry in images.entries:
         group_of(entry.name, patterns)
@@ -162,13 +166,18 @@ def tune_postprocessing(
     def best() -> int:
         return best_point(objective_values(scores, objective), np.array(eligible))
 
+    def score_new(points: Iterable[PostprocessingParameters]) -> None:
+        new = [point for point in dict.fromkeys(points) if point not in tried]
+        if new:
+            score(new)
+            eligible.extend([True] * len(new))
+
     for _ in range(refinements):
         finer = grid.finer(tried[best()])
-        beside = [point for point in finer.beside(tried[best()], grid) if point not in tried]
+        score_new(finer.beside(tried[best()], grid))
         grid = finer
-        if beside:
-            score(beside)
-            eligible += [True] * len(beside)
+    for _ in range(_MOST_LOOKS_ALONG):
+        score_new(grid.through(tried[best()]))
 
     found = Surface(
         model=f"{card.name} {card.version}",

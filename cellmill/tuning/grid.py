@@ -108,6 +108,12 @@ class ParameterGrid:
                 if value not in coarser.axes[name]:
                     yield _with(best, {name: value})
 
+    def through(self, point: PostprocessingParameters) -> Iterator[PostprocessingParameters]:
+        """A point with one parameter at a time at each of its values."""
+        for name, values in self.axes.items():
+            for value in values:
+                yield _with(point, {name: value})
+
 
 def _with(point: PostprocessingParameters, values: Mapping[str, Any]) -> PostprocessingParameters:
     return replace(point, **values)

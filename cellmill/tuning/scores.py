@@ -159,7 +159,7 @@ def group_of(name: str, patterns: Sequence[str]) -> str:
     found = next((each for each in patterns if fnmatchcase(name, each)), None)
     if found is None:
         raise BadInput(
-            "groups", expected=f"a pattern that '{name}' fits", found=", ".join(patterns)
+            "image_groups", expected=f"a pattern that '{name}' fits", found=", ".join(patterns)
         )
     return found
 

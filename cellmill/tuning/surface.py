@@ -66,6 +66,12 @@ class Surface:
         return best_point(self.values, self.eligible)
 
     @property
+    def best_of_first_grid(self) -> int:
+        """The place of the best point before any refinement."""
+        first = self.in_first_grid
+        return best_point(self.values[:first], self.eligible[:first])
+
+    @property
     def varied(self) -> list[str]:
         """Parameters of which several values were tried, in the grid's order."""
         return [name for name in AXES if len({getattr(p, name) for p in self.points}) > 1]

@@ -18,7 +18,7 @@ def tune_postprocessing(
     on_bad_image: str = "fail",
     compartment: str = "",
     objective: str = "ap_50_90",
-    groups: str = "",
+    image_groups: str = "",
     maxima_threshold: str = "",
     maxima_smooth: str = "",
     interior_threshold: str = "",
@@ -30,9 +30,10 @@ def tune_postprocessing(
 ) -> dsl.ContainerSpec:
     """Find the best post-processing parameters of a model on images with truth.
 
-    All combinations of the parameters' values are tried, then values halfway between the best and
-    its neighbours, one parameter at a time. Counts are pooled over the images (of a group) before
-    they are scored. Of equally good combinations the card's own is taken, else the first.
+    All combinations of the parameters' values are tried; then, one parameter at a time, values
+    halfway between the best and its neighbours, and all that are known by then. Counts are pooled
+    over the images (of a group) before they are scored. Of equally good combinations the card's own
+    is taken, else the first.
 
     Args:
         predictions: Batches of the model's maps, from predict; names are unique over all of them.
@@ -43,8 +44,8 @@ def tune_postprocessing(
         compartment: What is segmented. Empty is the model card's default.
         objective: What is made as great as possible: mean average precision for IoU 0.50 to 0.90
             or to 0.95, average precision or F1 at one IoU, or panoptic quality.
-        groups: Patterns of image names with `*`, with commas between: each is a series, an image
-            belongs to the first that it fits, and the objective is the mean over the series.
+        image_groups: Patterns of image names with `*`, with commas between: each is a series, an
+            image belongs to the first that it fits, and the objective is the mean over the series.
             Empty pools all images.
         maxima_threshold: Values to try, with commas between; empty for some around the card's, as
             for the others.

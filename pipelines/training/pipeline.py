@@ -9,6 +9,8 @@ from components.train_segmenter.component import train_segmenter
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
 
+NEEDS_TRUTH = True
+
 OUTPUTS = (
     OutputFile("model", "", "model"),
     OutputFile("metrics", "", "metrics.json"),
