@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from launch.collect import collect, link_latest
 from launch.compile import pipeline_names
 from launch.inputs import MAX_BATCHES, Item, cut, find_items
 from launch.local import RunFailed, run_pipeline
+from launch.outcome import outcome
 from launch.paths import ROOT
 from launch.remote import flag
 from launch.tables import needs_truth, outputs_of
@@ -49,8 +50,6 @@ _MAKES_OWN = {"IMAGES", "LABELS", "PYTHON", "VENV", "CLOUD", "DEV", "UV_VERSION"
 _FILLED = ("batches", "items", "hard_background")
 #: What a run's folder holds beside its results.
 _BOOKKEEPING = ("run.json", "job.json", "artifacts")
-_OBJECTS = {"whole_cell": "cells", "nuclear": "nuclei"}
-_LINES = 20
 _CASTS = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
 
 
@@ -321,11 +320,7 @@ def _tell(folder: Path, images: Sequence[str], seconds: float) -> None:
     here = folder.is_relative_to(Path.cwd())
     shown = folder.relative_to(Path.cwd()) if here else folder
     print()
-    for line in _training(folder / "metrics.json"):
-        print(line)
-    for line in _tuning(folder / "tuning.json"):
-        print(line)
-    for line in _results(folder / "summary.json"):
+    for line in outcome(folder):
         print(line)
     latest = " (outputs/latest)" if folder.parent == ROOT / "outputs" else ""
     print(f"\ndone in {seconds:.0f} s: {shown}/{latest}")
@@ -334,63 +329,6 @@ def _tell(folder: Path, images: Sequence[str], seconds: float) -> None:
             print(f"  {path.name}{'/' if path.is_dir() else ''}")
     if len(images) > 1:
         print(f"  <image>/ for each of {len(images)} images")
-
-
-def _training(metrics: Path) -> Iterator[str]:
-    """Say how good a model is that was just trained."""
-    if not metrics.exists():
-        return
-    held_out = json.loads(metrics.read_text()).get("validation")
-    if held_out:
-        yield (
-            f"validation: {held_out['images']} images, {held_out['objects']} objects, "
-            f"{held_out['predicted']} found, AP at IoU 0.5 {held_out['average_precision']['0.5']}"
-        )
-
-
-def _tuning(tuning: Path) -> Iterator[str]:
-    """Say what the best post-processing is, and what it is worth."""
-    if not tuning.exists():
-        return
-    found = json.loads(tuning.read_text())
-    best, default = found["best"], found["default"]
-    yield (
-        f"{found['objective']} over {found['images']} images, {found['objects']} objects: "
-        f"{default['value']:.4f} with the card's parameters, {best['value']:.4f} with the best of "
-        f"{found['points']} combinations"
-    )
-    for name, value in best["parameters"].items():
-        changed = value != default["parameters"][name]
-        yield f"  {name} {value:g}" + (f" (was {default['parameters'][name]:g})" if changed else "")
-
-
-def _results(summary: Path) -> Iterator[str]:
-    """Say in a line what was found in each image, for as many as fit a screen."""
-    if not summary.exists():
-        return
-    images = json.loads(summary.read_text())["images"]
-    for image in images[:_LINES]:
-        if image["error"]:
-            yield f"{image['name']}: left out: {image['error']}"
-            continue
-        found = [
-            f"{c['count']} {_OBJECTS.get(name, name)}" + _against_truth(c)
-            for name, c in image["compartments"].items()
-        ]
-        yield f"{image['name']}: {', '.join(found)}"
-        for warning in image["warnings"]:
-            yield f"  note: {warning}"
-    if len(images) > _LINES:
-        yield f"… and {len(images) - _LINES} more images, all in summary.csv"
-
-
-def _against_truth(compartment: Mapping[str, Any]) -> str:
-    if compartment.get("f1_50") is None:
-        return ""
-    return (
-        f" (against the truth, at IoU 0.5: F1 {compartment['f1_50']:.3f}, "
-        f"AP {compartment['average_precision_50']:.3f})"
-    )
 
 
 if __name__ == "__main__":
