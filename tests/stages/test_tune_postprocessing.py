@@ -168,7 +168,8 @@ def test_the_page_marks_default_and_best_and_asks_nothing_of_the_network(tmp_pat
     assert not re.search(r"(src|href)=", page)
     assert "http:" not in page
     assert "https:" not in page
-    _, _, at = tune(tmp_path, **dict.fromkeys(FEW, ""), maxima_smooth="0", refinements=0)
+    around_the_card_s = {**dict.fromkeys(FEW, ""), "interior_smooth": "1"}
+    _, _, at = tune(tmp_path, **around_the_card_s, refinements=0)
     assert 'class="at default"' in at["html"].read_text()
 
 
