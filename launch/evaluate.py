@@ -151,7 +151,7 @@ def _measured(name: str, model: str) -> dict[str, Any]:
     if run.main(["deepcell_segmentation", *settings]):
         raise CellmillError(f"the run on set '{name}' failed")
     scores = {
-        file.parent.name: json.loads(file.read_text())["compartments"]["nuclear"]
+        file.parent.name: json.loads(file.read_text())["nuclear"]
         for file in sorted(output.glob("*/metrics.json"))
     }
     series: dict[str, list[str]] = {}
