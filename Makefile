@@ -20,7 +20,9 @@ SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T SERIES MODEL CO
   PROJECT REGION PIPELINE_ROOT SERVICE_ACCOUNT NETWORK KMS_KEY CACHE WAIT \
   HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT \
   IMAGES LABELS HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
-  VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES
+  VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES BASE LEARNING_RATE \
+  OBJECTIVE IMAGE_GROUPS MAXIMA_THRESHOLD MAXIMA_SMOOTH INTERIOR_THRESHOLD INTERIOR_SMOOTH RADIUS \
+  SMALL_OBJECTS_FRACTION REFINEMENTS
 export $(SETTINGS)
 $(foreach name,$(SETTINGS),$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))$(eval override $(name) :=)))
 # What was set on the command line, so that a name that is none can be refused.
@@ -87,8 +89,14 @@ fetch: $(CLOUD_STAMP) ## follow a run that a cloud has (OUTPUT=its folder) and f
 .PHONY: run-training
 run-training: export IMAGE = $(IMAGES)
 run-training: export TRUTH = $(LABELS)
-run-training: setup ## train a model: IMAGES=… LABELS=… [HARD_BACKGROUND=… NAME=… STEPS=… OUTPUT=…]
+run-training: setup ## train a model: IMAGES=… LABELS=… [BASE=cellmill-nuclei: go on from it; NAME=… STEPS=… HARD_BACKGROUND=… OUTPUT=…]
 	@$(VENV)/bin/python -m launch.run training --make
+
+.PHONY: run-tuning
+run-tuning: export IMAGE = $(IMAGES)
+run-tuning: export TRUTH = $(LABELS)
+run-tuning: setup ## find a model's best post-processing: IMAGES=… LABELS=… [MODEL=… IMAGE_GROUPS=… OBJECTIVE=… RADIUS=2,3 …]
+	@$(VENV)/bin/python -m launch.run tuning --make
 
 .PHONY: build-images
 build-images: $(VENV_STAMP) ## build the images that the YAML names, or NAME=… [SEALED=1: without a registry]
@@ -141,6 +149,14 @@ train-synthetic-model: setup ## train the two-channel model that ships, anew, fr
 .PHONY: synthetic-image
 synthetic-image: setup ## make a two-channel image of cells, with truth, to try COMPARTMENT=both: [SEED=… OUTPUT=build/synthetic-image]
 	@$(VENV)/bin/python -m launch.synthetic_cells --seed $(or $(SEED),7) --prefix cells --output "$(or $(OUTPUT),build/synthetic-image)"
+
+.PHONY: choose-postprocessing
+choose-postprocessing: $(DEV_STAMP) ## choose the shipped model's post-processing on series held out of its training images
+	@$(DEV)/bin/python -m bench.folds
+
+.PHONY: evaluate-model
+evaluate-model: setup ## measure a model on validation, varied, test and sample images: [MODEL=…]
+	@$(VENV)/bin/python -m launch.evaluate $(if $(MODEL),--model "$(MODEL)")
 
 .PHONY: doctor
 doctor: setup ## say what this machine has and lacks for each place to run

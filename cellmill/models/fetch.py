@@ -57,8 +57,9 @@ def fetch_model(source: str = "", *, digest: str = "", card: str = "") -> Fetche
     """Find a model and bring it to this machine.
 
     Args:
-        source: `""` for the default model; the name of a shipped one or of a known card (`Mesmer`, or its asset's name,
-            `MultiplexSegmentation-9`); or the path or URI of a model folder or of an archive.
+        source: `""` for the default model; the name of a shipped one or of a known card (`Mesmer`,
+            or its asset's name, `MultiplexSegmentation-9`); or the path or URI of a model folder or
+            of an archive.
         digest: what the model must be: `sha256:…` or `md5:…` of an archive's bytes, `sha256:…` of a
             folder (see `folder_digest`), or what `uris.digest` says of a URI; `""` checks only what
             a known card says.

@@ -38,6 +38,9 @@ from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everyt
 from cellmill.training.network import BOTTOM, GAINS, WIDTHS, build_network
 from cellmill.version import __version__
 
+#: The greatest learning rates, if nobody says.
+_FROM_NOTHING, _FROM_A_BASE = 0.003, 0.0003
+
 
 def train_segmenter(
     images: Input[Dataset],
@@ -58,11 +61,12 @@ def train_segmenter(
     steps: int = 1000,
     batch_size: int = 8,
     crop: int = 192,
-    learning_rate: float = 0.003,
+    learning_rate: float = 0.0,
     validate_every: int = 100,
     patience: int = 0,
     seed: int = 0,
     time_limit_minutes: float = 0.0,
+    base_source: str = "given",
 ) -> None:
     """Train a segmenter on images and label images, and measure it on images held out.
 
@@ -81,7 +85,7 @@ def train_segmenter(
         record: What was done, with times and versions.
         hard_background: Batch like `labels` whose objects look like those to find and are none
             (micronuclei, debris); they count four times as background.
-        base: Model made by this stage to go on from, instead of from nothing.
+        base: Model made by this stage to go on from (fine-tuning), instead of from nothing.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         name: The model's name.
         version: The model's version.
@@ -95,18 +99,23 @@ def train_segmenter(
         steps: Batches to train on at most; about 0.6 CPU seconds each with the defaults.
         batch_size: Crops in a batch.
         crop: Side of a crop in pixels, a multiple of 16.
-        learning_rate: The greatest learning rate; it falls along a half cosine.
+        learning_rate: The greatest learning rate; it falls along a half cosine. 0 is 0.003, or
+            from a base 0.0003: what it has learnt is to be kept.
         validate_every: Steps between two looks at the validation images; the best look's weights
             are kept.
         patience: Stop after so many looks without a better one; 0 trains all steps.
         seed: Of everything random.
         time_limit_minutes: Stop training after this time; 0 is no limit.
+        base_source: Where the base came from, for the card. Empty leaves the base aside and trains
+            from nothing: a pipeline hands one over in any case.
     """
+    if not base_source.strip():
+        base = None
     parameters = FitParameters(
         steps=steps,
         batch_size=batch_size,
         crop=crop,
-        learning_rate=learning_rate,
+        learning_rate=learning_rate or (_FROM_A_BASE if base else _FROM_NOTHING),
         validate_every=min(validate_every, steps),
         patience=patience,
         seed=seed,
@@ -185,6 +194,7 @@ def train_segmenter(
         "objects": sum(_count(i.labels) for i in training),
         "hard_background": hard is not None,
         "base": f"{base_card.name} {base_card.version}" if base_card else "",
+        "base_source": base_source if base_card else "",
         "parameters": asdict(parameters),
         "augmentation": asdict(augmentation),
         "network": base_card.training["network"]

@@ -19,6 +19,30 @@ from cellmill.version import __version__
 REPORTED_IOUS = (0.5, 0.7, 0.9)
 
 
+def predict_heads(
+    image: np.ndarray, network: PredictBatch, card: ModelCard
+) -> dict[str, np.ndarray]:
+    """The maps of a normalised image, predicted tile by tile.
+
+    Args:
+        image: `(Y, X, C)` float32, preprocessed as the card asks for.
+        network: the model, as `cellmill.inference.savedmodel.load` gives it.
+        card: its card.
+
+    Returns:
+        `(Y, X, C)` float32 by head.
+    """
+    grid = TileGrid.over(
+        (image.shape[0], image.shape[1]),
+        card.input.tile,
+        overlap=card.tiling.overlap,
+        padding=card.tiling.padding,
+    )
+    heads = {h.name: np.zeros((*grid.shape, h.channels), np.float32) for h in card.heads}
+    predict_tiled(image, network, grid, list(heads.values()))
+    return heads
+
+
 def segment_image(
     image: np.ndarray, network: PredictBatch, card: ModelCard, compartment: Compartment
 ) -> np.ndarray:
@@ -33,14 +57,7 @@ def segment_image(
     Returns:
         `(Y, X)` int32 labels.
     """
-    grid = TileGrid.over(
-        (image.shape[0], image.shape[1]),
-        card.input.tile,
-        overlap=card.tiling.overlap,
-        padding=card.tiling.padding,
-    )
-    heads = {h.name: np.zeros((*grid.shape, h.channels), np.float32) for h in card.heads}
-    predict_tiled(image, network, grid, list(heads.values()))
+    heads = predict_heads(image, network, card)
     return segment(heads, card.postprocessing[compartment])
 
 

@@ -25,11 +25,12 @@ def train_segmenter(
     steps: int = 1000,
     batch_size: int = 8,
     crop: int = 192,
-    learning_rate: float = 0.003,
+    learning_rate: float = 0.0,
     validate_every: int = 100,
     patience: int = 0,
     seed: int = 0,
     time_limit_minutes: float = 0.0,
+    base_source: str = "given",
 ) -> dsl.ContainerSpec:
     """Train a segmenter on images and label images, and measure it on images held out.
 
@@ -45,7 +46,7 @@ def train_segmenter(
             of the same name for each image; images without truth are left out.
         hard_background: Batch like `labels` whose objects look like those to find and are none
             (micronuclei, debris); they count four times as background.
-        base: Model made by this stage to go on from, instead of from nothing.
+        base: Model made by this stage to go on from (fine-tuning), instead of from nothing.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         name: The model's name.
         version: The model's version.
@@ -59,12 +60,15 @@ def train_segmenter(
         steps: Batches to train on at most; about 0.6 CPU seconds each with the defaults.
         batch_size: Crops in a batch.
         crop: Side of a crop in pixels, a multiple of 16.
-        learning_rate: The greatest learning rate; it falls along a half cosine.
+        learning_rate: The greatest learning rate; it falls along a half cosine. 0 is 0.003, or
+            from a base 0.0003: what it has learnt is to be kept.
         validate_every: Steps between two looks at the validation images; the best look's weights
             are kept.
         patience: Stop after so many looks without a better one; 0 trains all steps.
         seed: Of everything random.
         time_limit_minutes: Stop training after this time; 0 is no limit.
+        base_source: Where the base came from, for the card. Empty leaves the base aside and trains
+            from nothing: a pipeline hands one over in any case.
 
     Returns:
         model: The model's folder, SavedModel and model.json.

@@ -93,6 +93,8 @@ def test_model_card_metrics_and_going_on_from_it(tmp_path):
     assert card.training["images"] == ["a", "b"]
     assert card.training["validation"] == ["c", "d"]
     assert card.training["parameters"]["seed"] == 3
+    assert card.training["parameters"]["learning_rate"] == 0.003
+    assert card.training["base"] == card.training["base_source"] == ""
     assert card.training["hard_background"] is True
     metrics = json.loads((tmp_path / "model.json").read_text())
     assert metrics["validation"] == card.accuracy["validation"]
@@ -107,6 +109,7 @@ def test_model_card_metrics_and_going_on_from_it(tmp_path):
     assert done.returncode == 0, done.stderr
     tuned = ModelCard.load(tmp_path / "tuned")
     assert tuned.training["base"] == "blobs 1"
+    assert tuned.training["base_source"] == "given"
     assert tuned.accuracy["validation_before"] == card.accuracy["validation"]
     assert "no truth: no truth, left out" in done.stderr
 
@@ -126,6 +129,7 @@ def nan(image, labels):
         (["a", "b"], None, ["--crop", "50"], "a multiple of 16"),
         (["a", "b"], None, ["--validation-fraction", "1.5"], "validation_fraction"),
         (["a", "b"], None, ["--base", "{folder}"], "a model without a card"),
+        (["a"], None, ["--base", "{folder}", "--base-source", ""], "at least two with labels"),
         (["a", "b"], nan, [], "image 'b'"),
         (["a", "b"], lambda i, t: (i, t[:-1]), [], "labels of 'b'"),
         (["a", "b"], lambda i, t: (i, t.astype(np.float32)), [], "labels of 'b'"),
