@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cellmill.arrays.batch import BatchWriter
-from cellmill.models.card import ModelCard
+from cellmill.models.card import ModelCard, known_cards
 
 ROOT = Path(__file__).parents[2]
 SHAPE = (80, 96)
@@ -112,6 +112,48 @@ def test_model_card_metrics_and_going_on_from_it(tmp_path):
     assert tuned.training["base_source"] == "given"
     assert tuned.accuracy["validation_before"] == card.accuracy["validation"]
     assert "no truth: no truth, left out" in done.stderr
+
+
+@pytest.mark.tensorflow
+def test_both_compartments_at_once_in_mesmers_order(tmp_path):
+    def two(image, labels):
+        return image, np.stack([labels, np.where(labels % 2, labels, 0)], -1)
+
+    with BatchWriter(tmp_path / "images") as images, BatchWriter(tmp_path / "truth") as truth:
+        for i, name in enumerate("abc"):
+            image, labels = two(*blobs(i))
+            images.write(
+                name,
+                {"image": np.stack([image, image], -1)},
+                axes={"image": "YXC"},
+                channels=["nuclear", "membrane"],
+            )
+            truth.write(name, {"labels": labels}, axes={"labels": "YXC"})
+    done = stage(tmp_path, "--validation", "c", "--compartment", "both")
+    assert done.returncode == 0, done.stderr
+    card = ModelCard.load(tmp_path / "model")
+    mesmer = known_cards()["Mesmer"]
+    assert card.heads == mesmer.heads
+    assert card.compartments == mesmer.compartments
+    assert card.default_compartment == "whole_cell"
+    assert [channel.name for channel in card.input.channels] == ["nuclear", "membrane"]
+    labels = blobs(2)[1]
+    counts = {k: v["objects"] for k, v in card.accuracy.items()}
+    nuclei = len(np.unique(labels[labels % 2 > 0]))
+    assert counts == {"validation_whole_cell": labels.max(), "validation_nuclear": nuclei}
+    metrics = json.loads((tmp_path / "model.json").read_text())
+    assert metrics["validation_nuclear"] == card.accuracy["validation_nuclear"]
+
+    done = stage(tmp_path, "--base", str(tmp_path / "model"), output="tuned")
+    assert done.returncode == 2
+    assert "base: expected a model of compartment 'nuclear'" in done.stderr
+
+
+def test_one_plane_of_labels_does_not_teach_both(tmp_path):
+    batches(tmp_path, ["a", "b"])
+    done = stage(tmp_path, "--compartment", "both")
+    assert done.returncode == 2
+    assert "labels of 'a': expected integers (Y, X, 2: whole cells, nuclei)" in done.stderr
 
 
 def nan(image, labels):
