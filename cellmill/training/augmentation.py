@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-
 _GLOW = 4.0
 """How far outside an object, in pixels, its own light outshines the background."""
 
