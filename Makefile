@@ -152,11 +152,11 @@ synthetic-image: setup ## make a two-channel image of cells, with truth, to try 
 
 .PHONY: choose-postprocessing
 choose-postprocessing: $(DEV_STAMP) ## choose the shipped model's post-processing on series held out of its training images
-	@$(DEV)/bin/python -m bench.folds
+	@$(DEV)/bin/python -m bench.folds $(FOLDS)
 
 .PHONY: evaluate-model
-evaluate-model: setup ## measure a model on validation, varied, test and sample images: [MODEL=…]
-	@$(VENV)/bin/python -m launch.evaluate $(if $(MODEL),--model "$(MODEL)")
+evaluate-model: setup ## measure a model on validation, varied, test and sample images: [MODEL=… WRITE=1: onto its card]
+	@$(VENV)/bin/python -m launch.evaluate $(if $(MODEL),--model "$(MODEL)") $(if $(WRITE),--write)
 
 .PHONY: doctor
 doctor: setup ## say what this machine has and lacks for each place to run

@@ -44,12 +44,12 @@ VALIDATION = "validation"
 """The group of the validation images, which the shipped model was not trained on."""
 
 GRID = {
-    "maxima_threshold": "0.05,0.08,0.12,0.18",
+    "maxima_threshold": "0.05,0.1,0.15,0.2",
     "maxima_smooth": "1,2",
-    "interior_threshold": "0.2,0.3,0.4,0.5",
-    "interior_smooth": "0,1,2",
-    "radius": "2,4",
-    "small_objects_fraction": "0,0.05,0.1,0.15,0.2,0.25",
+    "interior_threshold": "0.15,0.2,0.3,0.4",
+    "interior_smooth": "1,2",
+    "radius": "2",
+    "small_objects_fraction": "0,0.1,0.2",
 }
 """All combinations are tried."""
 
@@ -64,18 +64,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.folds", description=main.__doc__)
     parser.add_argument("--steps", type=int, default=450, help="of each fold's training")
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "folds")
+    parser.add_argument("--folds", type=int, default=len(FOLDS), help="the first so many")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="validated, and written to")
     parser.add_argument("--write", action="store_true", help="the choice, into the model's card")
     given = parser.parse_args(argv)
     training = [_image(sample) for sample in mnfinder("training")]
     models = [
         _trained(training, series, given.steps, given.folder / f"fold-{i}-{given.steps}-steps")
-        for i, series in enumerate(FOLDS)
+        for i, series in enumerate(FOLDS[: given.folds])
     ]
     groups: dict[str, list[Scores]] = {}
     grid = ParameterGrid.around(ModelCard.load(SHIPPED).postprocessing["nuclear"], GRID)
     points = list(grid.points())
-    work = [(m, i) for m, s in zip(models, FOLDS, strict=True) for i in training if _is_of(i, s)]
+    work = [
+        (m, i)
+        for m, s in zip(models, FOLDS[: given.folds], strict=True)
+        for i in training
+        if _is_of(i, s)
+    ]
     work += [(given.model, _image(sample)) for sample in mnfinder("validation")]
     networks = {folder: load(folder, ModelCard.load(folder)) for folder in {m for m, _ in work}}
     for folder, image in work:
@@ -109,9 +115,8 @@ def _document(
     eligible = np.ones(len(points), bool)
     best = best_point(values, eligible)
     own = {name: OBJECTIVES[OBJECTIVE](each) for name, each in groups.items()}
-    chosen = held_out(
-        groups, OBJECTIVE, eligible, points.index(default) if default in points else best
-    )
+    own_place = points.index(default) if default in points else best
+    chosen = held_out(groups, OBJECTIVE, eligible, own_place)
     return {
         "command": "make choose-postprocessing",
         "objective": f"{OBJECTIVE}, mean over groups",

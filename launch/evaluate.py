@@ -37,6 +37,7 @@ SETS = ("validation", "sample", "varied", "test")
 COMMAND = "make evaluate-model"
 IOUS = (0.5, 0.7, 0.9)
 _ERRORS = ("missed_detections", "gained_detections", "merge", "split", "catastrophe")
+_ON_CARD: dict[str, tuple[str, ...]] = {"sample": ("pooled",), "varied": ("series",)}
 _FOLDER = ROOT / "outputs" / "evaluation"
 
 Picture = tuple[np.ndarray, np.ndarray]
@@ -119,9 +120,7 @@ def on_card(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What a card says of each set: the command, and figures pooled, by image and by series."""
     found: dict[str, Any] = {}
     for name, each in measured.items():
-        kept = ("pooled", "per_image_mean", "series")
-        if name in ("sample", "varied"):
-            kept = ("pooled",) if name == "sample" else ("series",)
+        kept = _ON_CARD.get(name, ("pooled", "per_image_mean", "series"))
         found[name] = {"command": COMMAND, "code": f"cellmill {__version__}"}
         found[name] |= {key: each[key] for key in kept}
     return found
