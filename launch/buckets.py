@@ -88,7 +88,7 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
 
     Args:
         arguments: the arguments; ``batches``, ``items`` and ``hard_background`` hold images, and
-            ``model`` may be a path.
+            ``model`` and ``base`` may be paths.
         bucket: where they go.
     """
     changed = dict(arguments)
@@ -97,12 +97,13 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
     for key in ("items", "hard_background"):
         if key in changed:
             changed[key] = [_item(i, bucket) for i in changed[key]]
-    model = changed.get("model", "")
-    path = _on_this_machine(model)
-    if path is not None:
-        checksum = folder_digest(path) if path.is_dir() else digest(model)
-        changed["model"] = bucket.upload(path, checksum)
-        changed["model_digest"] = checksum
+    for key in ("model", "base"):
+        model = changed.get(key, "")
+        path = _on_this_machine(model)
+        if path is not None:
+            checksum = folder_digest(path) if path.is_dir() else digest(model)
+            changed[key] = bucket.upload(path, checksum)
+            changed[f"{key}_digest"] = checksum
     return changed
 
 

@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -34,9 +34,10 @@ from launch.collect import collect, link_latest
 from launch.compile import pipeline_names
 from launch.inputs import MAX_BATCHES, Item, cut, find_items
 from launch.local import RunFailed, run_pipeline
+from launch.outcome import outcome
 from launch.paths import ROOT
 from launch.remote import flag
-from launch.tables import outputs_of
+from launch.tables import needs_truth, outputs_of
 
 #: kfp.local works on two tasks at a time; more batches of few images only load the model again.
 LOCAL_WORKERS = 2
@@ -49,8 +50,6 @@ _MAKES_OWN = {"IMAGES", "LABELS", "PYTHON", "VENV", "CLOUD", "DEV", "UV_VERSION"
 _FILLED = ("batches", "items", "hard_background")
 #: What a run's folder holds beside its results.
 _BOOKKEEPING = ("run.json", "job.json", "artifacts")
-_OBJECTS = {"whole_cell": "cells", "nuclear": "nuclei"}
-_LINES = 20
 _CASTS = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
 
 
@@ -97,7 +96,7 @@ def _main(argv: Sequence[str]) -> int:
     target, runner = _place(given)
     if target != "local":
         prepare(target, name, given)
-    items = _items(request, training="items" in parameters)
+    items = _items(request, needs_truth(name))
     workers = LOCAL_WORKERS if target == "local" else CLOUD_WORKERS
     arguments = _arguments(parameters, given, items, request, workers)
     folder = _run_folder(request, items)
@@ -226,10 +225,11 @@ def _place(given: dict[str, str]) -> tuple[str, str]:
     return target, runner
 
 
-def _items(request: Request, *, training: bool) -> list[Item]:
-    if training and not (request.image and request.truth):
+def _items(request: Request, needs_truth: bool) -> list[Item]:
+    if needs_truth and not (request.image and request.truth):
+        expected = "label images, matched by name" if request.image else "images"
         missing = "LABELS" if request.image else "IMAGES"
-        raise BadInput(missing, expected="what to train on", found="nothing")
+        raise BadInput(missing, expected=expected, found="nothing")
     if request.image:
         return find_items(request.image, request.truth)
     if request.truth:
@@ -320,9 +320,7 @@ def _tell(folder: Path, images: Sequence[str], seconds: float) -> None:
     here = folder.is_relative_to(Path.cwd())
     shown = folder.relative_to(Path.cwd()) if here else folder
     print()
-    for line in _training(folder / "metrics.json"):
-        print(line)
-    for line in _results(folder / "summary.json"):
+    for line in outcome(folder):
         print(line)
     latest = " (outputs/latest)" if folder.parent == ROOT / "outputs" else ""
     print(f"\ndone in {seconds:.0f} s: {shown}/{latest}")
@@ -331,47 +329,6 @@ def _tell(folder: Path, images: Sequence[str], seconds: float) -> None:
             print(f"  {path.name}{'/' if path.is_dir() else ''}")
     if len(images) > 1:
         print(f"  <image>/ for each of {len(images)} images")
-
-
-def _training(metrics: Path) -> Iterator[str]:
-    """Say how good a model is that was just trained."""
-    if not metrics.exists():
-        return
-    held_out = json.loads(metrics.read_text()).get("validation")
-    if held_out:
-        yield (
-            f"validation: {held_out['images']} images, {held_out['objects']} objects, "
-            f"{held_out['predicted']} found, AP at IoU 0.5 {held_out['average_precision']['0.5']}"
-        )
-
-
-def _results(summary: Path) -> Iterator[str]:
-    """Say in a line what was found in each image, for as many as fit a screen."""
-    if not summary.exists():
-        return
-    images = json.loads(summary.read_text())["images"]
-    for image in images[:_LINES]:
-        if image["error"]:
-            yield f"{image['name']}: left out: {image['error']}"
-            continue
-        found = [
-            f"{c['count']} {_OBJECTS.get(name, name)}" + _against_truth(c)
-            for name, c in image["compartments"].items()
-        ]
-        yield f"{image['name']}: {', '.join(found)}"
-        for warning in image["warnings"]:
-            yield f"  note: {warning}"
-    if len(images) > _LINES:
-        yield f"… and {len(images) - _LINES} more images, all in summary.csv"
-
-
-def _against_truth(compartment: Mapping[str, Any]) -> str:
-    if compartment.get("f1_50") is None:
-        return ""
-    return (
-        f" (against the truth, at IoU 0.5: F1 {compartment['f1_50']:.3f}, "
-        f"AP {compartment['average_precision_50']:.3f})"
-    )
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _write(name: str, output: Path, leaked: bool) -> int:
+def write_set(name: str, output: Path, leaked: bool = False) -> int:
     """Copy the sample set `name` into `output`; how many images were written."""
     if name == "sample":
         image, truth = sample_image()
@@ -292,7 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        count = _write(given.set, given.output, given.with_leaked)
+        count = write_set(given.set, given.output, given.with_leaked)
     except (CellmillError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+from cellmill.models.fetch import folder_digest
+from cellmill.models.shipped import shipped_models
 from launch.compile import component_names, pipeline_names
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +71,16 @@ def test_the_command_runs_stages(python, tmp_path):
     assert "tiff_to_npz" in run(command, "--help", cwd=tmp_path)
     run(command, "fetch-model", "--model", tmp_path / "model", cwd=tmp_path)
     assert {"model.json", "saved_model.pb"} <= {p.name for p in (tmp_path / "model").iterdir()}
+
+
+def test_every_model_that_ships_is_in_the_wheel(python, tmp_path):
+    code = (
+        "from cellmill.models.fetch import folder_digest\n"
+        "from cellmill.models.shipped import shipped_models\n"
+        "print({name: folder_digest(f) for name, f in shipped_models().items()})\n"
+    )
+    here = {name: folder_digest(folder) for name, folder in shipped_models().items()}
+    assert run(python, "-c", code, cwd=tmp_path).strip() == str(here)
 
 
 def test_nothing_but_the_package_is_installed(python, tmp_path):

@@ -130,6 +130,8 @@ class PostprocessingParameters:
         interior_smooth: σ in pixels of the Gaussian on the interior; 0 is none.
         radius: of the neighbourhood of a maximum, in pixels.
         small_objects_threshold: objects with fewer pixels are dropped.
+        small_objects_fraction: objects smaller than this part of the median area of those left are
+            dropped too; 0 is off. Unlike pixels it holds at any scale.
         fill_holes_threshold: holes with fewer pixels are filled.
         pixel_expansion: how far objects grow, in pixels.
         maxima_algorithm: `h_maxima` or `peak_local_max`.
@@ -145,6 +147,7 @@ class PostprocessingParameters:
     interior_smooth: float = 2.0
     radius: int = 2
     small_objects_threshold: int = 15
+    small_objects_fraction: float = 0.0
     fill_holes_threshold: int = 15
     pixel_expansion: int = 0
     maxima_algorithm: MaximaAlgorithm = "h_maxima"
@@ -159,6 +162,8 @@ class PostprocessingParameters:
         ):
             value = getattr(self, name)
             require(value >= 0, name, "0 or more", f"{value}")
+        fraction = self.small_objects_fraction
+        require(0 <= fraction <= 1, "small_objects_fraction", "0 to 1", f"{fraction}")
         require(self.radius >= 1, "radius", "at least 1", f"{self.radius}")
 
 

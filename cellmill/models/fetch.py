@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 from cellmill import uris
@@ -24,9 +23,10 @@ from cellmill.errors import BadInput
 from cellmill.models.archive import extract
 from cellmill.models.card import FILE_NAME, ModelCard, Weights, known_cards
 from cellmill.models.download import deepcell_url, download
+from cellmill.models.shipped import default_model, shipped_models
 
-DEFAULT_NAMES = ("", "default", "cellmill-nuclei")
-"""Names of the model that ships with cellmill."""
+DEFAULT_NAMES = ("", "default")
+"""What stands for the model that is taken where none is named."""
 
 GRAPH = "saved_model.pb"
 _FILES = (GRAPH, "keras_metadata.pb", "fingerprint.pb")
@@ -57,8 +57,9 @@ def fetch_model(source: str = "", *, digest: str = "", card: str = "") -> Fetche
     """Find a model and bring it to this machine.
 
     Args:
-        source: `""` for the shipped model; the name of a known card (`Mesmer`, or its asset's name,
-            `MultiplexSegmentation-9`); or the path or URI of a model folder or of an archive.
+        source: `""` for the default model; the name of a shipped one or of a known card (`Mesmer`,
+            or its asset's name, `MultiplexSegmentation-9`); or the path or URI of a model folder or
+            of an archive.
         digest: what the model must be: `sha256:…` or `md5:…` of an archive's bytes, `sha256:…` of a
             folder (see `folder_digest`), or what `uris.digest` says of a URI; `""` checks only what
             a known card says.
@@ -71,8 +72,10 @@ def fetch_model(source: str = "", *, digest: str = "", card: str = "") -> Fetche
     """
     given = _read_card(card) if card else None
     if source.strip() in DEFAULT_NAMES:
-        shipped = Path(str(files("cellmill.models") / "nuclei"))
-        return _from_folder(shipped, given, "cellmill-nuclei", digest)
+        return _from_folder(default_model(), given, "cellmill", digest)
+    shipped = {name.casefold(): folder for name, folder in shipped_models().items()}
+    if (folder := shipped.get(source.strip().casefold())) is not None:
+        return _from_folder(folder, given, "cellmill", digest)
     known = _known(source)
     if known is not None:
         folder = _from_weights(known.weights, digest, known.name)
@@ -84,7 +87,7 @@ def fetch_model(source: str = "", *, digest: str = "", card: str = "") -> Fetche
     if path is None and not web and not _ARCHIVE.search(source):
         return _complete(_from_remote_folder(source, digest), given, source)
     if path is not None and not path.exists():
-        names = ", ".join(known_cards())
+        names = ", ".join([*shipped_models(), *known_cards()])
         raise BadInput(
             f"model '{source}'",
             expected=f"a path, a URI or one of {names}",

@@ -1,4 +1,4 @@
-"""Small charts as SVG text: a histogram, lines over an axis, and horizontal bars.
+"""Small charts as SVG text: a histogram, lines over an axis, a curve.
 
 Colours and type come from the page's style sheet (``report.css``), so that charts follow its
 light and dark modes; every mark carries a title that browsers show when it is pointed at.
@@ -154,6 +154,51 @@ def lines(
         ticks = [t for t in ticks if t[0] == x[-1] or x[-1] - t[0] > (x[1] - x[0]) * 1.5]
     summary = f"{', '.join(series)} against {x_label}"
     return plot.svg(parts, ticks, x_label, y_label, summary)
+
+
+def curve(
+    x: Sequence[float],
+    y: Sequence[float],
+    x_label: str,
+    y_label: str,
+    marked: Mapping[str, float],
+) -> str:
+    """Draw one curve, its y axis no wider than its values ask for.
+
+    Args:
+        x: positions, ascending, at least one.
+        y: finite values, as long as ``x``.
+        x_label: name of the x axis.
+        y_label: name of the y axis.
+        marked: positions to mark with a line, by name; up to three.
+
+    Returns:
+        SVG text.
+    """
+    low, high = min(y), max(y)
+    pad = max((high - low) * 0.08, 0.005)
+    ticks = [t for t in _ticks(low - pad, high + pad, 5) if low - pad <= t <= high + pad]
+    wide = 0.04 * (x[-1] - x[0]) or 0.5
+    plot = _Plot((x[0] - wide, x[-1] + wide), (low - pad, high + pad, ticks))
+    parts = []
+    for index, (name, position) in enumerate(marked.items()):
+        place = plot.x(position)
+        anchor = "end" if place > WIDTH / 2 else "start"
+        parts.append(
+            f'<line class="line s{index + 1}" x1="{place:.2f}" x2="{place:.2f}" y1="{_TOP}"'
+            f' y2="{plot.y(low - pad):.2f}"/><text class="legend"'
+            f' x="{place + (-5 if anchor == "end" else 5):.2f}" y="{_TOP + 12 + 15 * index}"'
+            f' text-anchor="{anchor}">{escape(name)}</text>'
+        )
+    path = " L".join(f"{plot.x(a):.2f} {plot.y(b):.2f}" for a, b in zip(x, y, strict=True))
+    parts.append(f'<path class="line s0" d="M{path}"/>')
+    parts += [
+        f'<circle class="dot s0" cx="{plot.x(a):.2f}" cy="{plot.y(b):.2f}" r="3.2">'
+        f"<title>{escape(x_label)} {a:g}: {b:.4f}</title></circle>"
+        for a, b in zip(x, y, strict=True)
+    ]
+    shown = [(t, f"{t:g}") for t in _ticks(x[0] - wide, x[-1] + wide, 6)]
+    return plot.svg(parts, shown, x_label, y_label, f"{y_label} against {x_label}")
 
 
 class _Plot:

@@ -104,13 +104,11 @@ def render_report(
     return render("report.html.jinja", page, script="report.js")
 
 
-def render(template: str, page: Mapping[str, Any], script: str) -> str:
+def render(template: str, page: Mapping[str, Any], script: str = "") -> str:
     """Fill a template of this package, with its style sheet and a script written into the page."""
-    return (
-        _environment()
-        .get_template(template)
-        .render(page=page, style=_asset("report.css"), script=_asset(script))
-    )
+    code = _asset(script) if script else ""
+    style = _asset("report.css")
+    return _environment().get_template(template).render(page=page, style=style, script=code)
 
 
 @cache

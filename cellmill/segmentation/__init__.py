@@ -5,9 +5,11 @@ from cellmill.segmentation.deep_watershed import (
     MaximaAlgorithm,
     Numbering,
     WatershedParameters,
+    clean_up,
     deep_watershed,
     find_markers,
     segment_maps,
+    shaped_interior,
 )
 from cellmill.segmentation.flooding import TieRule, flood_tiles, watershed
 from cellmill.segmentation.hmaxima import h_maxima
@@ -16,6 +18,7 @@ from cellmill.segmentation.labels import (
     canonical_labels,
     dense_labels,
     erode_labels,
+    least_area,
     object_areas,
     remove_small_objects,
 )
@@ -35,6 +38,7 @@ __all__ = [
     "WatershedParameters",
     "ball_footprint",
     "canonical_labels",
+    "clean_up",
     "deep_watershed",
     "dense_labels",
     "erode_labels",
@@ -44,6 +48,7 @@ __all__ = [
     "h_maxima",
     "h_maxima_tiles",
     "label_markers",
+    "least_area",
     "local_peaks",
     "maps_of",
     "object_areas",
@@ -53,6 +58,7 @@ __all__ = [
     "segment",
     "segment_maps",
     "segment_tiled",
+    "shaped_interior",
     "smooth",
     "watershed",
     "watershed_parameters",

@@ -76,6 +76,7 @@ def watershed_parameters(
         interior_smooth=parameters.interior_smooth,
         label_erosion=label_erosion,
         small_objects_threshold=parameters.small_objects_threshold,
+        small_objects_fraction=parameters.small_objects_fraction,
         fill_holes_threshold=parameters.fill_holes_threshold,
         pixel_expansion=parameters.pixel_expansion,
         maxima_algorithm=parameters.maxima_algorithm,

@@ -50,6 +50,9 @@ class WatershedParameters:
         interior_smooth: σ in pixels of a Gaussian on the interior map; 0 is none.
         label_erosion: pixels taken off every object's edge.
         small_objects_threshold: objects with fewer pixels are dropped.
+        small_objects_fraction: objects of fewer pixels than this part, 0 to 1, of the median area
+            are dropped too. The median is that of the image's objects (pixels, voxels) which
+            `small_objects_threshold` left, before holes are filled. 0 is none, as the reference.
         fill_holes_threshold: holes with fewer pixels are filled; 2-D only, ignored in 3-D.
         pixel_expansion: grey dilation of the interior by a square (cube) of this half side, pixels.
         maxima_algorithm: `h_maxima` or `peak_local_max`.
@@ -67,6 +70,7 @@ class WatershedParameters:
     interior_smooth: float = 1
     label_erosion: int = 0
     small_objects_threshold: float = 0
+    small_objects_fraction: float = 0
     fill_holes_threshold: float = 0
     pixel_expansion: int = 0
     maxima_algorithm: MaximaAlgorithm = "h_maxima"
@@ -85,6 +89,8 @@ class WatershedParameters:
         for name in ("small_objects_threshold", "fill_holes_threshold"):
             if not getattr(self, name) >= 0:
                 _refuse(name, "0 or more pixels", repr(getattr(self, name)))
+        if not 0 <= self.small_objects_fraction <= 1:
+            _refuse("small_objects_fraction", "0 to 1", repr(self.small_objects_fraction))
         for name in ("maxima_threshold", "interior_threshold"):
             if not math.isfinite(getattr(self, name)):
                 _refuse(name, "a finite number", repr(getattr(self, name)))
@@ -107,6 +113,7 @@ def deep_watershed(
     pixel_expansion: int | None = None,
     maxima_algorithm: MaximaAlgorithm = "h_maxima",
     *,
+    small_objects_fraction: float = 0,
     exclude_border: int | bool = False,
     numbering: Numbering = "canonical",
     tie_rule: TieRule = "local",
@@ -133,6 +140,7 @@ def deep_watershed(
         fill_holes_threshold: holes with fewer pixels are filled, in 2-D.
         pixel_expansion: how far the interior is dilated; `None` is 0.
         maxima_algorithm: `h_maxima` or `peak_local_max`.
+        small_objects_fraction: objects below this part of the median area are dropped too.
         exclude_border: no peaks nearer to the border, `peak_local_max` only.
         numbering: `canonical` (1…n in raster order of first pixels) or `reference` (its ids, in
             raster order of markers).
@@ -153,6 +161,7 @@ def deep_watershed(
         interior_smooth=interior_smooth,
         label_erosion=label_erosion,
         small_objects_threshold=small_objects_threshold,
+        small_objects_fraction=small_objects_fraction,
         fill_holes_threshold=fill_holes_threshold,
         pixel_expansion=pixel_expansion or 0,
         maxima_algorithm=maxima_algorithm,
@@ -225,18 +234,43 @@ def segment_maps(
     require_finite(interior, "interior map")
 
     maxima = smooth(maxima, parameters.maxima_smooth)
+    interior = shaped_interior(interior, parameters)
+    markers = find_markers(maxima, parameters)
+    mask = interior > float(parameters.interior_threshold)
+    labels = watershed(interior, markers, mask, tie_rule)
+    labels = clean_up(erode_labels(labels, parameters.label_erosion), parameters)
+    return canonical_labels(labels) if numbering == "canonical" else dense_labels(labels)
+
+
+def shaped_interior(interior: np.ndarray, parameters: WatershedParameters) -> np.ndarray:
+    """The map that is flooded: smoothed, then expanded.
+
+    Args:
+        interior: `(Y, X)` or `(Z, Y, X)`, float32 or float64, finite.
+        parameters: `interior_smooth`, `pixel_expansion` count.
+    """
     interior = smooth(interior, parameters.interior_smooth)
     if parameters.pixel_expansion:
         side = 2 * parameters.pixel_expansion + 1
         interior = ndimage.maximum_filter(interior, size=side, mode="nearest")
-    markers = find_markers(maxima, parameters)
-    mask = interior > float(parameters.interior_threshold)
-    labels = watershed(interior, markers, mask, tie_rule)
-    labels = erode_labels(labels, parameters.label_erosion)
-    labels = remove_small_objects(labels, parameters.small_objects_threshold)
-    if labels.ndim == 2:
-        labels = fill_holes(labels, parameters.fill_holes_threshold)
-    return canonical_labels(labels) if numbering == "canonical" else dense_labels(labels)
+    return interior
+
+
+def clean_up(labels: np.ndarray, parameters: WatershedParameters) -> np.ndarray:
+    """Drop small objects, then fill holes (2-D only).
+
+    Args:
+        labels: `(Y, X)` or `(Z, Y, X)`, integer, flooded and eroded.
+        parameters: `small_objects_threshold`, `small_objects_fraction`, `fill_holes_threshold`
+            count.
+
+    Returns:
+        Labels of the same dtype, ids kept.
+    """
+    labels = remove_small_objects(
+        labels, parameters.small_objects_threshold, parameters.small_objects_fraction
+    )
+    return fill_holes(labels, parameters.fill_holes_threshold) if labels.ndim == 2 else labels
 
 
 def find_markers(maxima: np.ndarray, parameters: WatershedParameters) -> np.ndarray:

@@ -78,20 +78,42 @@ def object_areas(labels: np.ndarray) -> np.ndarray:
     return areas[areas > 0]
 
 
-def remove_small_objects(labels: np.ndarray, threshold: float) -> np.ndarray:
-    """Set objects with fewer than `threshold` pixels to background.
+def least_area(areas: np.ndarray, threshold: float, fraction: float = 0.0) -> float:
+    """The area below which an object is small: a number of pixels, or a part of the median area.
+
+    The median is taken over the objects of at least `threshold` pixels, so that specks do not lower
+    it. With a fraction of at most 1 no more than half of them are small.
+
+    Args:
+        areas: of all objects of an image, in pixels (voxels).
+        threshold: in pixels; what has fewer is small whatever the others are.
+        fraction: of the median area; 0 counts for nothing.
+
+    Example:
+        >>> least_area(np.array([1, 2, 40, 50, 60]), threshold=5, fraction=0.5)
+        25.0
+    """
+    left = areas[areas >= max(threshold, 1)]
+    if not fraction or not len(left):
+        return float(threshold)
+    return max(float(threshold), fraction * float(np.median(left)))
+
+
+def remove_small_objects(labels: np.ndarray, threshold: float, fraction: float = 0.0) -> np.ndarray:
+    """Set objects with fewer than `threshold` pixels to background, and those far below the median.
 
     All pixels of a label count as one object, wherever they lie.
 
     Args:
         labels: `(Y, X)` or `(Z, Y, X)`, integer, not negative, ids not far above the pixel count.
         threshold: in pixels (voxels); nothing is removed up to 1.
+        fraction: objects below this part of the median area go too; see `least_area`.
 
     Returns:
         Labels of the same dtype, ids kept; the argument itself if nothing is small.
     """
     areas = _areas(labels)
-    small = (areas > 0) & (areas < threshold)
+    small = (areas > 0) & (areas < least_area(areas[1:], threshold, fraction))
     small[:1] = False
     if not small.any():
         return labels

@@ -60,6 +60,7 @@ def postprocess(
     maxima_smooth: float = -1.0,
     interior_smooth: float = -1.0,
     small_objects_threshold: int = -1,
+    small_objects_fraction: float = -1.0,
     fill_holes_threshold: int = -1,
     pixel_expansion: int = -1,
     label_erosion: int = 0,
@@ -87,6 +88,8 @@ def postprocess(
         interior_smooth: Sigma of a Gaussian on the interior map, in pixels; -1 is the card's.
         small_objects_threshold: Objects with fewer pixels, at the model's scale, are dropped; -1 is
             the card's.
+        small_objects_fraction: Objects below this part of the median area of those left are
+            dropped too, 0 for none; -1 is the card's.
         fill_holes_threshold: Holes with fewer pixels are filled; -1 is the card's.
         pixel_expansion: By how many pixels the interior map is dilated; -1 is the card's.
         label_erosion: Pixels taken off every object's edge.
@@ -110,6 +113,7 @@ def postprocess(
             "maxima_smooth": maxima_smooth,
             "interior_smooth": interior_smooth,
             "small_objects_threshold": small_objects_threshold,
+            "small_objects_fraction": small_objects_fraction,
             "fill_holes_threshold": fill_holes_threshold,
             "pixel_expansion": pixel_expansion,
         },

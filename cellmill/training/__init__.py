@@ -1,1 +1,1 @@
-"""Training a small network whose heads are those of one compartment of Mesmer."""
+"""Training a small network whose heads are Mesmer's, of one compartment or of both."""

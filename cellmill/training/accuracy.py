@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cellmill.compartments import COMPARTMENTS, Compartment
 from cellmill.inference.tiled import PredictBatch, predict_tiled
 from cellmill.inference.tiles import TileGrid
 from cellmill.metrics import evaluate, pool
@@ -18,16 +19,18 @@ from cellmill.version import __version__
 REPORTED_IOUS = (0.5, 0.7, 0.9)
 
 
-def segment_image(image: np.ndarray, network: PredictBatch, card: ModelCard) -> np.ndarray:
-    """Segment a normalised image: tiles, network, deep watershed, by the card's parameters.
+def predict_heads(
+    image: np.ndarray, network: PredictBatch, card: ModelCard
+) -> dict[str, np.ndarray]:
+    """The maps of a normalised image, predicted tile by tile.
 
     Args:
         image: `(Y, X, C)` float32, preprocessed as the card asks for.
         network: the model, as `cellmill.inference.savedmodel.load` gives it.
-        card: its card; its default compartment is segmented.
+        card: its card.
 
     Returns:
-        `(Y, X)` int32 labels.
+        `(Y, X, C)` float32 by head.
     """
     grid = TileGrid.over(
         (image.shape[0], image.shape[1]),
@@ -37,25 +40,50 @@ def segment_image(image: np.ndarray, network: PredictBatch, card: ModelCard) -> 
     )
     heads = {h.name: np.zeros((*grid.shape, h.channels), np.float32) for h in card.heads}
     predict_tiled(image, network, grid, list(heads.values()))
-    return segment(heads, card.postprocessing[card.default_compartment])
+    return heads
+
+
+def segment_image(
+    image: np.ndarray, network: PredictBatch, card: ModelCard, compartment: Compartment
+) -> np.ndarray:
+    """Segment a normalised image: tiles, network, deep watershed, by the card's parameters.
+
+    Args:
+        image: `(Y, X, C)` float32, preprocessed as the card asks for.
+        network: the model, as `cellmill.inference.savedmodel.load` gives it.
+        card: its card.
+        compartment: what to segment.
+
+    Returns:
+        `(Y, X)` int32 labels.
+    """
+    heads = predict_heads(image, network, card)
+    return segment(heads, card.postprocessing[compartment])
 
 
 def measure_accuracy(
-    images: Sequence[TrainingImage], network: PredictBatch, card: ModelCard
+    images: Sequence[TrainingImage],
+    network: PredictBatch,
+    card: ModelCard,
+    compartment: Compartment,
 ) -> dict[str, Any]:
     """Score a model on images with truth.
 
     Args:
-        images: normalised, with labels.
+        images: normalised, with labels `(Y, X)`, or `(Y, X, 2: whole cells, nuclei)`.
         network: the model.
         card: its card.
+        compartment: what is segmented and scored.
 
     Returns:
         JSON values: `measured`, how; `images`, `objects`, `predicted`; pooled over all objects
         `average_precision` (TP / (TP + FP + FN)) by IoU threshold, `average_precision_mean` over
         0.5 … 0.95, `panoptic_quality`; and `average_precision_0.5_by_image`.
     """
-    results = [evaluate(i.labels, segment_image(i.image, network, card)) for i in images]
+    results = [
+        evaluate(_truth(i.labels, compartment), segment_image(i.image, network, card, compartment))
+        for i in images
+    ]
     pooled = pool(results)["pooled"]
     return {
         "measured": f"tiles, network, deep watershed, cellmill.metrics {__version__}, by the stage "
@@ -71,6 +99,10 @@ def measure_accuracy(
             for image, result in zip(images, results, strict=True)
         },
     }
+
+
+def _truth(labels: np.ndarray, compartment: Compartment) -> np.ndarray:
+    return labels[..., COMPARTMENTS.index(compartment)] if labels.ndim == 3 else labels
 
 
 def _by_threshold(result: dict[str, Any]) -> dict[str, float]:

@@ -10,19 +10,32 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+_GLOW = 4.0
+"""How far outside an object, in pixels, its own light outshines the background."""
+
+_GROUND = 12.0
+"""σ in pixels over which the background between objects is taken to be even."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
     """Over which range training pictures vary; the card's claims rest on it.
 
+    Brightness is relative to what normalisation makes 1, the brightest of an image: a field with a
+    few very bright objects leaves the others at a few hundredths.
+
     Args:
         scale: least and greatest zoom, log-uniform.
         gamma: least and greatest exponent of brightness, log-uniform.
         gain: least and greatest factor of brightness, log-uniform.
-        offset: greatest shift of black, either way.
-        noise: greatest σ of Gaussian noise.
+        offset: greatest shift of black, either way, before the gain.
+        noise: least and greatest σ of noise before the gain, log-uniform; of one height everywhere,
+            or growing with the root of the light, as photons' does.
         blur: greatest σ of a Gaussian blur, in pixels.
         haze: greatest height of smooth haze (uneven background, out-of-focus light, cytoplasm).
+        saturation: least brightness at which a saturated picture is cut off; what is left is
+            stretched to 1.
+        greys: least number of grey values from black to 1 of a picture of few.
         crowding: part of the crops in which objects are set beside others, touching them.
         object_gain: least and greatest factor of single objects' brightness, log-uniform: dim and
             bright ones lie side by side.
@@ -30,13 +43,15 @@ class Augmentation:
 
     scale: tuple[float, float] = (0.5, 2.0)
     gamma: tuple[float, float] = (0.6, 1.7)
-    gain: tuple[float, float] = (0.4, 1.3)
+    gain: tuple[float, float] = (0.08, 1.6)
     offset: float = 0.08
-    noise: float = 0.08
-    blur: float = 1.5
+    noise: tuple[float, float] = (0.003, 0.1)
+    blur: float = 2.0
     haze: float = 0.5
+    saturation: float = 0.25
+    greys: float = 64
     crowding: float = 0.6
-    object_gain: tuple[float, float] = (0.12, 1.6)
+    object_gain: tuple[float, float] = (0.1, 3.0)
 
 
 def random_crop(
@@ -97,14 +112,28 @@ def vary_objects(
     Returns:
         `(Y, X, C)` float32.
     """
+    if not labels.any():
+        return picture
     low, high = np.log(ranges.object_gain)
-    values, places = np.unique(labels, return_inverse=True)
-    gains = np.exp(random.uniform(low, high, len(values))).astype(np.float32)
-    gains[values == 0] = 1
-    # An object's light reaches a little beyond its outline.
-    wide = cv2.dilate(gains[places].reshape(labels.shape), np.ones((3, 3), np.uint8))
-    field = np.where(labels > 0, gains[places].reshape(labels.shape), np.minimum(wide, 1))
-    return picture * cv2.GaussianBlur(field, (0, 0), 1.0)[..., None]
+    gains = np.exp(random.uniform(low, high, int(labels.max()) + 1)).astype(np.float32)
+    gap, nearest = cv2.distanceTransformWithLabels(
+        (labels == 0).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    # Labels of the transform number the objects' pixels; each takes its object's gain outwards.
+    owner = np.zeros(int(nearest.max()) + 1, np.int32)
+    owner[nearest[labels > 0]] = labels[labels > 0]
+    # An object's light reaches beyond its outline, and fades.
+    reach = np.exp(-((gap / _GLOW) ** 2))[..., None]
+    field = 1 + (gains[owner[nearest]][..., None] - 1) * reach
+    ground = _background(picture, gap > 2 * _GLOW)
+    return ground + (picture - ground) * cv2.GaussianBlur(field, (0, 0), 0.7)[..., None]
+
+
+def _background(picture: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """The light between objects, smooth: the mean of what is near and free of objects, or 0."""
+    weights = cv2.GaussianBlur(free.astype(np.float32), (0, 0), _GROUND)[..., None]
+    light = cv2.GaussianBlur(picture * free[..., None], (0, 0), _GROUND).reshape(picture.shape)
+    return light / np.maximum(weights, 0.02)
 
 
 def vary_picture(
@@ -127,17 +156,32 @@ def vary_picture(
             gamma = _log_uniform(random, ranges.gamma)
             plane = np.sign(plane) * np.abs(plane) ** gamma
         if random.random() < 0.5:
-            plane = plane * _field(random, plane.shape, 2, 1 / ranges.gain[1], ranges.gain[1])
-        plane = plane * _log_uniform(random, ranges.gain)
+            plane = plane * _field(random, plane.shape, 2, 0.6, 1.6)
         if random.random() < 0.4:
             plane = plane + random.uniform(0, ranges.haze) * _haze(random, plane)
         if random.random() < 0.3:
             plane = cv2.GaussianBlur(plane, (0, 0), random.uniform(0.3, ranges.blur))
-        if random.random() < 0.5:
-            grain = random.standard_normal(plane.shape, np.float32)
-            plane = plane + random.uniform(0, ranges.noise) * grain
-        varied[..., channel] = plane + random.uniform(-ranges.offset, ranges.offset)
+        if random.random() < 0.2:
+            plane = _saturated(plane, random.uniform(ranges.saturation, 1))
+        if random.random() < 0.6:
+            plane = plane + _noise(random, plane, _log_uniform(random, ranges.noise))
+        plane = plane + random.uniform(-ranges.offset, ranges.offset)
+        plane = plane * _log_uniform(random, ranges.gain)
+        if random.random() < 0.3:
+            greys = _log_uniform(random, (ranges.greys, 255))
+            plane = np.rint(plane * greys) / greys
+        varied[..., channel] = plane
     return varied.astype(np.float32)
+
+
+def _noise(random: np.random.Generator, plane: np.ndarray, sigma: float) -> np.ndarray:
+    grain = sigma * random.standard_normal(plane.shape, np.float32)
+    return grain * np.sqrt(np.clip(plane, 0.02, None)) if random.random() < 0.5 else grain
+
+
+def _saturated(plane: np.ndarray, most: float) -> np.ndarray:
+    """What a detector makes of a plane whose brightest parts are beyond its range."""
+    return np.minimum(plane, most) / most
 
 
 def _haze(random: np.random.Generator, plane: np.ndarray) -> np.ndarray:

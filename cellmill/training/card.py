@@ -21,8 +21,10 @@ PREPROCESSING = Preprocessing(method="percentile", low=1.0, high=99.8)
 
 MEANINGS = {
     "nuclear": "a fluorescent nuclear stain (DAPI, Hoechst, H2B), bright on dark",
-    "whole_cell": "a stain of whole cells, bright on dark",
+    "cell": "a stain of whole cells, bright on dark",
+    "membrane": "a fluorescent stain of membranes or cytoplasm, bright on dark",
 }
+"""Of the channels by the names that cards give them."""
 
 
 def head_names(compartment: Compartment) -> tuple[str, str]:
@@ -33,7 +35,7 @@ def head_names(compartment: Compartment) -> tuple[str, str]:
 def trained_card(
     name: str,
     version: str,
-    compartment: Compartment,
+    compartments: Sequence[Compartment],
     channels: Sequence[str],
     training: Mapping[str, Any],
     *,
@@ -48,40 +50,42 @@ def trained_card(
     Args:
         name: of the model.
         version: of the model.
-        compartment: what it segments.
+        compartments: what it segments, in the order of its heads; the first by default.
         channels: names of the input's channels.
         training: what the card is to say of data, seed, code, curve.
         description: for a person.
         licence: of the weights.
     """
-    distance, classes = head_names(compartment)
-    meaning = MEANINGS[compartment] if len(channels) == 1 else ""
+    heads, postprocessing = [], {}
+    for compartment in compartments:
+        distance, classes = head_names(compartment)
+        heads += [
+            Head(distance, compartment, "inner_distance", 1),
+            Head(classes, compartment, "pixelwise", 3),
+        ]
+        postprocessing[compartment] = PostprocessingParameters(
+            maxima_head=distance,
+            interior_head=classes,
+            maxima_channel=0,
+            interior_channel=1,
+            maxima_threshold=0.1,
+            maxima_smooth=1.0,
+            interior_threshold=0.3,
+            interior_smooth=2.0,
+            radius=2,
+            small_objects_threshold=15,
+            fill_holes_threshold=15,
+        )
+    inputs = tuple(InputChannel(channel, MEANINGS.get(channel, "")) for channel in channels)
     return ModelCard(
         name=name,
         version=version,
-        input=ModelInput(tuple(InputChannel(c, meaning) for c in channels), 0.0, (256, 256)),
-        heads=(
-            Head(distance, compartment, "inner_distance", 1),
-            Head(classes, compartment, "pixelwise", 3),
-        ),
+        input=ModelInput(inputs, 0.0, (256, 256)),
+        heads=tuple(heads),
         preprocessing=PREPROCESSING,
         tiling=Tiling("reflect", 0.25),
-        postprocessing={
-            compartment: PostprocessingParameters(
-                maxima_head=distance,
-                interior_head=classes,
-                maxima_channel=0,
-                interior_channel=1,
-                maxima_threshold=0.1,
-                maxima_smooth=1.0,
-                interior_threshold=0.3,
-                interior_smooth=2.0,
-                radius=2,
-                small_objects_threshold=15,
-                fill_holes_threshold=15,
-            )
-        },
-        default_compartment=compartment,
+        postprocessing=postprocessing,
+        default_compartment=compartments[0],
         description=description,
         licence=licence,
         training=training,

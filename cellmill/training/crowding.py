@@ -17,10 +17,14 @@ _TRIES = 24
 
 @dataclass(frozen=True)
 class _Object:
-    """An object cut out of a picture: its window and its mask there, `(y, x)` bool."""
+    """An object cut out of a picture: its window, its mask there, `(y, x)` bool, and its parts.
+
+    Parts are `(y, x, K - 1)` bool: where further label images have something within the object.
+    """
 
     window: np.ndarray
     mask: np.ndarray
+    parts: np.ndarray
 
 
 def crowd(
@@ -35,7 +39,8 @@ def crowd(
 
     Args:
         picture: `(Y, X, C)` float32, background about 0.
-        labels: `(Y, X)` int32, 0 is background.
+        labels: `(Y, X)` int32, 0 is background; or `(Y, X, K)`: what further label images have
+            within an object of the first (nuclei in whole cells) goes with it.
         random: source of chance.
         most: copies at most.
         overlap: greatest part of a copy that may lie over other objects.
@@ -43,16 +48,18 @@ def crowd(
     Returns:
         A new picture and new labels; overlapping light adds up or the brighter wins.
     """
-    donors = _whole_objects(picture, labels)
+    whole = labels if labels.ndim == 3 else labels[..., None]
+    donors = _whole_objects(picture, whole)
     if not donors:
         return picture, labels
-    picture, labels = picture.copy(), labels.copy()
+    picture, labels = picture.copy(), whole.copy().reshape(labels.shape)
+    whole = labels.reshape(whole.shape)
     following = int(labels.max()) + 1
     for _ in range(int(random.integers(1, most + 1))):
         donor = _turned(donors[int(random.integers(len(donors)))], random)
-        place = _beside(labels, donor.mask, random.uniform(0, overlap), random)
+        place = _beside(whole[..., 0], donor.mask, random.uniform(0, overlap), random)
         if place is not None:
-            _paste(picture, labels, donor, place, following, random)
+            _paste(picture, whole, donor, place, following, random)
             following += 1
     return picture, labels
 
@@ -60,21 +67,23 @@ def crowd(
 def _whole_objects(picture: np.ndarray, labels: np.ndarray, margin: int = 3) -> list[_Object]:
     """The objects that do not touch the border, each with a margin around it."""
     found = []
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+    whole = labels[..., 0]
+    for label, box in enumerate(ndimage.find_objects(whole), start=1):
         if box is None:
             continue
         grown = tuple(slice(s.start - margin, s.stop + margin) for s in box)
-        inside = all(s.start >= 0 and s.stop <= n for s, n in zip(grown, labels.shape, strict=True))
-        mask = labels[grown] == label if inside else np.zeros((0, 0), bool)
+        inside = all(s.start >= 0 and s.stop <= n for s, n in zip(grown, whole.shape, strict=True))
+        mask = whole[grown] == label if inside else np.zeros((0, 0), bool)
         if inside and mask.sum() >= 30:
-            found.append(_Object(picture[grown], mask))
+            parts = (labels[grown][..., 1:] > 0) & mask[..., None]
+            found.append(_Object(picture[grown], mask, parts))
     return found
 
 
 def _turned(donor: _Object, random: np.random.Generator) -> _Object:
     turns, mirrored = int(random.integers(4)), random.random() < 0.5
-    window, mask = np.rot90(donor.window, turns), np.rot90(donor.mask, turns)
-    return _Object(window[::-1], mask[::-1]) if mirrored else _Object(window, mask)
+    arrays = [np.rot90(a, turns) for a in (donor.window, donor.mask, donor.parts)]
+    return _Object(*(array[::-1] for array in arrays)) if mirrored else _Object(*arrays)
 
 
 def _beside(
@@ -113,6 +122,7 @@ def _paste(
     adds = random.random() < 0.5
     picture[window] = below + light if adds else np.maximum(below * (1 - soft), light)
     if not adds:
-        picture[window] = np.maximum(picture[window], np.where(under[..., None] > 0, below, light))
-    on_top = donor.mask if random.random() < 0.5 else donor.mask & (under == 0)
-    under[on_top] = label
+        picture[window] = np.maximum(picture[window], np.where(under[..., :1] > 0, below, light))
+    on_top = donor.mask if random.random() < 0.5 else donor.mask & (under[..., 0] == 0)
+    under[on_top, 0] = label
+    under[on_top, 1:] = np.where(donor.parts[on_top], label, 0)

@@ -26,7 +26,7 @@ def export_network(network: keras.Model, folder: Path) -> None:
     """
     import tensorflow as tf
 
-    names = [layer.name for layer in network.layers[-2:]]
+    names = network.output_names
     channels = network.input_shape[-1]
 
     @tf.function(
@@ -53,14 +53,22 @@ def load_network(folder: Path, card: ModelCard) -> keras.Model:
     import tensorflow as tf
 
     made = card.training.get("network")
-    if not isinstance(made, dict) or "widths" not in made or len(card.heads) != 2:
+    kinds = [head.kind for head in card.heads]
+    taught = ["inner_distance", "pixelwise"] * len(card.compartments)
+    if not isinstance(made, dict) or "widths" not in made or kinds != taught:
         raise BadInput(
             f"base model '{card.name}'",
             expected="a model that train_segmenter made",
             found="a card that does not say how its network is built",
         )
-    names = (card.heads[0].name, card.heads[1].name)
-    network = build_network(len(card.input.channels), names, tuple(made["widths"]))
+    names = [head.name for head in card.heads]
+    network = build_network(
+        len(card.input.channels),
+        names,
+        tuple(made["widths"]),
+        tuple(made.get("gains", ())),
+        made.get("bottom", 0),
+    )
     try:
         stored = tf.saved_model.load(str(folder)).weights
         network.set_weights([weight.numpy() for weight in stored])

@@ -38,7 +38,8 @@ DISTANCE_WEIGHT = 10.0
 """Brings the squared error to the size of the cross entropy."""
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""Pictures `(N, Y, X, C)`, inner distance, pixel classes (uint8) and weights, `(N, Y, X)` each."""
+"""Pictures `(N, Y, X, C)`, inner distance, pixel classes (uint8) and weights, `(N, Y, X, K)` each
+for K compartments."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class TrainingImage:
     Args:
         name: for messages.
         image: `(Y, X, C)` float32, normalised as the card will say.
-        labels: `(Y, X)` int32, 0 is background.
-        hard_background: `(Y, X)` integer, non-zero on what looks like an object and is none.
+        labels: `(Y, X)` int32, 0 is background; or `(Y, X, K)` for K compartments.
+        hard_background: `(Y, X)` integer, non-zero on what looks like an object and is none; or
+            `(Y, X, K)`.
     """
 
     name: str
@@ -149,7 +151,7 @@ def fit(
     """Fit the network in place.
 
     Args:
-        network: gives inner distance and pixel classes, in this order.
+        network: gives inner distance and pixel classes, in this order, for each compartment.
         training: images to draw crops from, each as often as another.
         validation: images never trained on.
         parameters: how long and how.
@@ -223,11 +225,15 @@ def _compiled(
     def loss_of(
         pictures: Any, distance: Any, classes: Any, weights: Any, training: bool = False
     ) -> Any:
-        predicted, probabilities = network(pictures, training=training)
-        squared = tf.square(predicted[..., 0] - distance)
-        truth = tf.one_hot(classes, len(CLASS_WEIGHTS))
-        entropy = -tf.reduce_sum(truth * class_weights * tf.math.log(probabilities + 1e-6), -1)
-        return tf.reduce_mean(weights * (DISTANCE_WEIGHT * squared + entropy))
+        heads = network(pictures, training=training)
+        losses = []
+        for k, (predicted, probabilities) in enumerate(zip(heads[::2], heads[1::2], strict=True)):
+            squared = tf.square(predicted[..., 0] - distance[..., k])
+            truth = tf.one_hot(classes[..., k], len(CLASS_WEIGHTS))
+            entropy = -tf.reduce_sum(truth * class_weights * tf.math.log(probabilities + 1e-6), -1)
+            loss = tf.reduce_mean(weights[..., k] * (DISTANCE_WEIGHT * squared + entropy))
+            losses.append(loss)
+        return tf.add_n(losses)
 
     @tf.function(reduce_retracing=True)
     def step(pictures: Any, distance: Any, classes: Any, weights: Any) -> Any:
@@ -262,36 +268,47 @@ def _batches(
 def _crop(
     image: TrainingImage, size: int, random: np.random.Generator, augmentation: Augmentation
 ) -> Batch:
-    hard = image.hard_background
-    truth = [image.labels] if hard is None else [image.labels, hard]
-    picture, (labels, *others) = random_crop(image.image, truth, size, random, augmentation)
+    truth, hard = _planes(image.labels), _planes(image.hard_background)
+    picture, cut = random_crop(image.image, truth + hard, size, random, augmentation)
+    labels, others = np.stack(cut[: len(truth)], -1), cut[len(truth) :]
     if random.random() < augmentation.crowding:
         picture, labels = crowd(picture, labels, random)
     if random.random() < _OBJECTS_VARIED:
-        picture = vary_objects(picture, labels, random, augmentation)
-    return _taught(vary_picture(picture, random, augmentation), labels, *others)
+        picture = vary_objects(picture, labels[..., 0], random, augmentation)
+    return _taught(vary_picture(picture, random, augmentation), labels, others)
 
 
 def _validation_batch(image: TrainingImage) -> Batch:
     """The whole image, cut to multiples of `STRIDE` (mirrored up to one if it is smaller)."""
-    y, x = image.labels.shape
+    y, x = image.labels.shape[:2]
     if min(y, x) < STRIDE:
         pad = [(0, max(STRIDE - y, 0)), (0, max(STRIDE - x, 0))]
-        labels = np.pad(image.labels, pad)
+        labels = np.pad(image.labels, [*pad, (0, 0)][: image.labels.ndim])
         picture = np.pad(image.image, [*pad, (0, 0)], mode="symmetric")
         return _validation_batch(TrainingImage(image.name, picture, labels))
     y, x = y // STRIDE * STRIDE, x // STRIDE * STRIDE
-    hard = image.hard_background
-    cut = [] if hard is None else [hard[:y, :x]]
-    return _stack([_taught(image.image[:y, :x], image.labels[:y, :x], *cut)])
+    hard = [plane[:y, :x] for plane in _planes(image.hard_background)]
+    return _stack([_taught(image.image[:y, :x], image.labels[:y, :x], hard)])
 
 
-def _taught(picture: np.ndarray, labels: np.ndarray, hard: np.ndarray | None = None) -> Batch:
+def _planes(labels: np.ndarray | None) -> list[np.ndarray]:
+    """The label images of an array `(Y, X)` or `(Y, X, K)`, `(Y, X)` each; none of None."""
+    if labels is None:
+        return []
+    return [labels] if labels.ndim == 2 else list(np.moveaxis(labels, -1, 0))
+
+
+def _taught(picture: np.ndarray, labels: np.ndarray, hard: Sequence[np.ndarray]) -> Batch:
+    """A picture and what its labels teach; one plane of `hard` goes for all of them."""
+    planes = _planes(labels)
+    one = [hard[0] if hard else None] * len(planes)
+    others = hard if len(hard) == len(planes) else one
+    weights = [pixel_weights(p, other) for p, other in zip(planes, others, strict=True)]
     return (
         picture.astype(np.float32),
-        inner_distance(labels),
-        pixel_classes(labels),
-        pixel_weights(labels, hard),
+        np.stack([inner_distance(plane) for plane in planes], -1),
+        np.stack([pixel_classes(plane) for plane in planes], -1),
+        np.stack(weights, -1),
     )
 
 

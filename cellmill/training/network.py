@@ -1,4 +1,4 @@
-"""The network: a small U-Net with two heads, in Keras 3 on TensorFlow.
+"""The network: a small U-Net with two heads a compartment, in Keras 3 on TensorFlow.
 
 Ronneberger et al. 2015, made cheap for CPUs: one convolution a block on the way up, most work at
 half resolution and below, and only a thin layer at full resolution.
@@ -6,6 +6,8 @@ half resolution and below, and only a thin layer at full resolution.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,23 +16,36 @@ if TYPE_CHECKING:
 WIDTHS = (16, 24, 40, 64, 96)
 """Channels at full, 1/2, 1/4, 1/8 and 1/16 resolution."""
 
+GAINS = (1.0, 10.0, 100.0)
+"""The input is seen as `asinh(gx) / asinh(g)` for each of these: what is dim beside what is bright
+is told from black, and the brightest do not drown the rest."""
+
+BOTTOM = 1
+"""Further blocks at the lowest resolution, which see how large objects are."""
+
 STRIDE = 2 ** (len(WIDTHS) - 1)
 """Sides of an input must be multiples of this."""
 
 
 def build_network(
-    channels: int, head_names: tuple[str, str], widths: tuple[int, ...] = WIDTHS
+    channels: int,
+    head_names: Sequence[str],
+    widths: tuple[int, ...] = WIDTHS,
+    gains: tuple[float, ...] = GAINS,
+    bottom: int = BOTTOM,
 ) -> keras.Model:
     """An untrained network.
 
     Args:
         channels: of the input, `(N, Y, X, channels)` float32; Y and X are multiples of `STRIDE`.
-        head_names: of the inner distance, `(N, Y, X, 1)` in 0…1, and of the pixel classes,
-            `(N, Y, X, 3)` softmax; both float32.
+        head_names: for each compartment that of the inner distance, `(N, Y, X, 1)` in 0…1, and
+            that of the pixel classes, `(N, Y, X, 3)` softmax; all float32.
         widths: channels per resolution.
+        gains: of the compressed copies of the input; none leaves the input as it is.
+        bottom: further blocks at the lowest resolution.
 
     Returns:
-        A Keras model that gives the two heads in this order.
+        A Keras model that gives the heads in this order.
     """
     import keras
 
@@ -42,15 +57,23 @@ def build_network(
         return layers.ReLU()(x)
 
     image = layers.Input((None, None, channels), name="image", dtype="float32")
-    x = block(image, widths[0])
+    copies = [keras.ops.arcsinh(image * gain) / math.asinh(gain) for gain in gains]
+    x = layers.Concatenate()(copies) if len(copies) > 1 else copies[0] if copies else image
+    x = block(x, widths[0])
     skips = [x]
     for width in widths[1:]:
         x = block(block(x, width, stride=2), width)
         skips.append(x)
+    for _ in range(bottom):
+        x = layers.Add()([x, block(x, widths[-1])])
     for width, skip in zip(widths[-2::-1], skips[-2::-1], strict=True):
         x = layers.Conv2D(width, 1, use_bias=False)(x)
         x = layers.UpSampling2D(2, interpolation="nearest")(x)
         x = block(layers.Concatenate()([x, skip]), width)
-    distance = layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=head_names[0])(x)
-    classes = layers.Conv2D(3, 1, activation="softmax", dtype="float32", name=head_names[1])(x)
-    return keras.Model(image, [distance, classes])
+    heads = []
+    for distance, classes in zip(head_names[::2], head_names[1::2], strict=True):
+        heads += [
+            layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=distance)(x),
+            layers.Conv2D(3, 1, activation="softmax", dtype="float32", name=classes)(x),
+        ]
+    return keras.Model(image, heads)

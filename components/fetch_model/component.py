@@ -16,9 +16,10 @@ def fetch_model(
     """Get a model by name, path or URI, verified, with its card.
 
     Args:
-        source: Empty for the model that ships with cellmill; Mesmer, NuclearSegmentation or
-            CytoplasmSegmentation (the first two with your token in DEEPCELL_ACCESS_TOKEN); or the
-            path or URI of a model's folder, .tar.gz or .zip.
+        source: Empty for cellmill's model of nuclei, or the name of another that ships with
+            cellmill; Mesmer, NuclearSegmentation or CytoplasmSegmentation (the first two with your
+            token in DEEPCELL_ACCESS_TOKEN); or the path or URI of a model's folder, .tar.gz or
+            .zip.
         digest: Checksum the model must have, sha256:… or md5:…; empty checks what a known model's
             card says.
         card: Path or URI of a model.json, for a SavedModel without one.

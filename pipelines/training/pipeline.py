@@ -4,10 +4,13 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
+from components.fetch_model.component import fetch_model
 from components.tiff_to_npz.component import tiff_to_npz
 from components.train_segmenter.component import train_segmenter
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
+
+NEEDS_TRUTH = True
 
 OUTPUTS = (
     OutputFile("model", "", "model"),
@@ -31,6 +34,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     def training(
         items: list[dict[str, str]],
         hard_background: list[dict[str, str]],
+        base: str = "",
+        base_digest: str = "",
         channels: str = "",
         mpp: float = 0.0,
         name: str = "my-model",
@@ -41,6 +46,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         validation: str = "",
         validation_fraction: float = 0.15,
         steps: int = 1000,
+        learning_rate: float = 0.0,
         patience: int = 0,
         seed: int = 0,
         time_limit_minutes: float = 0.0,
@@ -51,16 +57,21 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         Args:
             items: Images, each with `image`, `truth`, `name` and digests.
             hard_background: The same images; `truth` is what looks like a cell and is none.
+            base: Model to go on from (fine-tuning), as a path, a URI or a name (`cellmill-nuclei`
+                for the one that ships). Empty trains from nothing.
+            base_digest: Digest of a base that is a file, so that changed bytes miss the cache.
             channels: Channels to train on, by name or 0-based index.
             mpp: Pixel size in microns, where the files do not say; 0 for unknown.
             name: The model's name.
             version: The model's version.
             description: What its card says of it.
             licence: What its card says of the weights' licence.
-            compartment: What the label images show: `nuclear` or `whole-cell`.
+            compartment: What the label images show: `nuclear`, `whole-cell`, or `both` where
+                they have two planes: whole cells, nuclei.
             validation: Names or patterns of the images to hold out; empty to draw them.
             validation_fraction: Part of the images to hold out.
             steps: Batches to train on at most.
+            learning_rate: The greatest learning rate; 0 is 0.003, or from a base 0.0003.
             patience: Stop after so many looks without a better one; 0 trains all steps.
             seed: Of everything random.
             time_limit_minutes: Stop training after this time; 0 is no limit.
@@ -68,7 +79,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
 
         Returns:
             model: The model's folder, SavedModel and card.
-            metrics: Accuracy on the images held out, and the training's curve.
+            metrics: Accuracy on the images held out, of the base too, and the training's curve.
         """
         converted = cpu.place(
             tiff_to_npz(items=items, channels=channels, mpp=mpp, on_bad_image=on_bad_image)
@@ -79,11 +90,17 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             )
         )
         background.set_display_name("tiff_to_npz: hard background")
+        # Without a base this fetches the model that ships, which base_source then leaves aside:
+        # an artifact that is there or not, as a parameter says, is more than kfp.local runs.
+        fetched = cpu.place(fetch_model(source=base, digest=base_digest))
+        fetched.set_display_name("fetch_model: base")
         trained = gpu.place(
             train_segmenter_on_gpu(
                 images=converted.outputs["images"],
                 labels=converted.outputs["truth"],
                 hard_background=background.outputs["truth"],
+                base=fetched.outputs["model"],
+                base_source=base,
                 name=name,
                 version=version,
                 description=description,
@@ -92,6 +109,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 validation=validation,
                 validation_fraction=validation_fraction,
                 steps=steps,
+                learning_rate=learning_rate,
                 patience=patience,
                 seed=seed,
                 time_limit_minutes=time_limit_minutes,

@@ -125,6 +125,13 @@ def test_bad_settings_are_one_line_and_leave_nothing(arguments, expected, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("pipeline", ["training", "tuning"])
+def test_what_learns_from_truth_asks_for_it(pipeline, folder, capsys):
+    for arguments, missing in (([], "IMAGES"), (["--image", str(folder / "images")], "LABELS")):
+        assert main([pipeline, *arguments]) == 2
+        assert f"{missing}: expected" in capsys.readouterr().err
+
+
 def test_an_output_that_is_not_empty_is_refused(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("keep")
     assert "a new or an empty folder" in refused(capsys, "--output", tmp_path)

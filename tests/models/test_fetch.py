@@ -20,6 +20,7 @@ from cellmill.models import card as cards
 from cellmill.models import download, fetch
 from cellmill.models.card import ModelCard, known_cards
 from cellmill.models.fetch import copy_model, fetch_model, folder_digest
+from cellmill.models.shipped import shipped_models
 
 TOKEN = "secret-token-of-a-user"
 GRAPH = b"graph" * 5000
@@ -358,9 +359,18 @@ def test_wrong_digest_text(tmp_path, server):
 
 
 @pytest.mark.parametrize("name", fetch.DEFAULT_NAMES)
-def test_shipped_model(name):
+def test_the_default_model_segments_nuclei(name):
     fetched = fetch_model(name)
-    assert fetched.card.name == "cellmill-nuclei"
+    assert fetched.card.name == next(iter(shipped_models()))
+    assert fetched.card.compartments == ("nuclear",)
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_shipped_models_are_had_by_name_and_small(name):
+    fetched = fetch_model(name.upper())
+    assert (fetched.card.name, fetched.folder) == (name, shipped_models()[name])
     assert cards.ModelCard.load(fetched.folder) == fetched.card
+    assert fetched.card.accuracy
+    assert fetched.card.training["images"]
     size = sum(p.stat().st_size for p in fetched.folder.rglob("*") if p.is_file())
     assert size <= 4_000_000

@@ -45,6 +45,7 @@ def test_every_field_of_a_card_reaches_the_watershed():
         "interior_smooth": 3.5,
         "radius": 7,
         "small_objects_threshold": 8,
+        "small_objects_fraction": 0.25,
         "fill_holes_threshold": 9,
         "pixel_expansion": 3,
         "maxima_algorithm": "peak_local_max",

@@ -1,6 +1,7 @@
 """Deep watershed as scikit-image's pieces put together, and what holds for any map."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from cellmill.segmentation import (
     canonical_labels,
     deep_watershed,
     object_areas,
+    remove_small_objects,
     segment_maps,
 )
 from tests.segmentation.maps import balls, like_a_network, made_maps, permutation, quantised
@@ -46,6 +48,7 @@ PARAMETERS = st.builds(
     interior_smooth=st.sampled_from([0, 1]),
     label_erosion=st.integers(0, 2),
     small_objects_threshold=st.integers(0, 9),
+    small_objects_fraction=st.sampled_from([0, 0, 0.4, 1]),
     fill_holes_threshold=st.just(0),
     pixel_expansion=st.integers(0, 2),
     maxima_algorithm=st.sampled_from(["h_maxima", "peak_local_max"]),
@@ -128,6 +131,9 @@ def test_what_holds_for_every_map_and_parameters(maxima, seed, parameters):
     assert labels.shape == maxima.shape
     assert np.array_equal(canonical_labels(labels), labels)
     assert (object_areas(labels) >= parameters.small_objects_threshold).all()
+    every = segment_maps(maxima, interior, replace(parameters, small_objects_fraction=0))
+    relative = remove_small_objects(every, 0, parameters.small_objects_fraction)
+    assert np.array_equal(labels, canonical_labels(relative))
     reference = segment_maps(maxima, interior, parameters, "reference")
     assert np.array_equal(canonical_labels(reference), labels)
     assert np.array_equal(np.unique(reference), np.unique(labels))

@@ -1,10 +1,11 @@
 """Numbering, areas, small objects and erosion, against plain loops."""
 
+import statistics
 from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.segmentation import find_boundaries
@@ -14,6 +15,7 @@ from cellmill.segmentation import (
     canonical_labels,
     dense_labels,
     erode_labels,
+    least_area,
     object_areas,
     remove_small_objects,
 )
@@ -33,6 +35,7 @@ def numbered_one_by_one(labels):
     return np.array(ids).reshape(labels.shape)
 
 
+@settings(deadline=None)
 @given(WIDE_LABELS)
 def test_canonical_ids_count_first_pixels(labels):
     canonical = canonical_labels(labels)
@@ -41,6 +44,7 @@ def test_canonical_ids_count_first_pixels(labels):
     assert np.array_equal(canonical_labels(canonical), canonical)
 
 
+@settings(deadline=None)
 @given(LABELS, st.randoms(use_true_random=False))
 def test_canonical_form_is_the_same_whatever_the_ids(labels, random):
     ids = random.sample(range(1, 10**12), 6)
@@ -79,6 +83,7 @@ def test_what_is_no_label_image_is_refused(number, labels, message):
         number(labels)
 
 
+@settings(deadline=None)
 @given(WIDE_LABELS)
 def test_dense_ids_keep_the_order_of_ids(labels):
     dense = dense_labels(labels)
@@ -86,6 +91,7 @@ def test_dense_ids_keep_the_order_of_ids(labels):
     assert np.array_equal(dense, np.searchsorted(ids, labels) + (labels > 0))
 
 
+@settings(deadline=None)
 @given(LABELS, st.integers(0, 30))
 def test_small_objects_go_by_their_pixel_count(labels, threshold):
     counts = Counter(labels.ravel().tolist())
@@ -101,6 +107,36 @@ def test_an_object_of_exactly_the_threshold_stays():
     assert remove_small_objects(labels, 2).tolist() == labels.tolist()
 
 
+@settings(deadline=None)
+@given(LABELS, st.integers(0, 9), st.floats(0, 1))
+def test_relatively_small_objects_go_by_the_median_of_those_left(labels, threshold, fraction):
+    counts = Counter(labels[labels > 0].tolist())
+    left = {label: area for label, area in counts.items() if area >= threshold}
+    least = fraction * statistics.median(left.values()) if left else 0
+    kept = [label for label, area in left.items() if area >= least]
+    found = remove_small_objects(labels, threshold, fraction)
+    assert np.array_equal(found, np.where(np.isin(labels, kept), labels, 0))
+    assert 2 * len(kept) >= len(left)
+
+
+@settings(deadline=None)
+@given(LABELS, st.floats(0, 1), st.integers(2, 4))
+def test_a_fraction_of_the_median_means_the_same_at_every_scale(labels, fraction, scale):
+    large = np.kron(labels, np.ones((scale,) * labels.ndim, labels.dtype))
+    small = remove_small_objects(labels, 0, fraction)
+    expected = np.kron(small, np.ones((scale,) * labels.ndim, labels.dtype))
+    assert np.array_equal(remove_small_objects(large, 0, fraction), expected)
+
+
+def test_specks_do_not_lower_the_median():
+    areas = np.array([1, 1, 1, 1, 40, 50, 60])
+    assert least_area(areas, 5, 0.5) == 25
+    assert least_area(areas, 0, 0.5) == 0.5
+    assert least_area(areas, 30, 0.5) == 30
+    assert least_area(areas[:0], 5, 0.5) == 5
+
+
+@settings(deadline=None)
 @given(LABELS, st.integers(0, 3))
 def test_erosion_takes_scikit_image_s_inner_boundary(labels, width):
     expected = labels.copy()

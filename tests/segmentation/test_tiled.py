@@ -64,7 +64,22 @@ ODD = WatershedParameters(
 BORDER = WatershedParameters(
     radius=2, maxima_threshold=0.2, maxima_algorithm="peak_local_max", exclude_border=True
 )
-PARAMETERS = {"mesmer": MESMER, "plain": PLAIN, "peaks": PEAKS, "odd": ODD, "border": BORDER}
+RELATIVE = WatershedParameters(
+    radius=2,
+    maxima_threshold=0.05,
+    interior_threshold=0.2,
+    small_objects_threshold=4,
+    small_objects_fraction=0.6,
+    fill_holes_threshold=15,
+)
+PARAMETERS = {
+    "mesmer": MESMER,
+    "plain": PLAIN,
+    "peaks": PEAKS,
+    "odd": ODD,
+    "border": BORDER,
+    "relative": RELATIVE,
+}
 
 
 def tiled(maxima, interior, parameters, side, seed=None, **options):

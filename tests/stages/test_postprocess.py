@@ -148,6 +148,7 @@ OVERRIDES = {
     "maxima_smooth": 1.5,
     "interior_smooth": 0.0,
     "small_objects_threshold": 0,
+    "small_objects_fraction": 0.75,
     "fill_holes_threshold": 0,
     "pixel_expansion": 2,
     "maxima_algorithm": "peak_local_max",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cellmill.arrays.batch import BatchWriter
-from cellmill.models.card import ModelCard
+from cellmill.models.card import ModelCard, known_cards
 
 ROOT = Path(__file__).parents[2]
 SHAPE = (80, 96)
@@ -93,6 +93,8 @@ def test_model_card_metrics_and_going_on_from_it(tmp_path):
     assert card.training["images"] == ["a", "b"]
     assert card.training["validation"] == ["c", "d"]
     assert card.training["parameters"]["seed"] == 3
+    assert card.training["parameters"]["learning_rate"] == 0.003
+    assert card.training["base"] == card.training["base_source"] == ""
     assert card.training["hard_background"] is True
     metrics = json.loads((tmp_path / "model.json").read_text())
     assert metrics["validation"] == card.accuracy["validation"]
@@ -107,8 +109,51 @@ def test_model_card_metrics_and_going_on_from_it(tmp_path):
     assert done.returncode == 0, done.stderr
     tuned = ModelCard.load(tmp_path / "tuned")
     assert tuned.training["base"] == "blobs 1"
+    assert tuned.training["base_source"] == "given"
     assert tuned.accuracy["validation_before"] == card.accuracy["validation"]
     assert "no truth: no truth, left out" in done.stderr
+
+
+@pytest.mark.tensorflow
+def test_both_compartments_at_once_in_mesmers_order(tmp_path):
+    def two(image, labels):
+        return image, np.stack([labels, np.where(labels % 2, labels, 0)], -1)
+
+    with BatchWriter(tmp_path / "images") as images, BatchWriter(tmp_path / "truth") as truth:
+        for i, name in enumerate("abc"):
+            image, labels = two(*blobs(i))
+            images.write(
+                name,
+                {"image": np.stack([image, image], -1)},
+                axes={"image": "YXC"},
+                channels=["nuclear", "membrane"],
+            )
+            truth.write(name, {"labels": labels}, axes={"labels": "YXC"})
+    done = stage(tmp_path, "--validation", "c", "--compartment", "both")
+    assert done.returncode == 0, done.stderr
+    card = ModelCard.load(tmp_path / "model")
+    mesmer = known_cards()["Mesmer"]
+    assert card.heads == mesmer.heads
+    assert card.compartments == mesmer.compartments
+    assert card.default_compartment == "whole_cell"
+    assert [channel.name for channel in card.input.channels] == ["nuclear", "membrane"]
+    labels = blobs(2)[1]
+    counts = {k: v["objects"] for k, v in card.accuracy.items()}
+    nuclei = len(np.unique(labels[labels % 2 > 0]))
+    assert counts == {"validation_whole_cell": labels.max(), "validation_nuclear": nuclei}
+    metrics = json.loads((tmp_path / "model.json").read_text())
+    assert metrics["validation_nuclear"] == card.accuracy["validation_nuclear"]
+
+    done = stage(tmp_path, "--base", str(tmp_path / "model"), output="tuned")
+    assert done.returncode == 2
+    assert "base: expected a model of compartment 'nuclear'" in done.stderr
+
+
+def test_one_plane_of_labels_does_not_teach_both(tmp_path):
+    batches(tmp_path, ["a", "b"])
+    done = stage(tmp_path, "--compartment", "both")
+    assert done.returncode == 2
+    assert "labels of 'a': expected integers (Y, X, 2: whole cells, nuclei)" in done.stderr
 
 
 def nan(image, labels):
@@ -126,6 +171,7 @@ def nan(image, labels):
         (["a", "b"], None, ["--crop", "50"], "a multiple of 16"),
         (["a", "b"], None, ["--validation-fraction", "1.5"], "validation_fraction"),
         (["a", "b"], None, ["--base", "{folder}"], "a model without a card"),
+        (["a"], None, ["--base", "{folder}", "--base-source", ""], "at least two with labels"),
         (["a", "b"], nan, [], "image 'b'"),
         (["a", "b"], lambda i, t: (i, t[:-1]), [], "labels of 'b'"),
         (["a", "b"], lambda i, t: (i, t.astype(np.float32)), [], "labels of 'b'"),

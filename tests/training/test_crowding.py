@@ -53,6 +53,20 @@ def test_copies_touch_more_often_than_not():
     assert joined > 0.7 * made
 
 
+def test_nuclei_go_with_their_cells():
+    picture, cells = scene()
+    nuclei = np.where(ndimage.binary_erosion(cells > 0, iterations=4), cells, 0)
+    both = np.stack([cells, nuclei], -1)
+    for seed in range(20):
+        _, found = crowd(picture, both, np.random.default_rng(seed), most=4)
+        alone = crowd(picture, cells, np.random.default_rng(seed), most=4)[1]
+        np.testing.assert_array_equal(found[..., 0], alone)
+        inside = found[..., 1] > 0
+        np.testing.assert_array_equal(found[inside, 1], found[inside, 0])
+        new = np.setdiff1d(found[..., 0], cells)
+        assert all((found[..., 1][found[..., 0] == label] > 0).any() for label in new[:1])
+
+
 def test_nothing_to_copy():
     empty = np.zeros((32, 32), np.int32)
     picture = np.zeros((32, 32, 1), np.float32)

@@ -12,7 +12,7 @@ from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import head_names, trained_card
 from cellmill.training.export import export_network, load_network
 from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
-from cellmill.training.network import build_network
+from cellmill.training.network import BOTTOM, GAINS, build_network
 
 pytestmark = pytest.mark.tensorflow
 
@@ -66,8 +66,8 @@ def test_one_seed_one_model(model):
 
 def test_written_and_read_back_it_is_the_same(model, tmp_path):
     network, _ = model
-    training = {"network": {"widths": list(WIDTHS)}}
-    card = trained_card("m", "1", "nuclear", ("nuclear",), training)
+    training = {"network": {"widths": list(WIDTHS), "gains": list(GAINS), "bottom": BOTTOM}}
+    card = trained_card("m", "1", ("nuclear",), ("nuclear",), training)
     export_network(network, tmp_path)
     served = load(tmp_path, card)
     tiles = blobs(4).image[None, :64, :80]
@@ -87,9 +87,9 @@ def test_written_and_read_back_it_is_the_same(model, tmp_path):
 
 def test_it_finds_blobs_it_has_not_seen(model, tmp_path):
     network, _ = model
-    card = trained_card("m", "1", "nuclear", ("nuclear",), {})
+    card = trained_card("m", "1", ("nuclear",), ("nuclear",), {})
     export_network(network, tmp_path)
-    measured = measure_accuracy([blobs(11), blobs(12)], load(tmp_path, card), card)
+    measured = measure_accuracy([blobs(11), blobs(12)], load(tmp_path, card), card, "nuclear")
     assert measured["images"] == 2
     assert measured["average_precision"]["0.5"] > 0.7
     assert set(measured["average_precision_0.5_by_image"]) == {"blobs11", "blobs12"}

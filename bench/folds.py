@@ -1,0 +1,216 @@
+"""Chooses the nuclear model's post-processing on series that models in the making have not seen.
+
+``make choose-postprocessing``: for each fold of mnfinder's training images a model is trained on
+the other series, shortly and else as the one that ships; its maps of the series held out, and the
+shipped model's maps of the validation images, are scored over a grid of parameters. The objective
+is the mean over the series, each image pooled within its own. Nothing here sees the test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from cellmill.arrays.files import write_text
+from cellmill.inference.savedmodel import load
+from cellmill.models.card import ModelCard, PostprocessingParameters
+from cellmill.preprocessing import preprocess
+from cellmill.segmentation import maps_of, watershed_parameters
+from cellmill.training.accuracy import predict_heads
+from cellmill.training.augmentation import Augmentation
+from cellmill.training.card import PREPROCESSING, head_names, trained_card
+from cellmill.training.export import export_network
+from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
+from cellmill.training.network import build_network
+from cellmill.tuning.grid import AXES, ParameterGrid
+from cellmill.tuning.scores import OBJECTIVES, Scores, best_point, held_out, objective_values
+from cellmill.tuning.scoring import score_points
+from cellmill.tuning.surface import parameters_of
+from launch.paths import ROOT
+from launch.samples import Sample, mnfinder
+
+FOLDS = (("2022-10-14_U2OS", "2022-05"), ("2023-05-31_misc", "2022-03", "2022-04"))
+"""Series that a fold's model is not trained on; each training image is in one fold."""
+
+VALIDATION = "validation"
+"""The group of the validation images, which the shipped model was not trained on."""
+
+GRID = {
+    "maxima_threshold": "0.05,0.1,0.15,0.2",
+    "maxima_smooth": "1,2",
+    "interior_threshold": "0.15,0.2,0.3,0.4",
+    "interior_smooth": "1,2",
+    "radius": "2",
+    "small_objects_fraction": "0,0.1,0.2",
+}
+"""All combinations are tried."""
+
+OBJECTIVE = "ap_50_90"
+
+SHIPPED = ROOT / "cellmill" / "models" / "nuclei"
+_SEED = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train the folds' models, unless they are there, and score the grid; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.folds", description=main.__doc__)
+    parser.add_argument("--steps", type=int, default=450, help="of each fold's training")
+    parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "folds")
+    parser.add_argument("--folds", type=int, default=len(FOLDS), help="the first so many")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="validated, and written to")
+    parser.add_argument("--write", action="store_true", help="the choice, into the model's card")
+    given = parser.parse_args(argv)
+    training = [_image(sample) for sample in mnfinder("training")]
+    models = [
+        _trained(training, series, given.steps, given.folder / f"fold-{i}-{given.steps}-steps")
+        for i, series in enumerate(FOLDS[: given.folds])
+    ]
+    groups: dict[str, list[Scores]] = {}
+    grid = ParameterGrid.around(ModelCard.load(SHIPPED).postprocessing["nuclear"], GRID)
+    points = list(grid.points())
+    work = [
+        (m, i)
+        for m, s in zip(models, FOLDS[: given.folds], strict=True)
+        for i in training
+        if _is_of(i, s)
+    ]
+    work += [(given.model, _image(sample)) for sample in mnfinder("validation")]
+    networks = {folder: load(folder, ModelCard.load(folder)) for folder in {m for m, _ in work}}
+    for folder, image in work:
+        card = ModelCard.load(folder)
+        maps = maps_of(predict_heads(image.image, networks[folder], card), grid.default)
+        group = VALIDATION if folder == given.model else _series_of(image)
+        scores = score_points(
+            np.asarray(maps[0][:, :], np.float32),
+            np.asarray(maps[1][:, :], np.float32),
+            image.labels,
+            [watershed_parameters(point) for point in points],
+        )
+        groups.setdefault(group, []).append(scores)
+        print(f"{image.name}: {len(points)} combinations", file=sys.stderr, flush=True)
+    added = {group: Scores.added(each) for group, each in sorted(groups.items())}
+    document = _document(added, points, grid.default)
+    write_text(given.folder / "chosen.json", json.dumps(document, indent=1) + "\n")
+    print(json.dumps({key: document[key] for key in ("best", "groups", "held_out")}, indent=1))
+    if given.write:
+        _write(given.model, points, document)
+    return 0
+
+
+def _document(
+    groups: Mapping[str, Scores],
+    points: Sequence[PostprocessingParameters],
+    default: PostprocessingParameters,
+) -> dict[str, Any]:
+    """The best point, how the next best and each value of a parameter do, and each group."""
+    values = objective_values(groups, OBJECTIVE)
+    eligible = np.ones(len(points), bool)
+    best = best_point(values, eligible)
+    own = {name: OBJECTIVES[OBJECTIVE](each) for name, each in groups.items()}
+    own_place = points.index(default) if default in points else best
+    chosen = held_out(groups, OBJECTIVE, eligible, own_place)
+    return {
+        "command": "make choose-postprocessing",
+        "objective": f"{OBJECTIVE}, mean over groups",
+        "combinations": len(points),
+        "place": best,
+        "best": {**parameters_of(points[best]), "value": round(float(values[best]), 4)},
+        "next": [
+            {**parameters_of(points[i]), "value": round(float(values[i]), 4)}
+            for i in np.argsort(-values, kind="stable")[1:10]
+        ],
+        "greatest_by_value": {
+            name: {
+                f"{value:g}": round(
+                    max(
+                        float(v)
+                        for p, v in zip(points, values, strict=True)
+                        if getattr(p, name) == value
+                    ),
+                    4,
+                )
+                for value in sorted({getattr(p, name) for p in points})
+            }
+            for name in AXES
+        },
+        "groups": {
+            name: {
+                "objects": groups[name].true,
+                "value": round(float(each[best]), 4),
+                "ap_50": round(float(groups[name].average_precision(0.5)[best]), 4),
+                "ap_70": round(float(groups[name].average_precision(0.7)[best]), 4),
+            }
+            for name, each in own.items()
+        },
+        "held_out": {
+            name: {**parameters_of(points[each.chosen]), "value": round(each.value, 4)}
+            for name, each in chosen.items()
+        },
+    }
+
+
+def _write(
+    folder: Path, points: Sequence[PostprocessingParameters], document: Mapping[str, Any]
+) -> None:
+    """The best parameters, and on what they were chosen, into the model's card."""
+    card = ModelCard.load(folder)
+    said = {key: document[key] for key in ("command", "objective", "combinations", "groups")}
+    replace(
+        card,
+        postprocessing={"nuclear": points[document["place"]]},
+        accuracy={**card.accuracy, "postprocessing": said},
+    ).save(folder)
+
+
+def _series_of(image: TrainingImage) -> str:
+    """`2022-10-14_U2OS` of `training_2022-10-14_U2OS_5`."""
+    return image.name.partition("_")[2].rpartition("_")[0]
+
+
+def _image(sample: Sample) -> TrainingImage:
+    image = np.asarray(tifffile.imread(sample.image))[..., np.newaxis]
+    return TrainingImage(
+        sample.image.stem,
+        preprocess(image, PREPROCESSING, what=sample.image.stem),
+        tifffile.imread(sample.nuclei).astype(np.int32),
+        tifffile.imread(sample.micronuclei).astype(np.int32),
+    )
+
+
+def _is_of(image: TrainingImage, series: Sequence[str]) -> bool:
+    return any(each in image.name for each in series)
+
+
+def _trained(
+    images: Sequence[TrainingImage], series: Sequence[str], steps: int, folder: Path
+) -> Path:
+    """A model that has not seen some series; its last weights, as nothing is to choose a step."""
+    if (folder / "model.json").exists():
+        return folder
+    seen = [image for image in images if not _is_of(image, series)]
+    seed_everything(_SEED)
+    network = build_network(1, head_names("nuclear"))
+    parameters = FitParameters(steps=steps, validate_every=steps, seed=_SEED)
+
+    def tell(step: int, loss: float) -> None:
+        if step % 50 == 0:
+            print(f"{folder.name}: step {step}, loss {loss:.3f}", file=sys.stderr, flush=True)
+
+    # One look, at the end: the images looked at are some of those trained on.
+    fit(network, seen, seen[:2], parameters, Augmentation(), tell)
+    export_network(network, folder)
+    said = {"images": [image.name for image in seen], "steps": steps}
+    trained_card("fold", "1", ("nuclear",), ("nuclear",), said).save(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""Measures a nuclear model on images with truth by the pipeline: ``make evaluate-model [MODEL=…]``.
+
+Four sets, each segmented and scored by ``deepcell_segmentation`` as a user's images are:
+``validation`` (mnfinder's, on which the training's step was chosen), ``test`` (mnfinder's, on which
+nothing is ever chosen), ``sample`` (stardist's, another microscope), and ``varied``, the validation
+images zoomed, dimmed, blurred and in 8 bits, which say over which range the figures hold.
+
+What comes out is printed and lies in ``outputs/evaluation/<model>.json``. With ``--write`` it is
+written into the model's card, so that nobody types a figure.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import tifffile
+
+from cellmill.arrays.files import write_text
+from cellmill.contract.cli import OneLineParser
+from cellmill.errors import BadInput, CellmillError
+from cellmill.metrics import pool
+from cellmill.models.card import ModelCard
+from cellmill.models.fetch import fetch_model
+from cellmill.version import __version__
+from launch import run, samples
+from launch.paths import ROOT
+
+SETS = ("validation", "sample", "varied", "test")
+COMMAND = "make evaluate-model"
+IOUS = (0.5, 0.7, 0.9)
+_ERRORS = ("missed_detections", "gained_detections", "merge", "split", "catastrophe")
+_ON_CARD: dict[str, tuple[str, ...]] = {"sample": ("pooled",), "varied": ("series",)}
+_FOLDER = ROOT / "outputs" / "evaluation"
+
+Picture = tuple[np.ndarray, np.ndarray]
+"""An image, `(Y, X)` uint8 or uint16, and its labels, `(Y, X)` int32."""
+
+
+def zoomed(image: np.ndarray, labels: np.ndarray, factor: float) -> Picture:
+    """The picture as a microscope of another pixel size would take it."""
+    size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    drawn = cv2.resize(image.astype(np.float32), size, interpolation=way)
+    # OpenCV resizes no int32; float64 holds every int32 exactly.
+    same = cv2.resize(labels.astype(np.float64), size, interpolation=cv2.INTER_NEAREST)
+    limit = np.iinfo(image.dtype).max
+    return np.clip(np.rint(drawn), 0, limit).astype(image.dtype), same.astype(np.int32)
+
+
+def dimmed(image: np.ndarray, labels: np.ndarray, part: float = 0.05) -> Picture:
+    """Every second object, by number, has `part` of its light above the image's background."""
+    ground = np.percentile(image, 5)
+    odd = cv2.GaussianBlur(((labels > 0) & (labels % 2 == 1)).astype(np.float32), (0, 0), 1.0)
+    wide = np.maximum(odd, cv2.dilate(odd, np.ones((9, 9), np.uint8)) * (labels == 0))
+    light = np.maximum(image - ground, 0) * (1 - (1 - part) * wide)
+    drawn = ground + np.where(wide > 0, light, image - ground)
+    return np.rint(drawn).astype(image.dtype), labels
+
+
+def in_8_bits(image: np.ndarray, labels: np.ndarray) -> Picture:
+    """The range from the least to the greatest value in 256 greys."""
+    low, high = float(image.min()), float(image.max())
+    return np.rint((image - low) / max(high - low, 1) * 255).astype(np.uint8), labels
+
+
+def blurred(image: np.ndarray, labels: np.ndarray) -> Picture:
+    """Out of focus: a Gaussian of σ 2 pixels."""
+    drawn = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 2.0)
+    return np.rint(drawn).astype(image.dtype), labels
+
+
+VARIATIONS: dict[str, Callable[[np.ndarray, np.ndarray], Picture]] = {
+    "zoom-0.5": lambda image, labels: zoomed(image, labels, 0.5),
+    "zoom-2": lambda image, labels: zoomed(image, labels, 2),
+    "every-second-object-at-0.05": dimmed,
+    "8-bit": in_8_bits,
+    "blur-2px": blurred,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate a model; return 0, or 2 with one line on stderr."""
+    parser = OneLineParser(prog="launch.evaluate", allow_abbrev=False)
+    parser.add_argument("--model", default="", help="folder or URI; the shipped model by default")
+    parser.add_argument("--sets", default=",".join(SETS), help=f"of {', '.join(SETS)}")
+    parser.add_argument("--write", action="store_true", help="into the card in --model's folder")
+    given = parser.parse_args(argv)
+    try:
+        sets = [each.strip() for each in given.sets.split(",")]
+        if wrong := [each for each in sets if each not in SETS]:
+            raise BadInput("sets", expected=f"of {', '.join(SETS)}", found=wrong[0])
+        fetched = fetch_model(given.model)
+        measured = {each: _measured(each, given.model) for each in sets}
+        card = fetched.card
+        written = _FOLDER / f"{card.name}-{card.version}.json"
+        about = {"model": card.name, "version": card.version, "code": f"cellmill {__version__}"}
+        write_text(written, json.dumps({**about, **measured}, indent=1) + "\n")
+        if given.write:
+            folder = Path(given.model or ROOT / "cellmill" / "models" / "nuclei")
+            kept = ModelCard.load(folder)
+            replace(kept, accuracy={**kept.accuracy, **on_card(measured)}).save(folder)
+    except CellmillError as error:
+        print(f"cellmill: {error}", file=sys.stderr)
+        return 2
+    for line in table(measured):
+        print(line)
+    print(f"all figures: {written.relative_to(ROOT)}")
+    return 0
+
+
+def on_card(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What a card says of each set: the command, and figures pooled, by image and by series."""
+    found: dict[str, Any] = {}
+    for name, each in measured.items():
+        kept = _ON_CARD.get(name, ("pooled", "per_image_mean", "series"))
+        found[name] = {"command": COMMAND, "code": f"cellmill {__version__}"}
+        found[name] |= {key: each[key] for key in kept}
+    return found
+
+
+def table(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The figures as lines of text."""
+    lines = [f"{'':44}{'objects':>8}{'found':>7}{'AP@0.5':>8}{'AP@0.7':>8}{'AP@0.9':>8}"]
+    for name, each in measured.items():
+        rows = {} if name == "varied" else {name: each["pooled"]}
+        series = each["series"] if len(each["series"]) > 1 or name == "varied" else {}
+        for row, figures in {**rows, **{f"  {key}": v for key, v in series.items()}}.items():
+            scores = "".join(f"{figures['average_precision'][str(t)]:8.3f}" for t in IOUS)
+            lines.append(f"{row:44}{figures['objects']:8}{figures['predicted']:7}{scores}")
+    return lines
+
+
+def _measured(name: str, model: str) -> dict[str, Any]:
+    """Segment and score one set by the pipeline, and bring its scores together."""
+    source, output = _FOLDER / "images" / name, _FOLDER / "runs" / name
+    for stale in (source, output):
+        shutil.rmtree(stale, ignore_errors=True)
+    _write_set(name, source)
+    paths = {"image": source / "images", "truth": source / "labels", "output": output}
+    settings = [part for key, path in paths.items() for part in (f"--{key}", str(path))]
+    settings += ["--model", model] if model else []
+    if run.main(["deepcell_segmentation", *settings]):
+        raise CellmillError(f"the run on set '{name}' failed")
+    scores = {
+        file.parent.name: json.loads(file.read_text())["nuclear"]
+        for file in sorted(output.glob("*/metrics.json"))
+    }
+    series: dict[str, list[str]] = {}
+    for image in scores:
+        series.setdefault(_series_of(name, image), []).append(image)
+    pooled = pool(list(scores.values()))
+    return {
+        "pooled": _figures(pooled["pooled"]),
+        "per_image_mean": _precisions(pooled["per_image_mean"]),
+        "series": {
+            key: {"images": len(images), **_figures(pool([scores[i] for i in images])["pooled"])}
+            for key, images in sorted(series.items())
+        },
+        "images": {image: _figures(each) for image, each in scores.items()},
+    }
+
+
+def _write_set(name: str, folder: Path) -> None:
+    if name == "sample":
+        samples.write_set("sample", folder)
+        return
+    if name != "varied":
+        samples.write_set(f"mnfinder-{name}", folder)
+        return
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for sample in samples.mnfinder("validation"):
+        picture = tifffile.imread(sample.image), tifffile.imread(sample.nuclei)
+        for variation, vary in VARIATIONS.items():
+            file = f"{variation}_{sample.image.name}"
+            for part, array in zip(("images", "labels"), vary(*picture), strict=True):
+                tifffile.imwrite(folder / part / file, array, compression="zlib")
+
+
+def _series_of(name: str, image: str) -> str:
+    """The series in mnfinder's names, `<split>_<series>_<image>`; the variation of a varied one."""
+    if name == "varied":
+        return image.partition("_")[0]
+    return image if name == "sample" else image.partition("_")[2].rpartition("_")[0]
+
+
+def _figures(result: Mapping[str, Any]) -> dict[str, Any]:
+    errors = result["object_errors"]
+    return {
+        "objects": result["n_truth"],
+        "predicted": result["n_predicted"],
+        "average_precision": _precisions(result),
+        "panoptic_quality": round(result["panoptic_quality"], 4),
+        "errors": {kind: errors[kind] for kind in _ERRORS},
+    }
+
+
+def _precisions(result: Mapping[str, Any]) -> dict[str, float]:
+    found = {round(m["iou_threshold"], 2): m["average_precision"] for m in result["matching"]}
+    return {str(iou): round(found[iou], 4) for iou in IOUS}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

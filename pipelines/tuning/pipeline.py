@@ -1,0 +1,138 @@
+"""``tuning``: images, label images and a model in, the model with its best post-processing out."""
+
+from typing import Any, NamedTuple
+
+from kfp import dsl
+
+from components.fetch_model.component import fetch_model
+from components.predict.component import predict
+from components.preprocess.component import preprocess
+from components.tiff_to_npz.component import tiff_to_npz
+from components.tune_postprocessing.component import tune_postprocessing
+from pipelines.hardware import PORTABLE, Hardware
+from pipelines.outputs import OutputFile
+
+NEEDS_TRUTH = True
+
+OUTPUTS = (
+    OutputFile("model", "", "model"),
+    OutputFile("results", "", "tuning.json"),
+    OutputFile("surface", "", "surface.csv"),
+    OutputFile("html", "", "tuning.html"),
+)
+
+
+class Outputs(NamedTuple):
+    """What the pipeline gives."""
+
+    model: dsl.Model
+    results: dsl.Metrics
+    surface: dsl.Dataset
+    html: dsl.HTML
+
+
+def build(hardware: Hardware = PORTABLE) -> Any:
+    """Return the pipeline, its tasks placed on some hardware."""
+    cpu, gpu = hardware["cpu"], hardware["gpu"]
+    predict_on_gpu = gpu.use(predict)
+
+    @dsl.pipeline(name="tuning")
+    def tuning(
+        batches: list[list[dict[str, str]]],
+        model: str = "",
+        model_digest: str = "",
+        channels: str = "",
+        mpp: float = 0.0,
+        batch_size: int = 8,
+        precision: str = "float32",
+        compartment: str = "",
+        objective: str = "ap_50_90",
+        image_groups: str = "",
+        maxima_threshold: str = "",
+        maxima_smooth: str = "",
+        interior_threshold: str = "",
+        interior_smooth: str = "",
+        radius: str = "",
+        small_objects_fraction: str = "",
+        refinements: int = 2,
+        memory_mib: int = 4096,
+        on_bad_image: str = "fail",
+    ) -> Outputs:
+        """Find the best post-processing parameters of a model on images with truth.
+
+        Args:
+            batches: Batches of images; each image has `image`, `truth`, `name` and digests.
+            model: Model as a path, a URI or a DeepCell name; empty for the one that ships.
+            model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
+            channels: Channels to segment, by name or 0-based index, in the model's order.
+            mpp: Pixel size in microns, where the file does not say; 0 for unknown.
+            batch_size: Tiles predicted at a time.
+            precision: Compute type of the network: `float32` or a mixed one.
+            compartment: `nuclear` or `whole-cell`; empty for the model's own.
+            objective: What is made as great as possible: `ap_50_90`, `mean_ap`, `ap_50`, `ap_70`,
+                `f1_50` or `panoptic_quality`.
+            image_groups: Patterns of image names, one a series, with commas between.
+            maxima_threshold: Values to try, with commas between; empty for some around the card's.
+            maxima_smooth: Values to try, in pixels.
+            interior_threshold: Values to try.
+            interior_smooth: Values to try, in pixels.
+            radius: Values to try, in pixels; empty for the card's alone.
+            small_objects_fraction: Values to try.
+            refinements: How often values halfway between the best and its neighbours are tried.
+            memory_mib: Memory to work in, in MiB; an image that needs more is refused.
+            on_bad_image: `fail` the run, or `skip` the image and go on.
+
+        Returns:
+            model: The model, its card with the best parameters.
+            results: Best and default parameters and their scores, as JSON.
+            surface: Scores at every combination that was tried, as CSV.
+            html: A page that shows the surface.
+        """
+        fetched = cpu.place(fetch_model(source=model, digest=model_digest))
+        with dsl.ParallelFor(batches, name="batches") as items:
+            converted = cpu.place(
+                tiff_to_npz(items=items, channels=channels, mpp=mpp, on_bad_image=on_bad_image)
+            )
+            prepared = cpu.place(
+                preprocess(
+                    images=converted.outputs["images"],
+                    model=fetched.outputs["model"],
+                    on_bad_image=on_bad_image,
+                )
+            )
+            predicted = gpu.place(
+                predict_on_gpu(
+                    preprocessed=prepared.outputs["preprocessed"],
+                    model=fetched.outputs["model"],
+                    batch_size=batch_size,
+                    precision=precision,
+                    on_bad_image=on_bad_image,
+                )
+            )
+        tuned = cpu.place(
+            tune_postprocessing(
+                predictions=dsl.Collected(predicted.outputs["predictions"]),
+                truth=dsl.Collected(converted.outputs["truth"]),
+                base=fetched.outputs["model"],
+                compartment=compartment,
+                objective=objective,
+                image_groups=image_groups,
+                maxima_threshold=maxima_threshold,
+                maxima_smooth=maxima_smooth,
+                interior_threshold=interior_threshold,
+                interior_smooth=interior_smooth,
+                radius=radius,
+                small_objects_fraction=small_objects_fraction,
+                refinements=refinements,
+                memory_mib=memory_mib,
+                on_bad_image=on_bad_image,
+            )
+        )
+        return Outputs(
+            model=tuned.outputs["model"],
+            results=tuned.outputs["results"],
+            surface=tuned.outputs["surface"],
+            html=tuned.outputs["html"],
+        )
+
+    return tuning
