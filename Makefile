@@ -155,7 +155,7 @@ choose-postprocessing: $(DEV_STAMP) ## choose the shipped model's post-processin
 	@$(DEV)/bin/python -m bench.folds $(FOLDS)
 
 .PHONY: evaluate-model
-evaluate-model: setup ## measure a model on validation, varied, test and sample images: [MODEL=… WRITE=1: onto its card]
+evaluate-model: setup ## measure a model on validation, varied, test and sample images: [MODEL=…, WRITE=1]
 	@$(VENV)/bin/python -m launch.evaluate $(if $(MODEL),--model "$(MODEL)") $(if $(WRITE),--write)
 
 .PHONY: doctor

@@ -97,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         groups.setdefault(group, []).append(scores)
         print(f"{image.name}: {len(points)} combinations", file=sys.stderr, flush=True)
     added = {group: Scores.added(each) for group, each in sorted(groups.items())}
-    document = _document(added, points, grid.default)
+    command = f"make choose-postprocessing FOLDS='--folds {given.folds} --steps {given.steps}'"
+    document = _document(added, points, grid.default, command)
     write_text(given.folder / "chosen.json", json.dumps(document, indent=1) + "\n")
     print(json.dumps({key: document[key] for key in ("best", "groups", "held_out")}, indent=1))
     if given.write:
@@ -109,6 +110,7 @@ def _document(
     groups: Mapping[str, Scores],
     points: Sequence[PostprocessingParameters],
     default: PostprocessingParameters,
+    command: str,
 ) -> dict[str, Any]:
     """The best point, how the next best and each value of a parameter do, and each group."""
     values = objective_values(groups, OBJECTIVE)
@@ -118,7 +120,7 @@ def _document(
     own_place = points.index(default) if default in points else best
     chosen = held_out(groups, OBJECTIVE, eligible, own_place)
     return {
-        "command": "make choose-postprocessing",
+        "command": command,
         "objective": f"{OBJECTIVE}, mean over groups",
         "combinations": len(points),
         "place": best,
