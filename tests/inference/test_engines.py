@@ -1,4 +1,4 @@
-"""OpenVINO gives TensorFlow's heads, whatever the batch, and its graph is changed without effect."""
+"""OpenVINO gives TensorFlow's heads, whatever the batch, though its graph is changed."""
 
 import sys
 
@@ -68,7 +68,7 @@ def test_the_model_that_ships():
     model = fetch_model("")
     tiles = np.random.default_rng(3).random((3, *model.card.input.tile, 1), dtype=np.float32)
     ours, theirs = (
-        load_network(model.path, model.card, engine=engine)(tiles)
+        load_network(model.folder, model.card, engine=engine)(tiles)
         for engine in ("openvino", "tensorflow")
     )
     for head, wanted in zip(ours, theirs, strict=True):
