@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -25,13 +26,13 @@ heads: list = []
 keep = application.format_model_output_fn
 
 
-def format_heads(outputs):
+def format_heads(outputs: list) -> Any:
     """Keep the heads, and go on as the application does."""
     heads[:] = outputs
     return keep(outputs)
 
 
-def nothing(outputs, **_):
+def nothing(outputs: dict, **_: Any) -> np.ndarray:
     """Segment nothing."""
     return np.zeros((*next(iter(outputs.values()))[0].shape[:-1], 1), np.int32)
 

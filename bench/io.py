@@ -13,6 +13,7 @@ plain writes is timed in the same run.
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import json
 import os
@@ -167,25 +168,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         pixels = given.side**2 * given.wanted
         written = plain_write(folder, 2 * pixels)
+        path = folder / "image.ome.tif"
         for compression in COMPRESSIONS:
-            path = folder / "image.ome.tif"
             write_image(path, given.side, given.channels, compression)
-            raw, stored = median(lambda: decode(path, given.wanted), given.repeats)
+            raw, stored = median(functools.partial(decode, path, given.wanted), given.repeats)
             for container in CONTAINERS:
-                taken, read = median(
-                    lambda kind=container: convert(  # type: ignore[misc]
-                        path, given.wanted, kind, folder / f"batch-{kind}"
-                    ),
-                    given.repeats,
-                )
+                made = folder / f"batch-{container}"
+                work = functools.partial(convert, path, given.wanted, container, made)
+                taken, read = median(work, given.repeats)
                 row = Row(compression, container, pixels / 1e6, raw, taken, read, stored, written)
                 print(row, flush=True)
                 rows.append(row)
     machine = {"threads": thread_count(), "load_average": os.getloadavg()[0]}
-    path = given.output / "io.json"
     table = [asdict(row) for row in rows]
-    path.write_text(json.dumps({"machine": machine, "rows": table}, indent=2) + "\n")
-    print(f"written to {path}; load average {machine['load_average']:.1f}")
+    (given.output / "io.json").write_text(
+        json.dumps({"machine": machine, "rows": table}, indent=2) + "\n"
+    )
+    print(f"written to {given.output / 'io.json'}; load average {machine['load_average']:.1f}")
     return 0
 
 

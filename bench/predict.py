@@ -144,8 +144,8 @@ def ours(
     preprocess(images, Model(model), prepared, record)
     middle = time.perf_counter()
     done = Record(folder / "predict.json")
-    given: dict[str, Any] = {"engine": engine, "precision": precision, "device": "cpu"}
-    predict(prepared, Model(model), heads, done, compartment=compartment, **given)
+    given: dict[str, Any] = {"engine": engine, "precision": precision, "compartment": compartment}
+    predict(prepared, Model(model), heads, done, device="cpu", **given)
     end = time.perf_counter()
     loading = sum(step["wall_s"] for step in done.steps if step["name"] == "load model")
     batch = Batch.open(heads.path)

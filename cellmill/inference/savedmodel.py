@@ -160,11 +160,11 @@ def memory_errors() -> tuple[type[Exception], ...]:
     return (_tensorflow().errors.ResourceExhaustedError,)
 
 
-def gpu_peak_bytes(network: Network) -> int:
-    """The most memory that TensorFlow held on the network's GPU, in bytes; 0 on a CPU."""
-    if "GPU" not in network.device:
+def gpu_peak_bytes(device: str) -> int:
+    """The most memory that TensorFlow held on a network's device, in bytes; 0 on a CPU."""
+    if "GPU" not in device:
         return 0
-    name = network.device.removeprefix("/")
+    name = device.removeprefix("/")
     return int(_tensorflow().config.experimental.get_memory_info(name)["peak"])
 
 

@@ -126,7 +126,7 @@ def predict(
         memory_retries=run.retries,
         tiles_repeated=sum(repeated.values()),
     )
-    if peak := gpu_peak_bytes(network):
+    if peak := gpu_peak_bytes(network.device):
         record.gpu(network.effect["gpu"], peak)
 
 

@@ -123,7 +123,7 @@ def predict_shard(
 
         for_each_image(plans, work, writers=[out], record=record)
     record.note(**network.effect, batch_size=run.batch_size, memory_retries=run.retries)
-    if peak := gpu_peak_bytes(network):
+    if peak := gpu_peak_bytes(network.device):
         record.gpu(network.effect["gpu"], peak)
 
 
