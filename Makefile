@@ -15,7 +15,7 @@ SYNTHETIC_DESCRIPTION := SYNTHETIC, for trying the two-channel path (whole cells
 # Settings count on make's own command line only: shells and systems set some of these names
 # themselves. They are handed on through the environment, whole, whatever their quotes and spaces.
 SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T SERIES MODEL COMPARTMENT \
-  TRUTH_COMPARTMENT ON_BAD_IMAGE BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET \
+  TRUTH_COMPARTMENT ON_BAD_IMAGE BATCH_SIZE PRECISION ENGINE LABEL_DTYPE RUNNER TARGET \
   STORE MOST_SHARDS MEMORY_MIB \
   PROJECT REGION PIPELINE_ROOT SERVICE_ACCOUNT NETWORK KMS_KEY CACHE WAIT \
   HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT \
@@ -189,6 +189,14 @@ bench-metrics: $(DEV_STAMP) ## time measuring and scoring up to a million object
 .PHONY: bench-slide
 bench-slide: $(DEV_STAMP) ## time every stage on slides of up to 27,120 × 26,139 px, and take its memory
 	@$(DEV)/bin/python -m bench.slide $(BENCH)
+
+.PHONY: bench-predict
+bench-predict: $(DEV_STAMP) ## time prediction by each engine against DeepCell's application
+	@$(DEV)/bin/python -m bench.predict $(BENCH)
+
+.PHONY: bench-io
+bench-io: $(DEV_STAMP) ## time TIFF to npz and Zarr against decoding alone, and count the bytes read
+	@$(DEV)/bin/python -m bench.io $(BENCH)
 
 .PHONY: check
 check: $(DEV_STAMP) ## lint, format, types, drift of generated files

@@ -91,6 +91,7 @@ def load(
     device: Device = "auto",
     precision: Precision = "float32",
     threads: int = 0,
+    heads: Sequence[str] = (),
 ) -> Network:
     """Load the SavedModel that lies beside a card.
 
@@ -108,6 +109,7 @@ def load(
         precision: the type that convolutions are computed in.
         threads: CPU threads of one operation; 0 lets TensorFlow choose. It can be set only before
             TensorFlow's first operation in a process; the effect says what holds.
+        heads: those to compute, in the card's order; empty is all.
 
     Returns:
         The network.
@@ -132,7 +134,10 @@ def load(
     with tf.device(place):
         loaded = _load(tf, folder)
         function, spec = _serving(tf, loaded, card, folder)
+        if heads and len(heads) < len(card.heads):
+            function = _without(tf, function, spec, [h.name in heads for h in card.heads])
     effect = {
+        "engine": "tensorflow",
         "tensorflow": tf.__version__,
         **device_effect,
         "precision": "float32",
@@ -155,11 +160,11 @@ def memory_errors() -> tuple[type[Exception], ...]:
     return (_tensorflow().errors.ResourceExhaustedError,)
 
 
-def gpu_peak_bytes(network: Network) -> int:
-    """The most memory that TensorFlow held on the network's GPU, in bytes; 0 on a CPU."""
-    if "GPU" not in network.device:
+def gpu_peak_bytes(device: str) -> int:
+    """The most memory that TensorFlow held on a network's device, in bytes; 0 on a CPU."""
+    if "GPU" not in device:
         return 0
-    name = network.device.removeprefix("/")
+    name = device.removeprefix("/")
     return int(_tensorflow().config.experimental.get_memory_info(name)["peak"])
 
 
@@ -250,9 +255,10 @@ def _serving(tf: Any, loaded: Any, card: ModelCard, folder: Path) -> tuple[Any, 
         raise BadInput(f"model '{folder}'", expected="one input", found=f"{sorted(inputs)}")
     key, spec = next(iter(inputs.items()))
     spec = tf.TensorSpec(spec.shape, spec.dtype)
-    _check_input(spec, card, folder)
+    shape = tuple(spec.shape) if spec.shape.rank is not None else (None,) * 4
+    check_input(shape, spec.dtype.is_floating, card, folder)
     outputs = signature.structured_outputs
-    order = _order(outputs, [head.name for head in card.heads])
+    order = order_of(outputs, [head.name for head in card.heads])
     if order:
 
         def call(tiles: Any) -> list[Any]:
@@ -276,11 +282,21 @@ def _serving(tf: Any, loaded: Any, card: ModelCard, folder: Path) -> tuple[Any, 
     found = list(function.structured_outputs)
     if not order and len(found) != len(outputs):
         raise _unordered(outputs, card, folder)
-    _check_heads(found, card, folder)
+    shapes = [tuple(t.shape) if t.shape.rank is not None else (None,) * 4 for t in found]
+    check_heads(shapes, card, folder)
     return function, spec
 
 
-def _order(outputs: Mapping[str, Any], heads: Sequence[str]) -> list[str]:
+def _without(tf: Any, function: Any, spec: Any, wanted: Sequence[bool]) -> Any:
+    """The network without what only unwanted heads need."""
+
+    def call(tiles: Any) -> list[Any]:
+        return [head for head, is_wanted in zip(function(tiles), wanted, strict=True) if is_wanted]
+
+    return tf.function(call, input_signature=[spec], autograph=False).get_concrete_function()
+
+
+def order_of(outputs: Mapping[str, Any], heads: Sequence[str]) -> list[str]:
     """The signature's outputs in the order of the heads; empty if their names do not tell it.
 
     A signature's outputs are a dictionary, and its order is the alphabet's, not the model's.
@@ -308,22 +324,30 @@ def _unordered(outputs: Mapping[str, Any], card: ModelCard, folder: Path) -> Bad
     )
 
 
-def _check_input(spec: Any, card: ModelCard, folder: Path) -> None:
+def check_input(shape: Sequence[int | None], is_float: bool, card: ModelCard, folder: Path) -> None:
+    """Hold the shape of a model's input, None where a side is free, against its card.
+
+    Raises:
+        BadInput: it is another.
+    """
     expected = (*card.input.tile, len(card.input.channels))
-    found = tuple(spec.shape) if spec.shape.rank is not None else (None,) * 4
-    fits = len(found) == 4 and all(
-        side is None or side == wanted for side, wanted in zip(found[1:], expected, strict=True)
+    fits = len(shape) == 4 and all(
+        side is None or side == wanted for side, wanted in zip(shape[1:], expected, strict=True)
     )
-    if not fits or not spec.dtype.is_floating:
+    if not fits or not is_float:
         raise BadInput(
             f"input of model '{folder}'",
             expected=f"(N, {', '.join(map(str, expected))}) floats, as its card says",
-            found=f"{_text(found)} {spec.dtype.name}",
+            found=f"{_text(shape)} {'floats' if is_float else 'of another type'}",
         )
 
 
-def _check_heads(found: Sequence[Any], card: ModelCard, folder: Path) -> None:
-    shapes = [tuple(t.shape) if t.shape.rank is not None else (None,) * 4 for t in found]
+def check_heads(shapes: Sequence[Sequence[int | None]], card: ModelCard, folder: Path) -> None:
+    """Hold the shapes of a model's outputs, in the order of the heads, against its card.
+
+    Raises:
+        BadInput: they are others.
+    """
     fits = len(shapes) == len(card.heads) and all(
         len(shape) == 4
         and shape[3] in (None, head.channels)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cellmill.compartments import COMPARTMENTS, Compartment
 from cellmill.errors import BadInput
-from cellmill.models.card import ModelCard, PostprocessingParameters
+from cellmill.models.card import Head, ModelCard, PostprocessingParameters
 
 #: A parameter of this value leaves the card's; maps and their thresholds are not negative.
 CARDS = -1
@@ -32,6 +32,27 @@ def chosen_compartments(card: ModelCard, wanted: str) -> tuple[Compartment, ...]
             "compartment", expected=f"what model '{card.name}' has: {offered}", found=f"'{wanted}'"
         )
     return names
+
+
+def heads_for(card: ModelCard, wanted: str) -> tuple[Head, ...]:
+    """The heads that post-processing reads to segment something, in the card's order.
+
+    Args:
+        card: the model's.
+        wanted: as `chosen_compartments` takes it.
+
+    Raises:
+        BadInput: the model does not have it.
+    """
+    read = {
+        name
+        for compartment in chosen_compartments(card, wanted)
+        for name in (
+            card.postprocessing[compartment].maxima_head,
+            card.postprocessing[compartment].interior_head,
+        )
+    }
+    return tuple(head for head in card.heads if head.name in read)
 
 
 def chosen_parameters(

@@ -54,9 +54,9 @@ def planned_marks(made: SlidePlan) -> Ledger:
     return Ledger(f"{made.store}/predicted", made.fingerprint)
 
 
-def predicted_marks(made: SlidePlan, precision: str) -> Ledger:
-    """The marks of the parts of a slide that are predicted in a precision."""
-    return Ledger(f"{made.store}/predicted/{made.fingerprint[:32]}", precision)
+def predicted_marks(made: SlidePlan, engine: str, precision: str) -> Ledger:
+    """The marks of the parts of a slide that an engine predicted in a precision."""
+    return Ledger(f"{made.store}/predicted/{made.fingerprint[:32]}", f"{engine} {precision}")
 
 
 def remaining(box: Box, done: Iterable[Box]) -> list[Box]:

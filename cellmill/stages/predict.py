@@ -13,10 +13,12 @@ from cellmill.arrays.windows import Windowed
 from cellmill.contract import Dataset, Input, Model, Output, Progress, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.inference.backoff import BackingOff
-from cellmill.inference.savedmodel import gpu_peak_bytes, load, memory_errors
+from cellmill.inference.engines import load_network, memory_errors
+from cellmill.inference.savedmodel import gpu_peak_bytes
 from cellmill.inference.tiled import predict_tiled
 from cellmill.inference.tiles import TileGrid
 from cellmill.models.card import ModelCard
+from cellmill.models.chosen import heads_for
 
 #: An image of fewer tiles is done before a bar of its own would say anything.
 _TILES_WORTH_A_BAR = 64
@@ -31,6 +33,8 @@ def predict(
     batch_size: int = 8,
     device: Literal["auto", "cpu", "gpu"] = "auto",
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
+    engine: Literal["tensorflow", "openvino"] = "tensorflow",
+    compartment: Literal["all", "", "whole-cell", "nuclear", "both"] = "all",
     threads: int = 0,
     memory_mib: int = 1024,
 ) -> None:
@@ -39,14 +43,17 @@ def predict(
     Args:
         preprocessed: Batch with array `image` (Y, X, C) float32, made for this model.
         model: Model folder, a TensorFlow SavedModel with its card.
-        predictions: Batch with one array (Y, X, channels) float32 per head of the card, in a Zarr
-            where the image was in one.
+        predictions: Batch with one array (Y, X, channels) float32 per head that is computed, in a
+            Zarr where the image was in one.
         record: What was done, with times and versions.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         batch_size: Tiles predicted at once; halved by itself when memory runs out.
         device: Where the network runs; auto takes a GPU if there is one.
         precision: What convolutions are computed in; the heads are float32 in any case.
-        threads: CPU threads of one operation; 0 lets TensorFlow choose.
+        engine: What computes the network; openvino is faster, and runs on CPUs alone.
+        compartment: Heads that are not needed to segment this are not computed; all computes every
+            head, empty is the model card's default.
+        threads: CPU threads; 0 lets the engine choose.
         memory_mib: Memory to put tiles together in, in MiB, beside the network's; a wider image
             is worked on in strips. Results do not depend on it.
     """
@@ -56,9 +63,18 @@ def predict(
     card = ModelCard.load(model.path)
     source = Batch.open(preprocessed.path)
     _check_made_for(source, card)
+    computed = card.heads if compartment == "all" else heads_for(card, compartment)
     with record.step("load model"):
-        network = load(model.path, card, device=device, precision=precision, threads=threads)
-    run = BackingOff(network, batch_size, memory_errors())
+        network = load_network(
+            model.path,
+            card,
+            engine=engine,
+            device=device,
+            precision=precision,
+            threads=threads,
+            heads=[head.name for head in computed],
+        )
+    run = BackingOff(network, batch_size, memory_errors(engine))
     repeated: dict[str, int] = {}
     with BatchWriter(predictions.path, attributes={"model": card.to_dict()}) as out:
 
@@ -73,7 +89,7 @@ def predict(
             )
             in_zarr = bool(entry.arrays["image"].store)
             heads = {
-                head.name: ((*grid.shape, head.channels), np.float32, "YXC") for head in card.heads
+                head.name: ((*grid.shape, head.channels), np.float32, "YXC") for head in computed
             }
             with (
                 out.create(
@@ -105,11 +121,12 @@ def predict(
         for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
     record.note(
         **network.effect,
+        heads=[head.name for head in computed],
         batch_size=run.batch_size,
         memory_retries=run.retries,
         tiles_repeated=sum(repeated.values()),
     )
-    if peak := gpu_peak_bytes(network):
+    if peak := gpu_peak_bytes(network.device):
         record.gpu(network.effect["gpu"], peak)
 
 

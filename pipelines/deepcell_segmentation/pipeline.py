@@ -60,6 +60,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         series: int = -1,
         batch_size: int = 8,
         precision: str = "float32",
+        engine: str = "tensorflow",
         compartment: str = "",
         truth_compartment: str = "",
         label_dtype: str = "int32",
@@ -79,6 +80,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             batch_size: Tiles predicted at a time.
             precision: Compute type of the network: `float32` or a mixed one.
+            engine: What computes the network: `tensorflow`, or `openvino`, faster on CPUs.
             compartment: `nuclear`, `whole-cell` or `both`; empty for the model's own.
             truth_compartment: What truth of one plane shows; empty for whatever is segmented.
             label_dtype: `int32`, or `uint16` where the labels fit.
@@ -120,6 +122,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                     model=fetched.outputs["model"],
                     batch_size=batch_size,
                     precision=precision,
+                    engine=engine,
+                    compartment=compartment,
                     on_bad_image=on_bad_image,
                 )
             )

@@ -72,6 +72,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         shards: list[int],
         batch_size: int,
         precision: str,
+        engine: str,
         memory_mib: int,
     ) -> Segmented:
         with dsl.ParallelFor(shards, name="predict") as shard:
@@ -84,6 +85,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                         shard=shard,
                         batch_size=batch_size,
                         precision=precision,
+                        engine=engine,
                         memory_mib=memory_mib,
                     )
                 )
@@ -138,6 +140,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         series: int = -1,
         batch_size: int = 8,
         precision: str = "float32",
+        engine: str = "tensorflow",
         compartment: str = "",
         truth_compartment: str = "",
         label_dtype: str = "int32",
@@ -163,6 +166,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             batch_size: Tiles predicted at a time.
             precision: Compute type of the network: `float32` or a mixed one.
+            engine: What computes the network: `tensorflow`, or `openvino`, faster on CPUs.
             compartment: `nuclear`, `whole-cell` or `both`; empty for the model's own.
             truth_compartment: What truth of one plane shows; empty for whatever is segmented.
             label_dtype: `int32`, or `uint16` where the labels fit.
@@ -219,6 +223,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 shards=planned.outputs["shards"],
                 batch_size=batch_size,
                 precision=precision,
+                engine=engine,
                 memory_mib=memory_mib,
             )
             labels = done.outputs["labels"]

@@ -33,7 +33,7 @@ def test_heads_come_in_the_cards_order_as_float32(tiny):
     swapped = load(folder, card(heads=(("pixelwise", 3), ("distance", 1))))(TILES)
     assert np.array_equal(swapped[0], heads[1])
     assert (network.effect["device"], network.effect["precision"]) == ("cpu", "float32")
-    assert gpu_peak_bytes(network) == 0
+    assert gpu_peak_bytes(network.device) == 0
 
 
 def test_it_repeats_to_the_bit(tiny):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from cellmill.inference import savedmodel, tiled
 from cellmill.inference.savedmodel import load
 from cellmill.inference.tiled import predict_tiled
 from cellmill.inference.tiles import TileGrid
+from cellmill.models.card import PostprocessingParameters
 from cellmill.stages.predict import predict
-from tests.inference.tiny_models import card, save_model
+from tests.inference.tiny_models import card, save, save_model
 
 pytestmark = pytest.mark.tensorflow
 
@@ -174,6 +176,27 @@ def test_mixed_precision_is_recorded(tmp_path, model):
     assert record.notes["precision"] == "mixed_bfloat16"
     assert record.notes["products_in_16_bits"] == 1
     assert batch.read(batch.entries[0], "distance").dtype == np.float32
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+def test_the_engine_is_recorded_and_heads_nobody_needs_are_left_out(tmp_path, engine):
+    heads = (("distance", 1), ("pixelwise", 3))
+    save(tmp_path / "model")
+    made = card(heads=heads)
+    alone = replace(
+        made, postprocessing={"nuclear": PostprocessingParameters("distance", "distance")}
+    )
+    alone.save(tmp_path / "model")
+    write_preprocessed(tmp_path / "images", {"a": image((90, 80, 1))}, alone)
+    batch, record = run(tmp_path, tmp_path / "model", engine=engine)
+    assert record.notes["engine"] == engine
+    assert record.notes["heads"] == ["distance", "pixelwise"]
+    whole = batch.read(batch.entries[0], "distance").copy()
+    batch, record = run(tmp_path, tmp_path / "model", engine=engine, compartment="")
+    assert record.notes["heads"] == ["distance"] == [*batch.entries[0].arrays]
+    assert np.array_equal(batch.read(batch.entries[0], "distance"), whole)
+    with pytest.raises(BadInput, match="compartment: expected what model 'tiny' has: nuclear"):
+        run(tmp_path, tmp_path / "model", engine=engine, compartment="both")
 
 
 def test_a_two_channel_model(tmp_path):
