@@ -17,7 +17,7 @@ SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T SERIES MODEL CO
   TRUTH_COMPARTMENT ON_BAD_IMAGE BATCH_SIZE PRECISION LABEL_DTYPE RUNNER TARGET \
   STORE MOST_SHARDS MEMORY_MIB \
   PROJECT REGION PIPELINE_ROOT SERVICE_ACCOUNT NETWORK KMS_KEY CACHE WAIT \
-  HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT \
+  PIXELS HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT \
   IMAGES LABELS HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
   VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES
 export $(SETTINGS)
@@ -74,6 +74,11 @@ run: $(RUN_STAMP) ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=
 .PHONY: run-slide
 run-slide: $(RUN_STAMP) ## segment an image of any size, in shards: IMAGE=… [TRUTH=… STORE=… MOST_SHARDS=… MEMORY_MIB=…, and as run]
 	@$(RUN_ENV)/bin/python -m launch.run slide_segmentation --make
+
+ESTIMATE_ENV := $(if $(SPOT)$(MACHINE_TYPE)$(filter kubeflow,$(TARGET)),$(CLOUD),$(VENV))
+.PHONY: estimate
+estimate: $(if $(filter $(CLOUD),$(ESTIMATE_ENV)),$(CLOUD_STAMP),$(VENV_STAMP)) ## say what a run will take: IMAGE=… or PIXELS=… [NAME=slide_segmentation TARGET=… REGION=… ACCELERATOR=… SPOT=1]
+	@$(ESTIMATE_ENV)/bin/python -m launch.estimate $(named) --make
 
 .PHONY: chaos
 chaos: $(DEV_STAMP) ## kill stages at random moments, KILLS=100 in all, and check that nothing differs
@@ -150,6 +155,10 @@ bench-metrics: $(DEV_STAMP) ## time measuring and scoring up to a million object
 .PHONY: bench-slide
 bench-slide: $(DEV_STAMP) ## time every stage on slides of up to 27,120 × 26,139 px, and take its memory
 	@$(DEV)/bin/python -m bench.slide $(BENCH)
+
+.PHONY: speeds
+speeds: $(DEV_STAMP) ## time every stage in whole runs and write launch/speeds.json, which `make estimate` reads
+	@$(DEV)/bin/python -m bench.speeds $(BENCH)
 
 .PHONY: check
 check: $(DEV_STAMP) ## lint, format, types, drift of generated files

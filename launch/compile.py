@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kfp import compiler, dsl
 
+from launch.caching import uncached
 from launch.paths import ROOT
 from launch.readmes import component_readme
 from pipelines.hardware import PORTABLE, Hardware
@@ -48,7 +49,7 @@ def generated_files() -> Iterator[tuple[Path, str]]:
         yield folder / "component.yaml", text
         yield folder / "README.md", component_readme(name, declared.description or "", text)
     for name in pipeline_names():
-        yield ROOT / "pipelines" / name / "pipeline.yaml", to_yaml(pipeline(name))
+        yield ROOT / "pipelines" / name / "pipeline.yaml", uncached(to_yaml(pipeline(name)))
 
 
 def to_yaml(compiled: dsl.base_component.BaseComponent) -> str:

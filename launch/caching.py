@@ -1,0 +1,22 @@
+"""Which tasks may be taken from the cache of an earlier run.
+
+A cache goes by a task's parameters, inputs and image. That is sound where the image is pinned by
+digest and the task makes all that it leaves: so caching is off in what is compiled for images of
+this machine, on in what is rendered for images in a registry, and always off for tasks that write
+into a store (their pipelines say so).
+"""
+
+from __future__ import annotations
+
+import re
+
+_CACHED = re.compile(r"cachingOptions:\n +enableCache: true\n")
+
+
+def uncached(text: str) -> str:
+    """Return a compiled pipeline of which no task is taken from the cache.
+
+    Args:
+        text: YAML as kfp's compiler writes it.
+    """
+    return _CACHED.sub("cachingOptions: {}\n", text)
