@@ -103,6 +103,10 @@ push: $(VENV_STAMP) ## push the images to REGISTRY=… and write their digests t
 	@test -n "$(REGISTRY)" || { echo "cellmill: REGISTRY: expected, found nothing" >&2; exit 2; }
 	@$(VENV)/bin/python -m launch.build_images $(named) --push "$(REGISTRY)"
 
+.PHONY: release
+release: $(VENV_STAMP) ## write dist/release/<version>: components and pipelines by digest [REGISTRY=…: push the images first]
+	@$(if $(REGISTRY),$(VENV)/bin/python -m launch.build_images $(named) --push "$(REGISTRY)" &&) $(VENV)/bin/python -m launch.release
+
 .PHONY: pin-base
 pin-base: $(VENV_STAMP) ## write the present digests of the images' bases into their Dockerfiles
 	@$(VENV)/bin/python -m launch.pin_base $(named)

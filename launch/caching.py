@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import re
 
+from cellmill.errors import BadInput
+from components.images import Images, read_lock
+
 _CACHED = re.compile(r"cachingOptions:\n +enableCache: true\n")
 
 
@@ -20,3 +23,22 @@ def uncached(text: str) -> str:
         text: YAML as kfp's compiler writes it.
     """
     return _CACHED.sub("cachingOptions: {}\n", text)
+
+
+def placed(text: str, images: Images) -> str:
+    """Name images where they are; cache where all of them are pinned by digest.
+
+    Args:
+        text: YAML as kfp's compiler writes it, of images of this machine.
+        images: where they are, by name.
+
+    Raises:
+        BadInput: one that it names is not among them.
+    """
+    for image, local in read_lock().items():
+        if local.reference in text:
+            if image not in images:
+                raise BadInput(f"image '{image}'", expected="in the lock", found="none")
+            text = text.replace(local.reference, images[image].reference)
+            text = text if images[image].digest else uncached(text)
+    return text

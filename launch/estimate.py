@@ -226,8 +226,12 @@ def _notes(rows: Sequence[StageEstimate], target: str, speeds: Mapping[str, Any]
     if measured:
         notes.append(
             f"speeds: {measured['command']}, {measured['date']}, on {measured['cpus']} processors "
-            f"({measured['cpu_model']}), load {measured['load']}; more processors are faster"
+            f"({measured['cpu_model']}); more processors are faster"
         )
+        if measured["load"] > measured["cpus"]:
+            notes.append(
+                f"they were measured beside other work (load {measured['load']}): measure anew"
+            )
     for source in dict.fromkeys(row.source for row in rows if row.source):
         notes.append(f"a GPU's speed is of {source}")
     unknown = [row.stage for row in rows if row.seconds is None]

@@ -18,8 +18,8 @@ from kfp import dsl
 
 from cellmill.errors import BadInput, CellmillError
 from cellmill.reporting.costs import Rented
-from components.images import Images, read_lock
-from launch.caching import uncached
+from components.images import Images
+from launch.caching import placed, uncached
 from launch.compile import pipeline, to_yaml
 from launch.rented import environment_of, told
 from pipelines.accelerators import accelerator, machine_for
@@ -90,15 +90,7 @@ def render(
     """
     hardware = hardware_for(target, choice or Choice())
     text = to_yaml(pipeline(name, hardware))
-    if images is None or not all(image.digest for image in images.values()):
-        text = uncached(text)
-    if images is not None:
-        for image, local in read_lock().items():
-            if local.reference in text:
-                if image not in images:
-                    raise BadInput(f"image '{image}'", expected="in the lock", found="none")
-                text = text.replace(local.reference, images[image].reference)
-    return text
+    return uncached(text) if images is None else placed(text, images)
 
 
 def hardware_for(target: str, choice: Choice) -> Hardware:
