@@ -55,9 +55,10 @@ def lint(text: str, *, release: bool = False, kubernetes: bool = False) -> Itera
         return
     if len(documents) > 1 and not kubernetes:
         yield f"{len(documents)} YAML documents: Vertex AI takes one"
-    spec = documents[0] if documents else None
+    first = documents[0] if documents else None
+    spec: dict[str, Any] = first if isinstance(first, dict) else {}
     for key in ("root", "deploymentSpec"):
-        if not isinstance(spec, dict) or not isinstance(spec.get(key), dict):
+        if not isinstance(spec.get(key), dict):
             yield f"no compiled pipeline: it has no '{key}'"
             return
     components, executors = spec.get("components", {}), spec["deploymentSpec"].get("executors", {})

@@ -96,11 +96,10 @@ def stage_rows(
     spent = by_image or {}
     costs = {stage.stage: stage.usd for stage in cost.stages} if cost else {}
 
-    def money(usd: float | None) -> dict[str, str]:
-        if cost is None or cost.usd is None:
-            return {}
-        each = dollars(cost.per_gigapixel(usd))
-        return {"cost": dollars(usd), "cost_per_gigapixel": each}
+    known = cost if cost is not None and cost.usd is not None else None
+
+    def each(usd: float | None) -> str:
+        return dollars(known.per_gigapixel(usd)) if known else ""
 
     rows = [
         StageRow(
@@ -112,7 +111,8 @@ def stage_rows(
             memory=size(total["peak_rss_bytes"] or None),
             read=size(total["bytes_read"]),
             written=size(total["bytes_written"]),
-            **money(costs.get(total["stage"])),
+            cost=dollars(costs.get(total["stage"])) if known else "",
+            cost_per_gigapixel=each(costs.get(total["stage"])),
             details=details.get(total["stage"], ()),
         )
         for total in totals
@@ -126,7 +126,8 @@ def stage_rows(
         memory="",
         read="",
         written="",
-        **money(cost.usd if cost else None),
+        cost=dollars(known.usd) if known else "",
+        cost_per_gigapixel=each(known.usd) if known else "",
     )
     return rows, whole
 
