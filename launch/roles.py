@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+
+import requests
 
 YOU, ACCOUNT = "you", "the service account"
 PROJECT, BUCKET, REPOSITORY = "the project", "the bucket", "the repository of images"
@@ -70,18 +71,8 @@ ENDPOINTS: Mapping[str, str] = {
 }
 
 
-class Session(Protocol):
-    """What sends requests with the user's credentials, as ``requests.Session`` does."""
-
-    def get(self, url: str, **more: Any) -> Any:
-        """Send a GET."""
-
-    def post(self, url: str, **more: Any) -> Any:
-        """Send a POST."""
-
-
 def missing_roles(
-    session: Session,
+    session: requests.Session,
     project: str,
     bucket: str = "",
     account: str = "",
@@ -118,7 +109,7 @@ def missing_roles(
 
 @dataclass(frozen=True)
 class _Asks:
-    session: Session
+    session: requests.Session
     names: Mapping[str, str]
     endpoints: Mapping[str, str]
 
