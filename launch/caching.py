@@ -9,6 +9,7 @@ into a store (their pipelines say so).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from cellmill.errors import BadInput
 from components.images import Images, read_lock
@@ -25,12 +26,13 @@ def uncached(text: str) -> str:
     return _CACHED.sub("cachingOptions: {}\n", text)
 
 
-def placed(text: str, images: Images) -> str:
+def placed(text: str, images: Images, remedy: Callable[[str], str] = str) -> str:
     """Name images where they are; cache where all of them are pinned by digest.
 
     Args:
         text: YAML as kfp's compiler writes it, of images of this machine.
         images: where they are, by name.
+        remedy: what to do for an image that is not among them.
 
     Raises:
         BadInput: one that it names is not among them.
@@ -38,7 +40,8 @@ def placed(text: str, images: Images) -> str:
     for image, local in read_lock().items():
         if local.reference in text:
             if image not in images:
-                raise BadInput(f"image '{image}'", expected="in the lock", found="none")
+                expected = f"in the lock ({remedy(image)})"
+                raise BadInput(f"image '{image}'", expected=expected, found="none")
             text = text.replace(local.reference, images[image].reference)
             text = text if images[image].digest else uncached(text)
     return text

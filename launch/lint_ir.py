@@ -27,6 +27,7 @@ VENDORS = ("gcr.io/ml-pipeline/google-cloud-pipeline-components:",)
 _GPU_NAMES = {*ACCELERATORS, "nvidia.com/gpu"}
 #: Variables of this kind get their value from a secret, never from the specification.
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY|CREDENTIAL", re.I)
+_SECRETS_NAME = re.compile(r"projects/[^/]+/secrets/[^/]+/versions/[^/]+")
 _INSTALLS = re.compile(r"\b(pip3?|uv|conda|apt-get)\s+install\b")
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "STRING": (str,),
@@ -219,7 +220,8 @@ def _command(name: str, container: Mapping[str, Any]) -> Iterator[str]:
 
 def _secrets(name: str, variables: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for variable in variables:
-        if _SECRET.search(variable["name"]) and variable.get("value"):
+        value = variable.get("value", "")
+        if _SECRET.search(variable["name"]) and value and not _SECRETS_NAME.fullmatch(value):
             yield f"{name}: the variable {variable['name']} holds a value; name a secret instead"
 
 

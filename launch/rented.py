@@ -20,8 +20,12 @@ from pipelines.hardware import Hardware, Machine
 if TYPE_CHECKING:
     from launch.renderings import Choice
 
-#: What Vertex AI gives a task that asks for so many processors and no GPU.
-_BY_CPUS: Mapping[str, str] = {"4": "e2-standard-4", "8": "e2-standard-8"}
+#: What Vertex AI gives a task that asks for so many processors and so much memory, and no GPU.
+_BY_SIZE: Mapping[tuple[str, str], str] = {
+    ("4", "16G"): "e2-standard-4",
+    ("8", "30G"): "e2-standard-8",
+    ("8", "32G"): "e2-standard-8",
+}
 
 
 def told(hardware: Hardware, target: str, choice: Choice) -> Hardware:
@@ -40,7 +44,7 @@ def told(hardware: Hardware, target: str, choice: Choice) -> Hardware:
 def rented(machine: Machine, choice: Choice) -> Rented:
     """Return what Vertex AI rents for a task."""
     if not machine.accelerator:
-        return Rented(choice.region, _BY_CPUS.get(machine.cpu, ""))
+        return Rented(choice.region, _BY_SIZE.get((machine.cpu, machine.memory), ""))
     kind = accelerator(machine.accelerator)
     name = machine_for(kind, machine.accelerators, choice.machine)
     spot = choice.spot and machine.wrap is not None
