@@ -26,7 +26,11 @@ def uncached(text: str) -> str:
     return _CACHED.sub("cachingOptions: {}\n", text)
 
 
-def placed(text: str, images: Images, remedy: Callable[[str], str] = str) -> str:
+def placed(
+    text: str,
+    images: Images,
+    remedy: Callable[[str], str] = lambda image: f"make push NAME={image} REGISTRY=…",
+) -> str:
     """Name images where they are; cache where all of them are pinned by digest.
 
     Args:
