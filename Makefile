@@ -18,7 +18,7 @@ SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T SERIES MODEL CO
   TRUTH_COMPARTMENT ON_BAD_IMAGE BATCH_SIZE PRECISION ENGINE LABEL_DTYPE RUNNER TARGET \
   STORE MOST_SHARDS MEMORY_MIB \
   PROJECT REGION PIPELINE_ROOT SERVICE_ACCOUNT NETWORK KMS_KEY CACHE WAIT \
-  HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT \
+  PIXELS HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT \
   IMAGES LABELS HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
   VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES BASE LEARNING_RATE \
   OBJECTIVE IMAGE_GROUPS MAXIMA_THRESHOLD MAXIMA_SMOOTH INTERIOR_THRESHOLD INTERIOR_SMOOTH RADIUS \
@@ -78,6 +78,11 @@ run: $(RUN_STAMP) ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=
 run-slide: $(RUN_STAMP) ## segment an image of any size, in shards: IMAGE=… [TRUTH=… STORE=… MOST_SHARDS=… MEMORY_MIB=…, and as run]
 	@$(RUN_ENV)/bin/python -m launch.run slide_segmentation --make
 
+ESTIMATE_ENV := $(if $(SPOT)$(MACHINE_TYPE)$(filter kubeflow,$(TARGET)),$(CLOUD),$(VENV))
+.PHONY: estimate
+estimate: $(if $(filter $(CLOUD),$(ESTIMATE_ENV)),$(CLOUD_STAMP),$(VENV_STAMP)) ## say what a run will take: IMAGE=… or PIXELS=… [NAME=slide_segmentation TARGET=… REGION=… ACCELERATOR=… SPOT=1]
+	@$(ESTIMATE_ENV)/bin/python -m launch.estimate $(named) --make
+
 .PHONY: chaos
 chaos: $(DEV_STAMP) ## kill stages at random moments, KILLS=100 in all, on a slide of SHAPE=4300x6200 px, and check that nothing differs
 	@$(DEV)/bin/python -m tests.chaos --kills $(or $(KILLS),100) $(if $(SHAPE),--shape $(SHAPE))
@@ -106,6 +111,10 @@ build-images: $(VENV_STAMP) ## build the images that the YAML names, or NAME=…
 push: $(VENV_STAMP) ## push the images to REGISTRY=… and write their digests to images/release.lock.yaml
 	@test -n "$(REGISTRY)" || { echo "cellmill: REGISTRY: expected, found nothing" >&2; exit 2; }
 	@$(VENV)/bin/python -m launch.build_images $(named) --push "$(REGISTRY)"
+
+.PHONY: release
+release: $(VENV_STAMP) ## write dist/release/<version>: components and pipelines by digest [REGISTRY=…: push the images first]
+	@$(if $(REGISTRY),$(VENV)/bin/python -m launch.build_images $(named) --push "$(REGISTRY)" &&) $(VENV)/bin/python -m launch.release
 
 .PHONY: pin-base
 pin-base: $(VENV_STAMP) ## write the present digests of the images' bases into their Dockerfiles
@@ -197,6 +206,10 @@ bench-predict: $(DEV_STAMP) ## time prediction by each engine against DeepCell's
 .PHONY: bench-io
 bench-io: $(DEV_STAMP) ## time TIFF to npz and Zarr against decoding alone, and count the bytes read
 	@$(DEV)/bin/python -m bench.io $(BENCH)
+
+.PHONY: speeds
+speeds: $(DEV_STAMP) ## time every stage in whole runs and write launch/speeds.json, which `make estimate` reads
+	@$(DEV)/bin/python -m bench.speeds $(BENCH)
 
 .PHONY: check
 check: $(DEV_STAMP) ## lint, format, types, drift of generated files

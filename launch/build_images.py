@@ -33,7 +33,7 @@ from launch.paths import ROOT
 _SOURCES = ("cellmill", "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE")
 SOURCES_LABEL = "org.cellmill.sources"
 #: Academic use only: built by whom uses it, never handed on.
-_NEVER_PUSHED = ("deepcell",)
+NEVER_PUSHED = ("deepcell",)
 #: 1980, the first that a zip can hold: the same sources give the same wheel, and so the same layer.
 _EPOCH = "315532800"
 _SEALED_BASE = "local/python"
@@ -131,7 +131,7 @@ def push(image: str, registry: str) -> Image:
         BadInput: it is one that is not handed on.
         CellmillError: Docker could not push it.
     """
-    if image in _NEVER_PUSHED:
+    if image in NEVER_PUSHED:
         raise BadInput(
             f"image '{image}'",
             expected="one that may be handed on",
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if name not in known:
                 raise BadInput("NAME", expected=f"one of {', '.join(known)}", found=name)
         if given.push:
-            _push_all(given.names or [n for n in known if n not in _NEVER_PUSHED], given.push)
+            _push_all(given.names or [n for n in known if n not in NEVER_PUSHED], given.push)
         else:
             _build_all(given.names or list(known), given.sealed)
     except CellmillError as error:

@@ -17,6 +17,7 @@ from cellmill.uris import local_path, scheme_of
 from components.images import Images
 from launch import kubeflow, vertex
 from launch.buckets import Bucket, uploaded
+from launch.caching import uncached
 from launch.collect import collect
 from launch.local import RunFailed
 from launch.remote import Job, choice_of, fetch, flag, released_images, wait
@@ -116,6 +117,7 @@ def prepare(
     flag("WAIT", given.get("wait", ""))
     pushed = released_images() if images is None else images
     text = render(name, _rendering(target, given), choice_of(given), pushed)
+    text = text if settings.cache else uncached(text)
     if "localhost/" in text:
         raise BadInput(
             "images", expected="in a registry (make push REGISTRY=…)", found="localhost/"

@@ -12,8 +12,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import yaml
 from kfp import compiler, dsl
 
+from launch.caching import uncached
 from launch.paths import ROOT
 from launch.readmes import component_readme
 from pipelines.hardware import PORTABLE, Hardware
@@ -41,14 +43,31 @@ def pipeline(name: str, hardware: Hardware = PORTABLE) -> dsl.base_component.Bas
 
 def generated_files() -> Iterator[tuple[Path, str]]:
     """Yield the path and the text of every file that is generated from the code."""
+    hardware = hardware_by_component()
     for name in component_names():
         folder = ROOT / "components" / name
         declared = component(name)
-        text = to_yaml(declared)
+        text = uncached(to_yaml(declared))
+        readme = component_readme(name, declared.description or "", text, hardware.get(name, ""))
         yield folder / "component.yaml", text
-        yield folder / "README.md", component_readme(name, declared.description or "", text)
+        yield folder / "README.md", readme
     for name in pipeline_names():
-        yield ROOT / "pipelines" / name / "pipeline.yaml", to_yaml(pipeline(name))
+        yield ROOT / "pipelines" / name / "pipeline.yaml", uncached(to_yaml(pipeline(name)))
+
+
+def hardware_by_component() -> dict[str, str]:
+    """Say for each component what this library's pipelines ask for, for people."""
+    found: dict[str, str] = {}
+    for name in pipeline_names():
+        executors = yaml.safe_load(to_yaml(pipeline(name)))["deploymentSpec"]["executors"]
+        for label, executor in executors.items():
+            asked = executor["container"]["resources"]
+            gpu = asked.get("accelerator", {})
+            text = f"{asked['resourceCpuLimit']} processors, {asked['resourceMemoryLimit']} memory"
+            if gpu:
+                text += f", {gpu['resourceCount']} {gpu['resourceType']} (a CPU will do)"
+            found[label.removeprefix("exec-").replace("-", "_")] = text
+    return found
 
 
 def to_yaml(compiled: dsl.base_component.BaseComponent) -> str:

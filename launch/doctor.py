@@ -1,12 +1,17 @@
-"""Says what this machine has and lacks, one line for each place where pipelines can run."""
+"""Says what this machine has and lacks, one line for each place where pipelines can run.
+
+With `PROJECT`, `PIPELINE_ROOT` and `SERVICE_ACCOUNT` it asks Google Cloud for the roles too.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from cellmill.cache import cache_folder
 from cellmill.errors import CellmillError
@@ -15,7 +20,11 @@ from launch.docker import docker, has_image
 from launch.environments import find_python, image_names, wanted_python
 from launch.paths import ROOT
 from launch.remote import released_images
+from launch.roles import missing_roles
 from launch.task_handler import check_seam
+
+#: Bytes that the environments of all stages take.
+_ROOM = 5_000_000_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _line("docker", list(_docker()))
     images = list(_released())
     _line("kubeflow", [*images, *_packages("kfp.kubernetes"), *_credentials()])
-    _line("vertex", [*images, *_packages("google.cloud.aiplatform"), *_credentials()])
+    lacks = [*images, *_packages("google.cloud.aiplatform"), *_credentials()]
+    _line("vertex", [*lacks, *_roles()])
     return int(bool(local))
 
 
@@ -48,10 +58,18 @@ def _local() -> Iterator[str]:
                 find_python(wanted_python(name))
             except CellmillError as error:
                 yield f"{name}: {error}"
+    yield from _disk(cache_folder("environments"))
     folder = cache_folder("environments")
     there = next(p for p in (folder, *folder.parents) if p.exists())
     if not os.access(there, os.W_OK):
         yield f"the cache {folder} cannot be written"
+
+
+def _disk(folder: Path) -> Iterator[str]:
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if free < _ROOM and not any(folder.glob("*/complete")):
+        yield f"{free / 1e9:.1f} GB free at {there}, {_ROOM / 1e9:.0f} are needed"
 
 
 def _deepcell() -> Iterator[str]:
@@ -96,6 +114,25 @@ def _credentials() -> Iterator[str]:
         google.auth.default()
     except GoogleAuthError:
         yield "no Google Cloud credentials (gcloud auth application-default login)"
+
+
+def _roles() -> Iterator[str]:
+    project, account = os.environ.get("PROJECT", ""), os.environ.get("SERVICE_ACCOUNT", "")
+    bucket = os.environ.get("PIPELINE_ROOT", "").removeprefix("gs://").partition("/")[0]
+    if not project:
+        yield "roles not looked up (make doctor PROJECT=… PIPELINE_ROOT=… SERVICE_ACCOUNT=…)"
+        return
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession
+
+    try:
+        credentials, _ = google.auth.default(
+            scopes=["https://www.googleapis.com/auth/cloud-platform"]
+        )
+        yield from missing_roles(AuthorizedSession(credentials), project, bucket, account)
+    except (GoogleAuthError, OSError) as error:
+        yield f"roles cannot be looked up: {(str(error).splitlines() or [''])[0]}"
 
 
 if __name__ == "__main__":

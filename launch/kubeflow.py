@@ -129,7 +129,6 @@ def submit(
                     arguments=dict(arguments),
                     run_name=job_id,
                     pipeline_root=settings.pipeline_root,
-                    enable_caching=settings.cache,
                     experiment_name=settings.experiment,
                     namespace=settings.namespace or None,
                     service_account=settings.service_account or None,

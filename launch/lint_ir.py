@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from google.protobuf.json_format import ParseDict, ParseError
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig
 
 from launch.paths import ROOT
 from pipelines.accelerators import ACCELERATORS
@@ -23,6 +25,9 @@ MOST_BYTES = 4 * 1024 * 1024
 #: Images of platforms, which name them by tag.
 VENDORS = ("gcr.io/ml-pipeline/google-cloud-pipeline-components:",)
 _GPU_NAMES = {*ACCELERATORS, "nvidia.com/gpu"}
+#: Variables of this kind get their value from a secret, never from the specification.
+_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY|CREDENTIAL", re.I)
+_SECRETS_NAME = re.compile(r"projects/[^/]+/secrets/[^/]+/versions/[^/]+")
 _INSTALLS = re.compile(r"\b(pip3?|uv|conda|apt-get)\s+install\b")
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "STRING": (str,),
@@ -44,13 +49,28 @@ def lint(text: str, *, release: bool = False, kubernetes: bool = False) -> Itera
     """
     if len(text.encode()) > MOST_BYTES:
         yield f"the file has {len(text.encode())} bytes, more than {MOST_BYTES}"
-    documents = list(yaml.safe_load_all(text))
+    try:
+        documents = list(yaml.safe_load_all(text))
+    except yaml.YAMLError as error:
+        yield f"no YAML: {' '.join(str(error).split())}"
+        return
     if len(documents) > 1 and not kubernetes:
         yield f"{len(documents)} YAML documents: Vertex AI takes one"
-    spec = documents[0]
-    components, executors = spec.get("components", {}), spec["deploymentSpec"]["executors"]
+    first = documents[0] if documents else None
+    spec: dict[str, Any] = first if isinstance(first, dict) else {}
+    for key in ("root", "deploymentSpec"):
+        if not isinstance(spec.get(key), dict):
+            yield f"no compiled pipeline: it has no '{key}'"
+            return
+    components, executors = spec.get("components", {}), spec["deploymentSpec"].get("executors", {})
+    try:
+        ParseDict(spec["deploymentSpec"], PipelineDeploymentConfig())
+    except ParseError as error:
+        yield f"deploymentSpec: {' '.join(str(error).split())}"
+        return
     if "dag" in spec["root"]:
         yield from _dag("root", spec["root"], components)
+    yield from _cached({"root": spec["root"], **components}, executors)
     for name, component in components.items():
         if "dag" in component:
             yield from _dag(name, component, components)
@@ -62,6 +82,7 @@ def lint(text: str, *, release: bool = False, kubernetes: bool = False) -> Itera
     for name, executor in executors.items():
         if "container" in executor:
             yield from _container(name, executor["container"], release)
+            yield from _secrets(name, executor["container"].get("env", []))
     yield from _pools(components, release)
 
 
@@ -80,6 +101,11 @@ def _dag(name: str, owner: Mapping[str, Any], components: Mapping[str, Any]) -> 
         given = used.get("inputs", {})
         loops = [used.get(k, {}) for k in ("parameterIterator", "artifactIterator")]
         items = {loop["itemInput"] for loop in loops if loop}
+        for loop in filter(None, loops):
+            if (over := loop["items"].get("inputParameter")) and over not in given.get(
+                "parameters", {}
+            ):
+                yield f"{where}: loops over '{over}', which is not given"
         for kind in ("artifacts", "parameters"):
             declared = component.get("inputDefinitions", {}).get(kind, {})
             for key, about in declared.items():
@@ -89,7 +115,39 @@ def _dag(name: str, owner: Mapping[str, Any], components: Mapping[str, Any]) -> 
                 if key not in declared:
                     yield f"{where}: '{reference}' has no input '{key}'"
                 yield from _source(where, key, source, owner, components)
-                yield from _type(where, key, source, declared.get(key, {}), owner)
+                yield from _type(where, key, source, declared.get(key, {}), owner, components)
+    yield from _outputs(name, owner, components)
+
+
+def _outputs(name: str, owner: Mapping[str, Any], components: Mapping[str, Any]) -> Iterator[str]:
+    tasks = owner["dag"]["tasks"]
+    outputs = owner["dag"].get("outputs", {})
+    wanted = [
+        (key, "artifacts", selector["producerSubtask"], selector["outputArtifactKey"])
+        for key, about in outputs.get("artifacts", {}).items()
+        for selector in about.get("artifactSelectors", [])
+    ]
+    for key, about in outputs.get("parameters", {}).items():
+        several = about.get("valueFromOneof", {}).get("parameterSelectors", [])
+        for selector in filter(None, [about.get("valueFromParameter"), *several]):
+            made = selector["producerSubtask"], selector["outputParameterKey"]
+            wanted.append((key, "parameters", *made))
+    for key, kind, task, out in wanted:
+        maker = components.get(tasks.get(task, {}).get("componentRef", {}).get("name"), {})
+        if out not in maker.get("outputDefinitions", {}).get(kind, {}):
+            yield f"{name}: output '{key}' comes from '{task}.{out}', which is not there"
+
+
+def _cached(owners: Mapping[str, Any], executors: Mapping[str, Any]) -> Iterator[str]:
+    for name, owner in owners.items():
+        for task, used in owner.get("dag", {}).get("tasks", {}).items():
+            component = owners.get(used["componentRef"]["name"], {})
+            container = executors.get(component.get("executorLabel"), {}).get("container", {})
+            image = container.get("image", "")
+            if not used.get("cachingOptions", {}).get("enableCache") or not image:
+                continue
+            if "@sha256:" not in image and not image.startswith(VENDORS):
+                yield f"{name}: task '{task}': is cached, and '{image}' is not pinned by digest"
 
 
 def _source(
@@ -118,6 +176,7 @@ def _type(
     source: Mapping[str, Any],
     declared: Mapping[str, Any],
     owner: Mapping[str, Any],
+    components: Mapping[str, Any],
 ) -> Iterator[str]:
     if "parameterType" not in declared:
         return
@@ -127,6 +186,13 @@ def _type(
         # A loop hands on an item of what it is given, which has a type of its own.
         if found != wanted and "parameterExpressionSelector" not in source:
             yield f"{where}: input '{key}' is {wanted}, what is given is {found}"
+    if made := source.get("taskOutputParameter"):
+        maker = owner["dag"]["tasks"].get(made["producerTask"], {}).get("componentRef", {})
+        outputs = components.get(maker.get("name"), {}).get("outputDefinitions", {})
+        about = outputs.get("parameters", {}).get(made["outputParameterKey"], {})
+        found = about.get("parameterType", wanted)
+        if found != wanted and "parameterExpressionSelector" not in source:
+            yield f"{where}: input '{key}' is {wanted}, what is given is {found}"
     if "runtimeValue" in source and "constant" in source["runtimeValue"]:
         value = source["runtimeValue"]["constant"]
         if not _is(declared, value) and "{{$" not in str(value):
@@ -134,20 +200,39 @@ def _type(
 
 
 def _container(name: str, container: Mapping[str, Any], release: bool) -> Iterator[str]:
-    yield from _image(name, container["image"], release)
+    yield from _image(name, container.get("image", ""), release)
+    yield from _command(name, container)
+    gpu = container.get("resources", {}).get("accelerator", {})
+    kind, count = gpu.get("resourceType", ""), int(gpu.get("resourceCount", 0) or 0)
+    if kind and kind not in _GPU_NAMES:
+        yield f"{name}: accelerator '{kind}' is none of {', '.join(sorted(_GPU_NAMES))}"
+    elif kind in ACCELERATORS and not any(
+        count in counts for counts in ACCELERATORS[kind].machines.values()
+    ):
+        yield f"{name}: no machine carries {count} {kind}"
+
+
+def _command(name: str, container: Mapping[str, Any]) -> Iterator[str]:
     command = " ".join(map(str, [*container.get("command", []), *container.get("args", [])]))
     if _INSTALLS.search(command):
         yield f"{name}: its command installs packages"
-    kind = container.get("resources", {}).get("accelerator", {}).get("resourceType", "")
-    if kind and kind not in _GPU_NAMES:
-        yield f"{name}: accelerator '{kind}' is none of {', '.join(sorted(_GPU_NAMES))}"
+
+
+def _secrets(name: str, variables: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for variable in variables:
+        value = variable.get("value", "")
+        if _SECRET.search(variable["name"]) and value and not _SECRETS_NAME.fullmatch(value):
+            yield f"{name}: the variable {variable['name']} holds a value; name a secret instead"
 
 
 def _pools(components: Mapping[str, Any], release: bool) -> Iterator[str]:
     for name, component in components.items():
         pools = _parameters(component).get("worker_pool_specs", {}).get("defaultValue", [])
         for pool in pools:
-            yield from _image(name, pool["container_spec"]["image_uri"], release)
+            container = pool["container_spec"]
+            yield from _image(name, container["image_uri"], release)
+            yield from _command(name, container)
+            yield from _secrets(name, container.get("env", []))
             machine = pool["machine_spec"]
             kind, count = machine.get("accelerator_type", ""), machine.get("accelerator_count", 0)
             if kind and (
@@ -158,6 +243,8 @@ def _pools(components: Mapping[str, Any], release: bool) -> Iterator[str]:
 
 
 def _image(name: str, image: str, release: bool) -> Iterator[str]:
+    if not image:
+        yield f"{name}: it names no image"
     if release and "@sha256:" not in image and not image.startswith(VENDORS):
         yield f"{name}: image '{image}' is not pinned by digest"
 

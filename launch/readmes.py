@@ -17,13 +17,14 @@ _TYPES = {
 }
 
 
-def component_readme(name: str, description: str, compiled: str) -> str:
+def component_readme(name: str, description: str, compiled: str, hardware: str = "") -> str:
     """Return a component's README.
 
     Args:
         name: the component's name.
         description: what it does.
         compiled: its compiled YAML.
+        hardware: what the pipelines of this library ask for it; empty where none has it.
     """
     document = next(yaml.safe_load_all(compiled))
     declared = document["components"][f"comp-{name.replace('_', '-')}"]
@@ -39,6 +40,7 @@ def component_readme(name: str, description: str, compiled: str) -> str:
         description.strip(),
         "",
         f"Image: `{executor['image']}`. By hand: `cellmill {name} --help`.",
+        *(["", f"Hardware, in the pipelines here: {hardware}."] if hardware else []),
     ]
     for title, rows in (
         ("Inputs", _artifact_rows(inputs.get("artifacts", {}))),
@@ -53,6 +55,32 @@ def component_readme(name: str, description: str, compiled: str) -> str:
     if needed:
         parts += ["", f"Required parameters: {', '.join(f'`{p}`' for p in needed)}."]
     return "\n".join(parts) + "\n"
+
+
+def interface_rows(name: str, compiled: str) -> list[tuple[str, str]]:
+    """Return a component's inputs, outputs and parameters, a line each, for a catalogue."""
+    document = next(yaml.safe_load_all(compiled))
+    declared = document["components"][f"comp-{name.replace('_', '-')}"]
+    inputs, outputs = (declared.get(f"{side}Definitions", {}) for side in ("input", "output"))
+
+    def cells(definitions: Mapping[str, Any]) -> str:
+        kinds = {
+            key: about["artifactType"]["schemaTitle"]
+            + " (list)" * bool(about.get("isArtifactList"))
+            for key, about in definitions.get("artifacts", {}).items()
+        }
+        return ", ".join(f"`{key}` {kind}" for key, kind in kinds.items())
+
+    def named(definitions: Mapping[str, Any]) -> str:
+        parameters = definitions.get("parameters", {}).items()
+        return ", ".join(f"`{key}` {_TYPES[about['parameterType']]}" for key, about in parameters)
+
+    return [
+        ("inputs", cells(inputs)),
+        ("outputs", ", ".join(filter(None, [cells(outputs), named(outputs)]))),
+        ("parameters", named(inputs)),
+        ("example", f"`{_example(name, inputs)[-1]}`"),
+    ]
 
 
 def _artifact_rows(artifacts: Mapping[str, Any]) -> list[str]:

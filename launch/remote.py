@@ -78,6 +78,7 @@ def choice_of(given: Mapping[str, str]) -> Choice:
         service_account=given.get("service_account", ""),
         network=given.get("network", ""),
         kms_key=given.get("kms_key", ""),
+        region=given.get("region", ""),
     )
 
 

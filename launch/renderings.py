@@ -17,8 +17,11 @@ from typing import Any
 from kfp import dsl
 
 from cellmill.errors import BadInput, CellmillError
-from components.images import Images, read_lock
+from cellmill.reporting.costs import Rented
+from components.images import Images
+from launch.caching import placed, uncached
 from launch.compile import pipeline, to_yaml
+from launch.rented import environment_of, told
 from pipelines.accelerators import accelerator, machine_for
 from pipelines.hardware import PORTABLE, Hardware, Machine
 
@@ -55,6 +58,7 @@ class Choice:
             take the run's.
         network: the same for the network.
         kms_key: the same for the key of encryption.
+        region: where the machines are, for what they cost.
     """
 
     accelerator: str = ""
@@ -66,6 +70,7 @@ class Choice:
     service_account: str = ""
     network: str = ""
     kms_key: str = ""
+    region: str = ""
 
 
 def render(
@@ -85,13 +90,7 @@ def render(
     """
     hardware = hardware_for(target, choice or Choice())
     text = to_yaml(pipeline(name, hardware))
-    if images is not None:
-        for image, local in read_lock().items():
-            if local.reference in text:
-                if image not in images:
-                    raise BadInput(f"image '{image}'", expected="in the lock", found="none")
-                text = text.replace(local.reference, images[image].reference)
-    return text
+    return uncached(text) if images is None else placed(text, images)
 
 
 def hardware_for(target: str, choice: Choice) -> Hardware:
@@ -118,7 +117,7 @@ def hardware_for(target: str, choice: Choice) -> Hardware:
             )
     if target == "kubeflow":
         cpu, gpu = replace(cpu, decorate=_on_kubernetes()), _kubernetes_gpu(gpu, choice)
-    return {"cpu": cpu, "gpu": gpu}
+    return told({"cpu": cpu, "gpu": gpu}, target, choice)
 
 
 def _custom_job(kind: str, machine: str, choice: Choice) -> Callable[[Any], Any]:
@@ -144,6 +143,7 @@ def _custom_job(kind: str, machine: str, choice: Choice) -> Callable[[Any], Any]
                 service_account=choice.service_account,
                 network=choice.network,
                 encryption_spec_key_name=choice.kms_key,
+                env=environment_of(Rented(choice.region, machine, kind, choice.count, choice.spot)),
             )
 
     return wrap

@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,10 +198,12 @@ def installed(run: LocalRun) -> Iterator[None]:
         ) -> None:
             self.image = image
             self.full_command = full_command
+            self.pipeline_root = pipeline_root
             self.env_vars = env_vars or {}
 
         def run(self) -> status.Status:
-            done = run.run(_task(self.image, self.full_command, self.env_vars))
+            root = Path(self.pipeline_root)
+            done = run.run(_task(self.image, self.full_command, self.env_vars, root))
             return status.Status.SUCCESS if done else status.Status.FAILURE
 
     check_seam()
@@ -229,10 +232,28 @@ def check_seam() -> None:
         )
 
 
-def _task(image: str, command: list[str], environ: Mapping[str, str]) -> Task:
-    """Read ``python -m cellmill STAGE --executor-input JSON``."""
-    executor = json.loads(command[command.index("--executor-input") + 1])
-    return Task(image, command[3], command, executor, environ)
+def _task(image: str, command: list[str], environ: Mapping[str, str], root: Path) -> Task:
+    """Read ``python -m cellmill STAGE --executor-input JSON``, or what a foreign component runs.
+
+    A foreign one is called after its image; it has KFP's JSON among its arguments, or none, then a
+    folder is made up for it.
+    """
+    ours = "--executor-input" in command
+    name = image.rsplit("/", 1)[-1].split("@")[0].split(":")[0]
+    executor = next((found for text in command if (found := _executor_input(text))), None)
+    if executor is None:
+        place = root / f"{name}-{uuid.uuid4().hex[:8]}" / "executor_output.json"
+        executor = {"outputs": {"outputFile": str(place)}}
+    return Task(image, command[3] if ours else name, command, executor, environ)
+
+
+def _executor_input(text: str) -> Mapping[str, Any] | None:
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError):
+            found = json.loads(text)
+            if isinstance(found, dict) and "outputFile" in found.get("outputs", {}):
+                return found
+    return None
 
 
 def _isolated() -> dict[str, str]:

@@ -142,7 +142,6 @@ def submit(
             job_id=job_id,
             pipeline_root=settings.pipeline_root,
             parameter_values=dict(arguments),
-            enable_caching=settings.cache,
             encryption_spec_key_name=settings.kms_key or None,
             labels=dict(settings.labels) or None,
             project=settings.project,

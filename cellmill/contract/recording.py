@@ -36,6 +36,9 @@ LIBRARIES = {
     "tifffile": "tifffile",
 }
 
+#: The variable by which a launcher tells a stage what machine it rented for it.
+MACHINE_VARIABLE = "CELLMILL_MACHINE"
+
 
 @dataclass
 class ImageRecord:
@@ -145,7 +148,10 @@ def library_versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what this machine is: processors that may be used, their model, memory, platform."""
+    """Return what this machine is: processors that may be used, their model, memory, platform.
+
+    `rented` is what the launcher said of it, where it is one that is paid by the hour.
+    """
     return {
         "cpus": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
@@ -154,6 +160,7 @@ def machine() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "platform": platform.platform(),
         "python": platform.python_version(),
+        "rented": os.environ.get(MACHINE_VARIABLE, ""),
     }
 
 

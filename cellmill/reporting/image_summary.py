@@ -51,6 +51,7 @@ class ImageSummary:
         mpp_known: whether its pixel size is known.
         compartments: by compartment.
         seconds: wall seconds of all stages on this image, None where no record says so.
+        pixels: of one channel; 0 where not known.
         warnings: what its report warns of.
         thumbnail: a data URI, or empty.
     """
@@ -60,6 +61,7 @@ class ImageSummary:
     mpp_known: bool = True
     compartments: Mapping[str, CompartmentSummary] = field(default_factory=dict)
     seconds: float | None = None
+    pixels: int = 0
     warnings: tuple[str, ...] = ()
     thumbnail: str = ""
 
@@ -109,6 +111,7 @@ def summarise_image(subject: Subject, assessment: Assessment, overlay: bytes) ->
         mpp_known=subject.mpp is not None,
         compartments=compartments,
         seconds=sum(seconds.values()) if seconds else None,
+        pixels=subject.image.shape[0] * subject.image.shape[1],
         warnings=tuple(warnings_of(subject, assessment)),
         thumbnail=_thumbnail(overlay),
     )

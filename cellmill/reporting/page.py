@@ -14,6 +14,7 @@ from markupsafe import Markup
 from cellmill.reporting.accuracy import Accuracy, accuracy_of
 from cellmill.reporting.cells import title_of
 from cellmill.reporting.charts import histogram
+from cellmill.reporting.costs import run_cost
 from cellmill.reporting.display import (
     MAX_SIDE,
     compose,
@@ -71,7 +72,10 @@ def render_report(
     titles = [channel_title(name) for name in names]
     accuracies = [accuracy_of(c, scores) for c, scores in subject.scores.items()]
     totals = stage_totals(subject.records)
-    rows, whole = stage_rows(totals, image_seconds(subject.records, subject.name), subject.records)
+    many = _many_images(subject.records)
+    cost = run_cost(totals, 0 if many else subject.image.shape[0] * subject.image.shape[1] / 1e9)
+    spent = image_seconds(subject.records, subject.name)
+    rows, whole = stage_rows(totals, spent, subject.records, cost)
     picture, lossless = picture_uri(base)
     page = {
         "name": subject.name,
@@ -97,8 +101,8 @@ def render_report(
         "stages": rows,
         "stage_total": whole,
         "stages_by_image": True,
-        "stages_title": "Whole batch" if _many_images(subject.records) else "Whole stage",
-        "stages_note": "Time and memory of this page’s own stage are in its record.",
+        "stages_title": "Whole batch" if many else "Whole stage",
+        "stages_note": f"Time and memory of this page’s own stage are in its record. {cost.note}",
         "viewer": viewer_data(subject, base.shape, titles, layers, factor),
     }
     return render("report.html.jinja", page, script="report.js")

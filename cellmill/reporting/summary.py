@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from cellmill.metrics import pool
 from cellmill.reporting.accuracy import accuracy_of, at_half
+from cellmill.reporting.costs import RunCost, dollars, run_cost
 from cellmill.reporting.image_summary import CompartmentSummary, ImageSummary
 from cellmill.reporting.page import render
 from cellmill.reporting.subject import OBJECTS_PLURAL
@@ -50,6 +51,12 @@ class Summary:
         }
         return {compartment: pool(scores) for compartment, scores in given.items() if scores}
 
+    @cached_property
+    def cost(self) -> RunCost:
+        """Return what the stages cost, as far as that is known."""
+        pixels = sum(image.pixels for image in self.images)
+        return run_cost(stage_totals(self.stages), pixels / 1e9)
+
 
 def summary_json(summary: Summary) -> str:
     """Write a summary as JSON: images, pooled accuracy, stages."""
@@ -59,6 +66,7 @@ def summary_json(summary: Summary) -> str:
         "images": [_plain(image) for image in summary.images],
         "pooled": summary.pooled,
         "stages": stage_totals(summary.stages),
+        "cost": summary.cost.to_json(),
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -96,7 +104,7 @@ def render_summary(summary: Summary, title: str = "Summary", links: bool = True)
     """
     failed = [image for image in summary.images if image.error]
     thumbnails = _thumbnails(summary.images)
-    rows, whole = stage_rows(stage_totals(summary.stages))
+    rows, whole = stage_rows(stage_totals(summary.stages), cost=summary.cost)
     pools = summary.pooled
     page = {
         "title": title,
@@ -117,7 +125,8 @@ def render_summary(summary: Summary, title: str = "Summary", links: bool = True)
         "stages_by_image": False,
         "stages_title": "Time",
         "stages_note": "Added up over batches; of peak memory the greatest. "
-        "The reports’ and the summary’s own time is in their records.",
+        "The time of reading the model, of exporting labels, of the reports and of the summary is "
+        f"in their records. {summary.cost.note}",
     }
     return render("summary.html.jinja", page, script="sort.js")
 
@@ -146,6 +155,7 @@ def _plain(image: ImageSummary) -> dict[str, Any]:
         "status": _status(image),
         "error": image.error,
         "seconds": image.seconds,
+        "pixels": image.pixels or None,
         "warnings": list(image.warnings),
         "compartments": {
             key: {**_numbers(found), "scores": dict(found.scores) or None}
@@ -221,6 +231,10 @@ def _figures(summary: Summary, pools: Mapping[str, Mapping[str, Any]]) -> list[d
     total = sum(stage["wall_s"] for stage in stage_totals(summary.stages))
     if total:
         figures.append(_figure("Time in stages", seconds(total)))
+    if summary.cost.usd is not None:
+        figures.append(_figure("Estimated cost", dollars(summary.cost.usd)))
+        each = summary.cost.per_gigapixel(summary.cost.usd)
+        figures.append(_figure("Cost per gigapixel", dollars(each)))
     return figures
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cellmill.reporting.costs import RunCost, dollars
 from cellmill.reporting.text import seconds, size
 
 _PARAMETER_LENGTH = 300
@@ -32,11 +33,13 @@ class StageRow:
     memory: str
     read: str
     written: str
+    cost: str = ""
+    cost_per_gigapixel: str = ""
     details: tuple[Detail, ...] = ()
 
 
 def stage_totals(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Reduce records to what adds up over batches: stage, wall, CPU, peak memory, bytes.
+    """Reduce records to what adds up over batches: stage, wall, CPU, peak memory, bytes, machines.
 
     Records of one stage, from several batches, are added up; of peak memory the greatest counts.
     """
@@ -49,7 +52,19 @@ def stage_totals(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         have["peak_rss_bytes"] = max(have["peak_rss_bytes"], part.get("peak_rss_bytes") or 0)
         for key in ("wall_s", "cpu_s", "bytes_read", "bytes_written"):
             have[key] = have.get(key, 0) + (part.get(key) or 0)
+        machines = have.setdefault("rented", {})
+        for machine, wall in _rented(record, part).items():
+            machines[machine] = machines.get(machine, 0) + wall
     return list(totals.values())
+
+
+def _rented(record: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, float]:
+    """Wall seconds by rented machine; under an empty name where it is not known to be one."""
+    if "rented" in record:
+        found: Mapping[str, float] = record["rented"]
+        return found
+    machine = (record.get("machine") or {}).get("rented") or ""
+    return {machine: part.get("wall_s") or 0}
 
 
 def image_seconds(records: Sequence[Mapping[str, Any]], image: str) -> dict[str, float]:
@@ -66,6 +81,7 @@ def stage_rows(
     totals: Sequence[Mapping[str, Any]],
     by_image: Mapping[str, float] | None = None,
     records: Sequence[Mapping[str, Any]] = (),
+    cost: RunCost | None = None,
 ) -> tuple[list[StageRow], StageRow]:
     """Return a row for each stage and one for their sum.
 
@@ -73,10 +89,18 @@ def stage_rows(
         totals: as ``stage_totals`` gives them.
         by_image: as ``image_seconds`` gives them.
         records: whole records, for the details; none leaves them out.
+        cost: what the stages cost; none leaves it out.
     """
     longest = max((t["wall_s"] for t in totals), default=0) or 1
     details = {record["stage"]: _details(record) for record in records}
     spent = by_image or {}
+    costs = {stage.stage: stage.usd for stage in cost.stages} if cost else {}
+
+    known = cost if cost is not None and cost.usd is not None else None
+
+    def each(usd: float | None) -> str:
+        return dollars(known.per_gigapixel(usd)) if known else ""
+
     rows = [
         StageRow(
             name=total["stage"],
@@ -87,6 +111,8 @@ def stage_rows(
             memory=size(total["peak_rss_bytes"] or None),
             read=size(total["bytes_read"]),
             written=size(total["bytes_written"]),
+            cost=dollars(costs.get(total["stage"])) if known else "",
+            cost_per_gigapixel=each(costs.get(total["stage"])),
             details=details.get(total["stage"], ()),
         )
         for total in totals
@@ -100,6 +126,8 @@ def stage_rows(
         memory="",
         read="",
         written="",
+        cost=dollars(known.usd) if known else "",
+        cost_per_gigapixel=each(known.usd) if known else "",
     )
     return rows, whole
 
@@ -132,6 +160,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
             f"{size(machine.get('memory_bytes'))} memory",
             machine.get("platform", ""),
             f"Python {machine.get('python', '?')}",
+            machine.get("rented", ""),
         )
         if part
     )

@@ -70,6 +70,8 @@ def _headline(summary: Summary) -> dict[str, str | int | float | bool]:
         "images": len(summary.images),
         "left_out": sum(bool(image.error) for image in summary.images),
     }
+    if summary.cost.usd is not None:
+        found["usd"] = round(summary.cost.usd, 4)
     pools = summary.pooled
     for compartment in summary.compartments:
         counts = [

@@ -33,6 +33,11 @@ GIVEN = {
     "labels": "team=imaging,cost=42",
     "wait": "1",
 }
+#: Tasks of slides that write into a store which other tasks read.
+STORED = {
+    *("tiff-to-npz", "plan-slide", "predict-shard"),
+    *("plan-watershed", "segment-shard", "stitch"),
+}
 ON_KUBEFLOW = {"pipeline_root": "gs://some-bucket/runs", "wait": "1"}
 QUOTA = stand_ins.Refusal(429, "Quota exceeded for pipelineJobs", "RESOURCE_EXHAUSTED")
 DENIED = stand_ins.Refusal(403, "aiplatform.pipelineJobs.create denied", "PERMISSION_DENIED")
@@ -132,6 +137,17 @@ def check_folder(run):
     assert (run / "summary.html").read_text() == "summary"
 
 
+def cached(spec):
+    """The tasks that may be taken from a cache, in all graphs of a pipeline."""
+    graphs = [spec["root"], *spec["components"].values()]
+    return {
+        name
+        for graph in graphs
+        for name, task in graph.get("dag", {}).get("tasks", {}).items()
+        if task.get("cachingOptions", {}).get("enableCache")
+    }
+
+
 def run(target, arguments, tmp_path, given, folder="the run"):
     return clouds.run_in_cloud(target, NAME, arguments, tmp_path / folder, given, IMAGES)
 
@@ -180,8 +196,35 @@ def test_caching_can_be_switched_off(cloud, bucket, arguments, tmp_path):
     given = {**GIVEN, "cache": "0", "wait": ""}
     assert run("vertex", arguments, tmp_path, given) is None
     ((_, _, _, body),) = cloud.sent("POST", "pipelineJobs$")
-    tasks = json.loads(body)["pipelineSpec"]["root"]["dag"]["tasks"]
-    assert all(not task["cachingOptions"].get("enableCache") for task in tasks.values())
+    assert not cached(json.loads(body)["pipelineSpec"])
+
+
+@pytest.mark.parametrize("name", [NAME, "slide_segmentation"])
+def test_what_vertex_is_sent_caches_what_the_rendering_does(
+    cloud, bucket, arguments, tmp_path, name
+):
+    """The client would switch caching on everywhere, for tasks that write into a store too."""
+    given = {**GIVEN, "wait": ""}
+    assert clouds.run_in_cloud("vertex", name, arguments, tmp_path / "r", given, IMAGES) is None
+    ((_, _, _, body),) = cloud.sent("POST", "pipelineJobs$")
+    found = cached(json.loads(body)["pipelineSpec"])
+    assert {"fetch-model", "export-labels", "measure"} <= found
+    assert found.isdisjoint(STORED) == (name == "slide_segmentation")
+
+
+@pytest.mark.parametrize("cache", ["0", "1"])
+def test_what_kubeflow_is_sent_caches_what_the_rendering_does(
+    cluster, bucket, arguments, tmp_path, cache
+):
+    given = {**ON_KUBEFLOW, "wait": "", "host": cluster.url, "cache": cache}
+    run = clouds.run_in_cloud(
+        "kubeflow", "slide_segmentation", arguments, tmp_path / "r", given, IMAGES
+    )
+    assert run is None
+    ((_, _, _, body),) = cluster.sent("POST", "/runs$")
+    found = cached(json.loads(body)["pipeline_spec"]["pipeline_spec"])
+    assert ("measure" in found) == (cache == "1")
+    assert found.isdisjoint(STORED)
 
 
 def test_a_quota_that_is_used_up_is_waited_for(cloud, bucket, arguments, tmp_path, capsys):
@@ -312,8 +355,6 @@ def test_kubeflow_is_asked_for_exactly_what_was_wanted(
     ((_, _, _, body),) = cluster.sent("POST", "/runs$")
     sent = json.loads(body)
     documents = list(yaml.safe_load_all((tmp_path / "the run/pipeline.kubeflow.yaml").read_text()))
-    # The client itself says so at every task, where the compiler leaves it out for loops.
-    documents[0]["root"]["dag"]["tasks"]["for-loop-1"]["cachingOptions"] = {"enableCache": True}
     assert sent.pop("pipeline_spec") == {
         "pipeline_spec": documents[0],
         "platform_spec": documents[1],

@@ -89,6 +89,53 @@ def accelerator(spec):
     container(spec)["resources"]["accelerator"]["resourceType"] = "NVIDIA_H9000"
 
 
+def no_output_of_the_loop(spec):
+    outputs = spec["components"]["comp-for-loop-1"]["dag"]["outputs"]["artifacts"]
+    (first, *_) = outputs.values()
+    first["artifactSelectors"][0]["producerSubtask"] = "none"
+
+
+def nothing_to_loop_over(spec):
+    items = spec["root"]["dag"]["tasks"]["for-loop-1"]["parameterIterator"]["items"]
+    items["inputParameter"] = "none"
+
+
+def mistyped_by_a_task(spec):
+    made = spec["components"]["comp-fetch-model"]["outputDefinitions"]
+    made["parameters"] = {"size": {"parameterType": "STRING"}}
+    root = spec["root"]["dag"]["tasks"]
+    inputs = root["summarize"]["inputs"].setdefault("parameters", {})
+    inputs["title"] = {
+        "taskOutputParameter": {"producerTask": "fetch-model", "outputParameterKey": "size"}
+    }
+    declared = spec["components"]["comp-summarize"]["inputDefinitions"]["parameters"]
+    declared["title"] = {"parameterType": "BOOLEAN"}
+
+
+def no_image(spec):
+    container(spec)["image"] = ""
+
+
+def too_many(spec):
+    container(spec)["resources"]["accelerator"]["resourceCount"] = "3"
+
+
+def token(spec):
+    container(spec, "fetch-model")["env"] = [{"name": "DEEPCELL_ACCESS_TOKEN", "value": "abc"}]
+
+
+def no_deployment(spec):
+    container(spec)["imagined"] = 1
+
+
+def cached(spec):
+    loop(spec)["predict"]["cachingOptions"] = {"enableCache": True}
+
+
+def no_root(spec):
+    del spec["root"]
+
+
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
@@ -104,6 +151,15 @@ def accelerator(spec):
         (mistyped_default, "the default of 'batch_size' is no NUMBER_INTEGER"),
         (installs, "its command installs packages"),
         (accelerator, "accelerator 'NVIDIA_H9000'"),
+        (no_output_of_the_loop, "comes from 'none."),
+        (nothing_to_loop_over, "loops over 'none', which is not given"),
+        (mistyped_by_a_task, "input 'title' is BOOLEAN, what is given is STRING"),
+        (no_image, "exec-predict: it names no image"),
+        (too_many, "no machine carries 3 NVIDIA_TESLA_T4"),
+        (token, "the variable DEEPCELL_ACCESS_TOKEN holds a value"),
+        (no_deployment, "deploymentSpec: "),
+        (cached, "task 'predict': is cached, and 'localhost/cellmill-tensorflow"),
+        (no_root, "it has no 'root'"),
     ],
     ids=lambda v: v.__name__ if callable(v) else "",
 )
@@ -114,6 +170,27 @@ def test_a_broken_one_is_caught(broken, says, tmp_path, capsys):
     path.write_text(yaml.safe_dump(spec))
     assert main([str(path)]) == 1
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["a: [", "", "just text", "root: 1"])
+def test_what_is_no_pipeline_is_said(text):
+    (line,) = lint(text)
+    assert line.startswith(("no YAML: ", "no compiled pipeline: "))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda c: c.update(command=["pip", "install", "x"]), "its command installs packages"),
+        (lambda c: c.update(env=[{"name": "API_KEY", "value": "1"}]), "variable API_KEY holds"),
+        (lambda c: c.update(image_uri=""), "it names no image"),
+    ],
+)
+def test_worker_pools_are_read_too(change, says):
+    spec = yaml.safe_load(render("deepcell_segmentation", "vertex-spot", SPOT))
+    parameters = spec["components"]["comp-predict"]["inputDefinitions"]["parameters"]
+    change(parameters["worker_pool_specs"]["defaultValue"][0]["container_spec"])
+    assert any(says in line for line in lint(yaml.safe_dump(spec)))
 
 
 def test_two_documents_are_for_kubernetes_only():

@@ -1,0 +1,166 @@
+"""Publishes what others build on: components and pipelines with their images pinned by digest.
+
+``python -m launch.release [--lock FILE] [--output FOLDER]`` writes ``dist/release/<version>/``: a
+``component.yaml`` and a README for each component, a ``pipeline.yaml`` for each pipeline, a
+catalogue page, and checksums of all. Images are those that ``make push`` wrote to
+``images/release.lock.yaml``; components whose image is never handed on are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from cellmill.errors import CellmillError
+from cellmill.version import __version__
+from components.images import RELEASE_LOCK, Image, read_lock
+from launch.build_images import NEVER_PUSHED
+from launch.caching import placed
+from launch.compile import (
+    component,
+    component_names,
+    hardware_by_component,
+    pipeline_names,
+    to_yaml,
+)
+from launch.lint_ir import lint
+from launch.paths import ROOT
+from launch.readmes import component_readme, interface_rows
+from launch.remote import released_images
+from launch.renderings import render
+
+SUMS = "SHA256SUMS"
+CATALOGUE = "README.md"
+
+
+def release(folder: Path, images: Mapping[str, Image]) -> list[str]:
+    """Write a release.
+
+    Args:
+        folder: where; what is there is replaced once all is written and found right.
+        images: pushed images by name, with their digests.
+
+    Returns:
+        Names of the components that are left out.
+
+    Raises:
+        BadInput: an image that a component needs is not among them.
+        CellmillError: a file breaks a rule of ``make lint-ir``.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".release-") as place:
+        made = Path(place) / "release"
+        left_out = list(_write_all(made, images))
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    return left_out
+
+
+def _write_all(folder: Path, images: Mapping[str, Image]) -> Iterator[str]:
+    hardware = hardware_by_component()
+    entries = []
+    for name in component_names():
+        text = to_yaml(component(name))
+        if any(read_lock()[image].reference in text for image in NEVER_PUSHED):
+            yield name
+            continue
+        text = _checked(f"components/{name}/component.yaml", placed(text, images))
+        description = component(name).description or ""
+        readme = component_readme(name, description, text, hardware.get(name, ""))
+        _write(folder / "components" / name / "component.yaml", text)
+        _write(folder / "components" / name / "README.md", readme)
+        entries.append(_entry(name, description, text, hardware.get(name, "")))
+    for name in pipeline_names():
+        text = _checked(f"pipelines/{name}/pipeline.yaml", render(name, "portable", None, images))
+        _write(folder / "pipelines" / name / "pipeline.yaml", text)
+    _write(folder / CATALOGUE, _catalogue(entries))
+    shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    sums = [
+        f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder).as_posix()}"
+        for p in files
+    ]
+    _write(folder / SUMS, "\n".join(sums) + "\n")
+
+
+def _checked(name: str, text: str) -> str:
+    for line in lint(text, release=True):
+        raise CellmillError(f"{name}: {line}")
+    return text
+
+
+def _catalogue(entries: Sequence[str]) -> str:
+    pipelines = [f"- [{name}](pipelines/{name}/pipeline.yaml)" for name in pipeline_names()]
+    head = [
+        f"# cellmill {__version__}",
+        "",
+        "Components and pipelines for Kubeflow Pipelines and Vertex AI. Each file is whole in "
+        "itself: its images are pinned by digest.",
+        f"`sha256sum --check {SUMS}` checks the files.",
+        "",
+        "```python",
+        "from kfp.components import load_component_from_file, load_component_from_url",
+        "",
+        'predict = load_component_from_file("components/predict/component.yaml")',
+        "```",
+        "",
+        "## Pipelines",
+        "",
+        *pipelines,
+        "",
+        "## Components",
+    ]
+    return "\n".join([*head, *entries]) + "\n"
+
+
+def _entry(name: str, description: str, text: str, hardware: str) -> str:
+    document = yaml.safe_load(text)
+    (executor,) = document["deploymentSpec"]["executors"].values()
+    lines = [
+        "",
+        f"### [{name}](components/{name}/README.md)",
+        "",
+        description.strip().split("\n\n")[0],
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {title} | {cells} |" for title, cells in interface_rows(name, text) if cells),
+        f"| image | `{executor['container']['image']}` |",
+        *([f"| hardware | {hardware} |"] if hardware else []),
+    ]
+    return "\n".join(lines)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write a release; return 0, or 2 with one line on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m launch.release", description=main.__doc__)
+    parser.add_argument("--lock", type=Path, default=RELEASE_LOCK, help="images by digest")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "dist" / "release" / __version__, help="the folder"
+    )
+    given = parser.parse_args(argv)
+    try:
+        left_out = release(given.output.absolute(), released_images(given.lock))
+    except CellmillError as error:
+        print(f"cellmill: {error}", file=sys.stderr)
+        return 2
+    for name in left_out:
+        print(f"left out: {name} (packages for academic use only)")
+    print(f"written to {given.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
