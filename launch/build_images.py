@@ -163,7 +163,9 @@ def push(image: str, registry: str) -> Image:
 def main(argv: Sequence[str] | None = None) -> int:
     """Build images (or, with ``--push``, push them); return 0, or 2 with one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m launch.build_images", description=main.__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="images; by default those that the YAML names")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="by default all that the YAML names"
+    )
     parser.add_argument(
         "--sealed", action="store_true", help="on the base that images/sealed.sh made"
     )
