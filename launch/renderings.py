@@ -120,6 +120,8 @@ def _with_choice(machine: Machine, choice: Choice) -> Machine:
 def _with_resources(hardware: Hardware, choice: Choice) -> Hardware:
     """Put the user's processors and memory in the place of the table's."""
     found = dict(hardware)
+    if not choice.resources:
+        return found
     network = {stage for image in GPU_IMAGES for stage in stages_of(image)}
     for what, wanted in choice.resources:
         role = what if what in found else "gpu" if what in network else "cpu"
