@@ -1,7 +1,7 @@
 """The TensorFlow image's own check at its build: ``smoke.py TITLE``.
 
-TensorFlow computes, with or without a GPU; the form with CUDA is one, and no library of CUDA's lacks
-anything but the driver's, which a machine with a GPU brings.
+TensorFlow computes, with or without a GPU; the form with CUDA is one, and no library of CUDA's
+lacks anything but the driver's, which a machine with a GPU brings.
 """
 
 import ctypes
