@@ -28,7 +28,7 @@ class StandIn:
 
     requests: list = field(default_factory=list)
     refusals: list = field(default_factory=list)
-    #: sent with every answer
+    #: sent with the answer
     headers: dict = field(default_factory=dict)
     #: of an answer that has no body to count
     length: int = 0
@@ -150,26 +150,31 @@ class S3(StandIn):
 
 
 @dataclass
-class Machine(StandIn):
-    """A machine of Google Cloud: its metadata server, which knows as whom the machine runs."""
+class Accounts(StandIn):
+    """Google's token endpoint: who signs as a service account gets a token."""
 
     token: str = "the-machines-own"
-    headers: dict = field(default_factory=lambda: {"Metadata-Flavor": "Google"})
 
     def answer(self, method, path, query, body, headers):
-        if path.endswith("/token"):
-            return 200, {
-                "access_token": self.token,
-                "expires_in": 3600,
-                "token_type": "Bearer",
-            }
-        if path.endswith("/project/project-id"):
-            return 200, b"some-project"
-        if path.endswith("/service-accounts/default/"):
-            return 200, {"email": "runner@some-project", "scopes": [], "aliases": ["default"]}
-        if path.endswith("/universe/universe-domain") or path.endswith("/universe_domain"):
-            return 200, b"googleapis.com"
-        return (200, b"computeMetadata/") if path == "/" else (404, b"")
+        return 200, {"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"}
+
+    def key(self):
+        """A service account's key file, whose tokens come from here."""
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
+        private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return {
+            "type": "service_account",
+            "project_id": "some-project",
+            "private_key": private.decode(),
+            "client_email": "runner@some-project.iam.gserviceaccount.com",
+            "token_uri": f"{self.url}/token",
+        }
 
 
 @dataclass
