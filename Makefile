@@ -19,6 +19,8 @@ SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T SERIES MODEL CO
   STORE MOST_SHARDS MEMORY_MIB \
   PROJECT REGION PIPELINE_ROOT SERVICE_ACCOUNT NETWORK KMS_KEY CACHE WAIT \
   PIXELS HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT \
+  BOOT_DISK_GB HOURS RETRIES RESOURCES NODE_SELECTOR TOLERATIONS SHARED_MEMORY VOLUMES \
+  JOB_LABELS DEEPCELL_TOKEN_SECRET REPORT_FAILURE \
   IMAGES LABELS HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
   VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES BASE LEARNING_RATE \
   OBJECTIVE IMAGE_GROUPS MAXIMA_THRESHOLD MAXIMA_SMOOTH INTERIOR_THRESHOLD INTERIOR_SMOOTH RADIUS \
@@ -94,14 +96,14 @@ fetch: $(CLOUD_STAMP) ## follow a run that a cloud has (OUTPUT=its folder) and f
 .PHONY: run-training
 run-training: export IMAGE = $(IMAGES)
 run-training: export TRUTH = $(LABELS)
-run-training: setup ## train a model: IMAGES=… LABELS=… [BASE=cellmill-nuclei: go on from it; NAME=… STEPS=… HARD_BACKGROUND=… OUTPUT=…]
-	@$(VENV)/bin/python -m launch.run training --make
+run-training: $(RUN_STAMP) ## train a model: IMAGES=… LABELS=… [BASE=cellmill-nuclei: go on from it; NAME=… STEPS=… HARD_BACKGROUND=… OUTPUT=… TARGET=…]
+	@$(RUN_ENV)/bin/python -m launch.run training --make
 
 .PHONY: run-tuning
 run-tuning: export IMAGE = $(IMAGES)
 run-tuning: export TRUTH = $(LABELS)
-run-tuning: setup ## find a model's best post-processing: IMAGES=… LABELS=… [MODEL=… IMAGE_GROUPS=… OBJECTIVE=… RADIUS=2,3 …]
-	@$(VENV)/bin/python -m launch.run tuning --make
+run-tuning: $(RUN_STAMP) ## find a model's best post-processing: IMAGES=… LABELS=… [MODEL=… IMAGE_GROUPS=… OBJECTIVE=… RADIUS=2,3 …]
+	@$(RUN_ENV)/bin/python -m launch.run tuning --make
 
 .PHONY: build-images
 build-images: $(VENV_STAMP) ## build the images that the YAML names, or NAME=… [SEALED=1: without a registry]
@@ -240,6 +242,9 @@ lock: $(DEV_STAMP) ## resolve all environments anew
 	for name in imaging tensorflow; do \
 	  $$lock -c requirements-dev.lock images/$$name/requirements.in -o images/$$name/requirements.lock; \
 	done; \
+	$(DEV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	  --generate-hashes --no-header --upgrade -c images/tensorflow/requirements.lock \
+	  images/tensorflow/requirements.cuda.in -o images/tensorflow/requirements.cuda.lock; \
 	$(DEV)/bin/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-header --upgrade \
 	  --override images/deepcell/overrides.txt images/deepcell/requirements.in -o images/deepcell/requirements.lock
 

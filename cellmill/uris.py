@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
+import os
 import re
 import tempfile
 import unicodedata
@@ -256,6 +257,8 @@ def _unreadable(uri: str, error: Exception) -> BadInput:
 
 def _filesystem(uri: str) -> tuple[Any, str]:
     scheme = scheme_of(uri)
+    # Else gcsfs asks another service, for another right, what kind of bucket each one is.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         return fsspec.core.url_to_fs(uri)
     except ImportError as error:

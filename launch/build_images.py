@@ -26,7 +26,14 @@ from cellmill.errors import BadInput, CellmillError
 from cellmill.version import __version__
 from components.images import RELEASE_LOCK, Image, read_lock
 from launch.docker import docker
-from launch.environments import IMAGES, image_name, wanted_python
+from launch.environments import (
+    CUDA,
+    IMAGES,
+    image_folder,
+    image_lock,
+    image_name,
+    wanted_python,
+)
 from launch.paths import ROOT
 
 #: What a build reads of the clone, beside the image's own folder.
@@ -41,7 +48,8 @@ _BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_
 
 
 def stages_of(image: str) -> list[str]:
-    """Return the stages whose components name an image."""
+    """Return the stages whose components name an image, or that of which it is a form."""
+    image = image.removesuffix(CUDA)
     found = []
     for path in sorted((ROOT / "components").glob("*/component.yaml")):
         executors = yaml.safe_load(path.read_text())["deploymentSpec"]["executors"].values()
@@ -53,7 +61,7 @@ def stages_of(image: str) -> list[str]:
 def sources_digest(image: str) -> str:
     """Return a digest of all that goes into an image, so that an old image can be told."""
     sha = hashlib.sha256()
-    own = [IMAGES / image / "Dockerfile", _lock(image), IMAGES / "warm.py"]
+    own = [*_own_files(image), image_lock(image), IMAGES / "warm.py"]
     for path in [*_source_files(), *own]:
         sha.update(f"{path.relative_to(ROOT)}\0".encode())
         sha.update(hashlib.sha256(path.read_bytes()).digest())
@@ -64,7 +72,7 @@ def build(image: str, wheel: Path, *, sealed: bool = False) -> Image:
     """Build an image and tag it.
 
     Args:
-        image: its name, a folder under ``images/``.
+        image: its name, a folder under ``images/``, or with ``-cuda`` that folder's other form.
         wheel: cellmill's wheel.
         sealed: build on the base that ``images/sealed.sh`` made, over the machine's network.
 
@@ -73,8 +81,9 @@ def build(image: str, wheel: Path, *, sealed: bool = False) -> Image:
     """
     target = read_lock()[image]
     with tempfile.TemporaryDirectory(prefix="cellmill-build-") as folder:
-        shutil.copy(IMAGES / image / "Dockerfile", folder)
-        shutil.copyfile(_lock(image), Path(folder, "requirements.lock"))
+        for path in _own_files(image):
+            shutil.copy(path, folder)
+        shutil.copyfile(image_lock(image), Path(folder, "requirements.lock"))
         shutil.copy(wheel, folder)
         shutil.copy(IMAGES / "warm.py", folder)
         arguments = {
@@ -82,6 +91,8 @@ def build(image: str, wheel: Path, *, sealed: bool = False) -> Image:
             "VERSION": __version__,
             "SOURCES": sources_digest(image),
         }
+        if image.endswith(CUDA):
+            arguments["FORM"] = CUDA
         if sealed:
             arguments["BASE"] = f"{_SEALED_BASE}:{wanted_python(image) or '3.11'}"
         command = ["docker", "build", "--tag", target.reference]
@@ -152,21 +163,25 @@ def push(image: str, registry: str) -> Image:
 def main(argv: Sequence[str] | None = None) -> int:
     """Build images (or, with ``--push``, push them); return 0, or 2 with one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m launch.build_images", description=main.__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="images; all of them by default")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="by default all that the YAML names"
+    )
     parser.add_argument(
         "--sealed", action="store_true", help="on the base that images/sealed.sh made"
     )
     parser.add_argument("--push", metavar="REGISTRY", default="", help="push what was built")
     given = parser.parse_args(argv)
     known = read_lock()
+    # The forms with CUDA, several gigabytes, are for clouds alone.
+    named = [name for name in known if not name.endswith(CUDA)]
     try:
         for name in given.names:
             if name not in known:
                 raise BadInput("NAME", expected=f"one of {', '.join(known)}", found=name)
         if given.push:
-            _push_all(given.names or [n for n in known if n not in NEVER_PUSHED], given.push)
+            _push_all(given.names or [n for n in named if n not in NEVER_PUSHED], given.push)
         else:
-            _build_all(given.names or list(known), given.sealed)
+            _build_all(given.names or named, given.sealed)
     except CellmillError as error:
         print(f"cellmill: {error}", file=sys.stderr)
         return 2
@@ -193,8 +208,9 @@ def _push_all(names: Sequence[str], registry: str) -> None:
     write_text(RELEASE_LOCK, yaml.safe_dump(rows, sort_keys=False))
 
 
-def _lock(image: str) -> Path:
-    return IMAGES / image / "requirements.lock"
+def _own_files(image: str) -> list[Path]:
+    folder = image_folder(image)
+    return [folder / "Dockerfile", *sorted(folder.glob("*.py"))]
 
 
 def _source_files() -> list[Path]:

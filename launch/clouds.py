@@ -18,9 +18,10 @@ from components.images import Images
 from launch import kubeflow, vertex
 from launch.buckets import Bucket, uploaded
 from launch.caching import uncached
+from launch.choices import choice_of, flag
 from launch.collect import collect
 from launch.local import RunFailed
-from launch.remote import Job, choice_of, fetch, flag, released_images, wait
+from launch.remote import Job, fetch, released_images, wait
 from launch.renderings import render
 from launch.tables import outputs_of
 
@@ -32,7 +33,7 @@ SETTINGS = {
     "service_account": "as whom the tasks run",
     "network": "Vertex AI: the network to be peered with",
     "kms_key": "Vertex AI: the key that encrypts what the run makes",
-    "labels": "Vertex AI: key=value,… for bills and searches",
+    "job_labels": "Vertex AI: key=value,… for bills and searches",
     "cache": "0 to make anew what an earlier run made of the same inputs",
     "wait": "1 to follow the run to its end and fetch its outputs",
     "host": "Kubeflow: its URL",
@@ -42,6 +43,17 @@ SETTINGS = {
     "accelerators": "how many of them a task gets",
     "machine_type": "Vertex AI: the exact machine of network stages",
     "spot": "1 for machines that are cheap and can be taken away",
+    "boot_disk_gb": "Vertex AI: size of the disk of network stages' machines",
+    "hours": "after which a task of a network stage is ended",
+    "retries": "how often a task is begun anew whose spot machine was taken away",
+    "resources": "processors and memory by role or stage: measure=8/32G,…",
+    "node_selector": "Kubeflow: label=value,… of the nodes for all tasks",
+    "tolerations": "Kubeflow: key=value:effect,… of the nodes for all tasks",
+    "shared_memory": "Kubeflow: size of /dev/shm of network stages",
+    "volumes": "Kubeflow: claim:/path,… that every task sees",
+    "deepcell_token_secret": "where the DeepCell token is: Vertex AI: "
+    "projects/…/secrets/…/versions/…; Kubeflow: a Secret's name[:key]",
+    "report_failure": "0 for a Kubeflow before 2.15, which knows no end of a run",
 }
 CLOUDS = ("vertex", "kubeflow")
 
@@ -78,7 +90,8 @@ def run_in_cloud(
     spec = folder / f"pipeline.{_rendering(target, given)}.yaml"
     write_text(spec, text)
     bucket = Bucket(settings.pipeline_root, given.get("project", ""))
-    sent = uploaded(_with_model_here(arguments), bucket)
+    named = bool(given.get("deepcell_token_secret"))
+    sent = uploaded(arguments if named else _with_model_here(arguments), bucket)
     job_id = re.sub(r"[^a-z0-9-]+", "-", f"{name}-{folder.name}".lower())[:127].strip("-")
     job: Job
     if target == "vertex":
@@ -115,8 +128,10 @@ def prepare(
         else kubeflow.KubeflowSettings.of(given)
     )
     flag("WAIT", given.get("wait", ""))
+    report = flag("REPORT_FAILURE", given.get("report_failure", ""), default=True)
+    choice = choice_of(given, target)
     pushed = released_images() if images is None else images
-    text = render(name, _rendering(target, given), choice_of(given), pushed)
+    text = render(name, _rendering(target, given), choice, pushed, report_failure=report)
     text = text if settings.cache else uncached(text)
     if "localhost/" in text:
         raise BadInput(
@@ -167,8 +182,7 @@ def resume(folder: Path) -> list[str]:
 
 
 def _rendering(target: str, given: Mapping[str, str]) -> str:
-    exact = given.get("machine_type", "") or flag("SPOT", given.get("spot", ""))
-    return "vertex-spot" if target == "vertex" and exact else target
+    return "vertex-spot" if target == "vertex" and choice_of(given).exact else target
 
 
 def _kept(given: Mapping[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from cellmill.cache import cache_folder
 from cellmill.errors import CellmillError
 from components.images import read_lock
 from launch.docker import docker, has_image
-from launch.environments import find_python, image_names, wanted_python
+from launch.environments import CUDA, find_python, image_names, wanted_python
 from launch.paths import ROOT
 from launch.remote import released_images
 from launch.roles import missing_roles
@@ -86,7 +86,7 @@ def _docker() -> Iterator[str]:
         yield str(error)
         return
     for name, image in read_lock().items():
-        if name != "deepcell" and not has_image(image.reference):
+        if name != "deepcell" and not name.endswith(CUDA) and not has_image(image.reference):
             yield f"no image {image.reference} (make build-images NAME={name})"
 
 

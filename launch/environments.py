@@ -22,12 +22,25 @@ from cellmill.errors import BadInput, CellmillError
 from launch.paths import ROOT
 
 IMAGES = ROOT / "images"
+#: What the name of an image ends in that is another image's form for NVIDIA GPUs.
+CUDA = "-cuda"
 _MARKER = "complete"
 
 
 def image_names() -> list[str]:
     """Return the names of all images that have a lock."""
-    return sorted(p.parent.name for p in IMAGES.glob("*/requirements.lock"))
+    forms = (("requirements.lock", ""), ("requirements.cuda.lock", CUDA))
+    return sorted(p.parent.name + end for name, end in forms for p in IMAGES.glob(f"*/{name}"))
+
+
+def image_folder(name: str) -> Path:
+    """Return the folder of an image; a form with CUDA shares the other's."""
+    return IMAGES / name.removesuffix(CUDA)
+
+
+def image_lock(name: str) -> Path:
+    """Return an image's lock; a form with CUDA has one of its own."""
+    return image_folder(name) / f"requirements{'.cuda' if name.endswith(CUDA) else ''}.lock"
 
 
 def image_name(reference: str) -> str:
@@ -63,7 +76,7 @@ def environment(name: str, *, report: bool = True) -> Path:
     Raises:
         CellmillError: no interpreter of the wanted version, or the installation failed.
     """
-    return _make(IMAGES / name / "requirements.lock", name, report)
+    return _make(image_lock(name), name, report)
 
 
 def _make(lock: Path, name: str, report: bool) -> Path:
@@ -110,7 +123,7 @@ def _uv(*arguments: str) -> None:
 
 def wanted_python(name: str) -> str:
     """Return the Python version an image pins (``images/<name>/python-version``), or empty."""
-    pin = IMAGES / name / "python-version"
+    pin = image_folder(name) / "python-version"
     return pin.read_text().strip() if pin.exists() else ""
 
 

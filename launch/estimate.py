@@ -25,9 +25,9 @@ from cellmill.images import open_file, open_image_at
 from cellmill.reporting.costs import Rented, dollars, hourly, prices
 from cellmill.reporting.text import number, seconds
 from cellmill.uris import list_uris
+from launch.choices import choice_of
 from launch.compile import pipeline_names
 from launch.paths import ROOT
-from launch.remote import choice_of, flag
 from launch.renderings import render
 
 SPEEDS = ROOT / "launch" / "speeds.json"
@@ -84,10 +84,10 @@ def estimate(
     if target not in ("vertex", "kubeflow", "local"):
         raise BadInput("TARGET", expected="vertex, kubeflow or local", found=target)
     given = {**given, "region": given.get("region", "") or REGION}
-    exact = given.get("machine_type", "") or flag("SPOT", given.get("spot", ""))
-    rendering = "vertex-spot" if target == "vertex" and exact else target
+    choice = choice_of(given, "kubeflow" if target == "kubeflow" else "vertex")
+    rendering = "vertex-spot" if target == "vertex" and choice.exact else target
     rendering = "portable" if target == "local" else rendering
-    text = render(pipeline, rendering, choice_of(given))
+    text = render(pipeline, rendering, choice, report_failure=False)
     spec = next(iter(yaml.safe_load_all(text)))
     return [
         _stage(stage, machine, gpu, megapixels, speeds, local=target == "local")

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from cellmill.errors import BadInput, CellmillError
 from launch.buckets import Bucket
-from launch.remote import State, again, flag
+from launch.choices import flag
+from launch.remote import State, again
 
 T = TypeVar("T")
 

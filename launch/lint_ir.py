@@ -36,6 +36,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "BOOLEAN": (bool,),
     "LIST": (list,),
     "STRUCT": (dict,),
+    "TASK_FINAL_STATUS": (dict,),
 }
 
 

@@ -15,7 +15,7 @@ from cellmill.arrays.files import write_text
 from cellmill.errors import BadInput, CellmillError
 from components.images import read_lock
 from launch.docker import docker
-from launch.environments import IMAGES
+from launch.environments import image_folder
 
 _BASE = re.compile(r"^ARG BASE=(?P<tag>[^@\s]+)@(?P<digest>sha256:[0-9a-f]{64})$", re.M)
 
@@ -42,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m launch.pin_base", description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="images; all of them by default")
     try:
-        for name in parser.parse_args(argv).names or list(read_lock()):
-            path = IMAGES / name / "Dockerfile"
+        names = parser.parse_args(argv).names or list(read_lock())
+        for folder in dict.fromkeys(map(image_folder, names)):
+            path = folder / "Dockerfile"
             text = path.read_text()
             tag = base_of(text)
             docker("pull", "--quiet", tag)
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not found:
                 raise CellmillError(f"base '{tag}': expected a digest in its registry, found none")
             write_text(path, pin(text, found[1]))
-            print(f"{name}: {tag}@{found[1]}")
+            print(f"{folder.name}: {tag}@{found[1]}")
     except CellmillError as error:
         print(f"cellmill: {error}", file=sys.stderr)
         return 2

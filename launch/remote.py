@@ -14,7 +14,7 @@ import yaml
 
 from cellmill.errors import BadInput, CellmillError
 from components.images import RELEASE_LOCK, Image, read_lock
-from launch.renderings import Choice
+from launch.exit_handler import pipeline_dag
 
 T = TypeVar("T")
 #: Seconds before a request is made again that a quota or a hiccup refused.
@@ -61,40 +61,8 @@ class Job(Protocol):
         """Where an output of a task is: one URI for each time the task ran."""
 
 
-def choice_of(given: Mapping[str, str]) -> Choice:
-    """Read what the user chose of the hardware: ``ACCELERATOR``, ``SPOT`` and so on.
-
-    Raises:
-        BadInput: a number or a flag is none.
-    """
-    count = given.get("accelerators", "") or "1"
-    if not count.isdigit() or count == "0":
-        raise BadInput("ACCELERATORS", expected="a whole number from 1", found=count)
-    return Choice(
-        accelerator=given.get("accelerator", ""),
-        count=int(count),
-        machine=given.get("machine_type", ""),
-        spot=flag("SPOT", given.get("spot", "")),
-        service_account=given.get("service_account", ""),
-        network=given.get("network", ""),
-        kms_key=given.get("kms_key", ""),
-        region=given.get("region", ""),
-    )
-
-
-def flag(name: str, text: str, *, default: bool = False) -> bool:
-    """Read a flag.
-
-    Raises:
-        BadInput: it is neither yes nor no.
-    """
-    if text.lower() in ("", "1", "true", "yes", "0", "false", "no"):
-        return text.lower() in ("1", "true", "yes") if text else default
-    raise BadInput(name, expected="0 or 1", found=repr(text))
-
-
 def labels_of(text: str) -> dict[str, str]:
-    """Read ``LABELS``: ``key=value,key=value``, as Google Cloud allows them.
+    """Read ``JOB_LABELS``: ``key=value,key=value``, as Google Cloud allows them.
 
     Raises:
         BadInput: a label is none.
@@ -105,7 +73,7 @@ def labels_of(text: str) -> dict[str, str]:
         if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) or not re.fullmatch(
             r"[a-z0-9_-]{0,63}", value
         ):
-            raise BadInput("LABELS", expected="key=value,… in small letters", found=part)
+            raise BadInput("JOB_LABELS", expected="key=value,… in small letters", found=part)
         labels[key] = value
     return labels
 
@@ -141,7 +109,7 @@ def producer(spec: Mapping[str, Any], output: str) -> tuple[str, str]:
         spec: a compiled pipeline.
         output: the name of a pipeline's output.
     """
-    dag, key = spec["root"]["dag"], output
+    dag, key = pipeline_dag(spec), output
     while True:
         (selector,) = dag["outputs"]["artifacts"][key]["artifactSelectors"]
         task, key = selector["producerSubtask"], selector["outputArtifactKey"]

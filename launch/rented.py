@@ -18,7 +18,7 @@ from pipelines.accelerators import accelerator, machine_for
 from pipelines.hardware import Hardware, Machine
 
 if TYPE_CHECKING:
-    from launch.renderings import Choice
+    from launch.choices import Choice
 
 #: What Vertex AI gives a task that asks for so many processors and so much memory, and no GPU.
 _BY_SIZE: Mapping[tuple[str, str], str] = {
@@ -66,4 +66,5 @@ def _told(machine: Machine, choice: Choice) -> Machine:
         if machine.decorate:
             machine.decorate(task)
 
-    return replace(machine, decorate=decorate)
+    stages = {stage: _told(each, choice) for stage, each in machine.stages.items()}
+    return replace(machine, stages=stages, decorate=decorate)

@@ -28,6 +28,7 @@ from cellmill.errors import BadInput, CellmillError
 from cellmill.uris import digest, local_path
 from cellmill.version import __version__
 from launch import samples
+from launch.choices import flag
 from launch.clouds import CLOUDS, prepare, run_in_cloud
 from launch.clouds import SETTINGS as CLOUD_SETTINGS
 from launch.collect import collect, link_latest
@@ -36,7 +37,6 @@ from launch.inputs import MAX_BATCHES, Item, cut, find_items
 from launch.local import RunFailed, run_pipeline
 from launch.outcome import outcome
 from launch.paths import ROOT
-from launch.remote import flag
 from launch.tables import needs_truth, outputs_of
 
 #: kfp.local works on two tasks at a time; more batches of few images only load the model again.
@@ -45,7 +45,7 @@ IMAGES_PER_WORKER = 4
 #: In a cloud, where every batch has machines of its own.
 CLOUD_WORKERS = 16
 #: Variables of the Makefile that are no settings of a run.
-_MAKES_OWN = {"IMAGES", "LABELS", "PYTHON", "VENV", "CLOUD", "DEV", "UV_VERSION"}
+_MAKES_OWN = {"PYTHON", "VENV", "CLOUD", "DEV", "UV_VERSION"}
 #: Parameters that the launcher fills, not the user.
 _FILLED = ("batches", "items", "hard_background")
 #: What a run's folder holds beside its results.
@@ -200,7 +200,9 @@ def _settings(
             )
     given = vars(parser.parse_args(argv))
     if given.pop("make"):
-        _check_names({key.upper() for key in given})
+        # For training, make has names of its own for the images and their truth.
+        own_names = {"IMAGES", "LABELS"} if needs_truth(name) else set()
+        _check_names({key.upper() for key in given} | own_names)
         given = {key: value or os.environ.get(key.upper(), "") for key, value in given.items()}
     return given
 

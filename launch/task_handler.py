@@ -29,6 +29,8 @@ from kfp.local import status, subprocess_task_handler
 from launch.environments import environment, image_name
 from launch.paths import ROOT
 
+#: What an exit handler runs, whether or not all went well before.
+_RUN_AFTER_ALL = "report_failure"
 #: A process's and a container's exit code after SIGKILL.
 _KILLED = (-9, 137)
 
@@ -132,7 +134,7 @@ class LocalRun:
             Whether it succeeded and left every output it declares.
         """
         log = self.logs / (re.sub(r"[^\w.]+", "-", task.label).strip("-") + ".log")
-        if self.interrupted.is_set() or self.failure:
+        if self.interrupted.is_set() or (self.failure and task.stage != _RUN_AFTER_ALL):
             return False
         start = self.start(task)
         log.parent.mkdir(parents=True, exist_ok=True)

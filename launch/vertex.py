@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cellmill.errors import BadInput, CellmillError
-from launch.remote import State, again, flag, labels_of
+from launch.choices import flag
+from launch.remote import State, again, labels_of
 
 _FORMS = {
     "project": (r"[a-z][a-z0-9:.-]{4,}[a-z0-9]", "a project's id"),
@@ -66,7 +67,7 @@ class VertexSettings:
                 raise BadInput(key.upper(), expected=expected, found=value or "nothing")
         return cls(
             **{key: given.get(key, "") for key in (*_FORMS, *_OPTIONAL_FORMS)},
-            labels=tuple(labels_of(given.get("labels", "")).items()),
+            labels=tuple(labels_of(given.get("job_labels", "")).items()),
             cache=flag("CACHE", given.get("cache", ""), default=True),
         )
 

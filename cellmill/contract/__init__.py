@@ -17,6 +17,7 @@ from cellmill.contract.types import (
     Model,
     Output,
     Record,
+    TaskFinalStatus,
 )
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "Output",
     "Progress",
     "Record",
+    "TaskFinalStatus",
     "for_each_image",
 ]

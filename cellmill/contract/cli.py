@@ -162,7 +162,7 @@ def _value(declared: ParameterSpec, text: Any) -> Any:
             if len(text) == 1 and text[0].startswith("["):
                 return json.loads(text[0])
             return [json.loads(item) if item.startswith("{") else item for item in text]
-        if declared.type is dict:
+        if issubclass(declared.type, dict):
             return json.loads(text)
         if declared.type in (int, float):
             return declared.type(text)

@@ -14,11 +14,13 @@ from cellmill.arrays import resume
 from cellmill.arrays.files import write_text
 from cellmill.contract.recording import digest, to_json
 from cellmill.contract.spec import ArtifactSpec, ParameterSpec, StageSpec
-from cellmill.contract.types import Artifact, Metrics, Record
-from cellmill.errors import BadInput
+from cellmill.contract.types import Artifact, Metrics, Record, TaskFinalStatus
+from cellmill.errors import BadInput, CellmillError
 from cellmill.version import __version__
 
 METADATA_LIMIT = 500
+#: What a failed task leaves in its folder, for who reports the run's failure.
+FAILURE_FILE = "failure.json"
 #: Schemes of object stores, and where KFP and Vertex AI mount them.
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/", "file://": "/"}
 
@@ -137,6 +139,8 @@ def check_parameter(declared: ParameterSpec, given: Mapping[str, Any]) -> Any:
         value = float(value)
     if declared.type is int and isinstance(value, float) and value.is_integer():
         value = int(value)
+    if declared.type is TaskFinalStatus and isinstance(value, dict):
+        value = TaskFinalStatus(value)
     if not isinstance(value, declared.type) or (isinstance(value, bool) != (declared.type is bool)):
         raise BadInput(what, expected=declared.type.__name__, found=repr(value))
     if declared.choices and value not in declared.choices:
@@ -175,7 +179,18 @@ def run_executor_input(spec: StageSpec, text: str) -> None:
             expected=f"KFP's JSON with the artifacts of '{spec.name}'",
             found=f"{type(error).__name__}: {error}",
         ) from error
-    results = run_stage(spec, bound)
+    failure = output_file.with_name(FAILURE_FILE)
+    # A task that is tried again may do better.
+    with contextlib.suppress(OSError):
+        failure.unlink()
+    try:
+        results = run_stage(spec, bound)
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            said = (str(error).splitlines() or [""])[0]
+            kind = "" if isinstance(error, CellmillError) else f"{type(error).__name__}: "
+            write_text(failure, json.dumps({"stage": spec.name, "message": f"{kind}{said}"}) + "\n")
+        raise
     for name, value in results.items():
         if place := outputs.get("parameters", {}).get(name, {}).get("outputFile"):
             text = value if isinstance(value, str) else json.dumps(value)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cellmill.contract.types import Artifact, Record
+from cellmill.contract.types import Artifact, Record, TaskFinalStatus
 from cellmill.errors import BadInput
 
 #: Where the stages are: found by their files, so that naming them imports none.
@@ -28,6 +28,7 @@ PARAMETER_TYPES: dict[type, str] = {
     bool: "BOOLEAN",
     list: "LIST",
     dict: "STRUCT",
+    TaskFinalStatus: "TASK_FINAL_STATUS",
 }
 
 

@@ -68,6 +68,13 @@ class Record(Artifact, Recorder):
         Recorder.__init__(self)
 
 
+class TaskFinalStatus(dict[str, Any]):
+    """How the tasks of a run ended, as KFP tells it to the one that comes after them all.
+
+    It has ``state`` (``SUCCEEDED``, ``FAILED``, …) and, of a failure, ``error`` with a ``message``.
+    """
+
+
 T = TypeVar("T")
 Input = Annotated[T, "input"]
 Output = Annotated[T, "output"]

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import requests
 
 from cellmill.errors import BadInput, CellmillError
+from cellmill.models.token import TOKEN_VARIABLE, access_token
 
-TOKEN_VARIABLE = "DEEPCELL_ACCESS_TOKEN"
 API_VARIABLE = "CELLMILL_DEEPCELL_API"
 API = "https://users.deepcell.org/api/getData/"
 MAX_BYTES = 4 << 30
@@ -43,8 +43,8 @@ def deepcell_url(asset: str, environment: Mapping[str, str] = os.environ) -> str
 
     Args:
         asset: `models/….tar.gz`.
-        environment: holds the user's token (`DEEPCELL_ACCESS_TOKEN`) and, for tests and mirrors,
-            the API's address (`CELLMILL_DEEPCELL_API`).
+        environment: holds the user's token, or the name of its secret (see `access_token`), and,
+            for tests and mirrors, the API's address (`CELLMILL_DEEPCELL_API`).
 
     Returns:
         A signed URL, good for a short time.
@@ -53,15 +53,7 @@ def deepcell_url(asset: str, environment: Mapping[str, str] = os.environ) -> str
         BadInput: there is no token, or it is refused, or there is no such asset.
         CellmillError: the server cannot be reached or does not answer as it should.
     """
-    token = environment.get(TOKEN_VARIABLE, "").strip()
-    if not token:
-        raise BadInput(
-            f"DeepCell asset '{asset}'",
-            expected=f"your access token in {TOKEN_VARIABLE} (made at users.deepcell.org)",
-            found="none",
-        )
-    if not token.isascii() or not token.isprintable():
-        raise BadInput(TOKEN_VARIABLE, expected="a token", found="characters no token has")
+    token = access_token(f"DeepCell asset '{asset}'", environment)
     api = environment.get(API_VARIABLE) or API
     parts = urlsplit(api)
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:

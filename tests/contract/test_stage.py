@@ -21,7 +21,13 @@ from cellmill.contract import (
     for_each_image,
 )
 from cellmill.contract.cli import _value, parser
-from cellmill.contract.runtime import Bound, check_parameter, run_executor_input, run_stage
+from cellmill.contract.runtime import (
+    FAILURE_FILE,
+    Bound,
+    check_parameter,
+    run_executor_input,
+    run_stage,
+)
 from cellmill.contract.spec import StageSpec, stage_names, stage_summary
 from cellmill.errors import BadInput, CellmillError
 
@@ -169,10 +175,10 @@ def test_the_record_says_what_was_done(tmp_path, images):
     assert record["notes"] == {"mode": ""}
 
 
-def test_a_bad_image_fails_the_stage_and_leaves_nothing(tmp_path, images):
+def test_a_bad_image_fails_the_stage_and_leaves_no_output(tmp_path, images):
     with pytest.raises(BadInput, match="image 'dark': expected some light, found none"):
         run_executor_input(SPEC, json.dumps(executor_input(tmp_path, images)))
-    assert [p for p in (tmp_path / "task").rglob("*") if p.is_file()] == []
+    assert [p.name for p in (tmp_path / "task").rglob("*") if p.is_file()] == [FAILURE_FILE]
 
 
 def test_a_batch_of_bad_images_fails_even_when_skipping(tmp_path):
@@ -182,7 +188,7 @@ def test_a_batch_of_bad_images_fails_even_when_skipping(tmp_path):
         run_executor_input(
             SPEC, json.dumps(executor_input(tmp_path, tmp_path / "images", on_bad_image="skip"))
         )
-    assert [p for p in (tmp_path / "task").rglob("*") if p.is_file()] == []
+    assert [p.name for p in (tmp_path / "task").rglob("*") if p.is_file()] == [FAILURE_FILE]
 
 
 def test_a_missing_input_is_named(tmp_path):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from cellmill.errors import BadInput
 from cellmill.version import __version__
@@ -11,14 +12,14 @@ from components.images import LOCAL_LOCK, Image, read_lock
 from launch import pin_base
 from launch.build_images import build_wheel, push, sources_digest, stages_of
 from launch.compile import component_names
-from launch.environments import IMAGES, image_names, wanted_python
+from launch.environments import CUDA, image_folder, image_lock, image_names, wanted_python
 from launch.paths import ROOT
 
 NAMES = sorted(read_lock())
 
 
 def dockerfile(name):
-    return (IMAGES / name / "Dockerfile").read_text()
+    return (image_folder(name) / "Dockerfile").read_text()
 
 
 def instructions(name):
@@ -35,11 +36,11 @@ def test_every_environment_is_an_image_with_its_place():
     assert image_names() == NAMES
     for name, image in read_lock().items():
         assert image == Image(f"localhost/cellmill-{name}", __version__)
-        assert (IMAGES / name / "Dockerfile").exists()
+        assert (image_folder(name) / "Dockerfile").exists()
 
 
 def test_every_component_is_in_exactly_one_image():
-    found = [stage for name in NAMES for stage in stages_of(name)]
+    found = [s for name in NAMES if not name.endswith(CUDA) for s in stages_of(name)]
     assert sorted(found) == component_names()
 
 
@@ -61,7 +62,7 @@ def test_packages_are_installed_by_hash_and_nothing_else_is(name):
     assert "--no-deps --require-hashes" in installs[0]
     assert "--only-binary :all:" in installs[0]
     assert installs[1].startswith("--no-deps --target /opt/cellmill /build/*.whl")
-    for line in (IMAGES / name / "requirements.lock").read_text().splitlines():
+    for line in image_lock(name).read_text().splitlines():
         if "==" in line and not line.lstrip().startswith("#"):
             assert line.rstrip().endswith("\\"), f"no hash follows: {line}"
 
@@ -81,7 +82,28 @@ def test_it_runs_without_root_and_leaves_the_command_to_the_component(name):
     label = " ".join(line for line in lines if line.startswith("LABEL "))
     for key in ("title", "description", "licenses", "version"):
         assert f'org.opencontainers.image.{key}="' in label
-    assert f'title="cellmill-{name}"' in label
+    assert f'title="cellmill-{image_folder(name).name}' in label
+
+
+def pinned(name):
+    """Packages of a lock and their versions, where the image's machine needs them."""
+    lines = image_lock(name).read_text().splitlines()
+    found = [Requirement(line.rstrip("\\ ")) for line in lines if re.match(r"[a-z0-9]", line)]
+    machine = {"platform_machine": "x86_64", "sys_platform": "linux", "python_version": "3.11"}
+    machine["python_full_version"] = "3.11.9"
+    wanted = [r for r in found if not r.marker or r.marker.evaluate(machine)]
+    return {r.name: str(r.specifier) for r in wanted}
+
+
+def test_the_form_with_cuda_differs_in_tensorflow_and_cudas_libraries_alone():
+    cpu, cuda = pinned("tensorflow"), pinned("tensorflow-cuda")
+    assert {k: v for k, v in cuda.items() if not k.startswith(("nvidia-", "tensorflow"))} == {
+        k: v for k, v in cpu.items() if k != "tensorflow-cpu"
+    }
+    assert cuda["tensorflow"] == cpu["tensorflow-cpu"]
+    assert {"nvidia-cudnn-cu12", "nvidia-cublas-cu12", "nvidia-cuda-nvcc-cu12"} <= cuda.keys()
+    assert stages_of("tensorflow-cuda") == stages_of("tensorflow")
+    assert sources_digest("tensorflow-cuda") != sources_digest("tensorflow")
 
 
 def test_a_pin_changes_the_digest_alone():

@@ -1,6 +1,7 @@
 """Stand-ins of clouds that keep state: a bucket, Vertex AI and Kubeflow Pipelines, over HTTP."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
@@ -27,6 +28,10 @@ class StandIn:
 
     requests: list = field(default_factory=list)
     refusals: list = field(default_factory=list)
+    #: sent with the answer
+    headers: dict = field(default_factory=dict)
+    #: of an answer that has no body to count
+    length: int = 0
 
     def __enter__(self):
         stand_in = self
@@ -53,11 +58,16 @@ class StandIn:
                     "application/octet-stream" if isinstance(content, bytes) else "application/json"
                 )
                 self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(data)))
+                for name, value in stand_in.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(stand_in.length or len(data)))
+                stand_in.length = 0
                 self.end_headers()
-                self.wfile.write(data)
+                # Who has heard enough hangs up.
+                with contextlib.suppress(ConnectionError):
+                    self.wfile.write(data)
 
-            do_GET = do_POST = do_PUT = do_DELETE = handle_any
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = handle_any
 
             def log_message(self, *arguments):
                 pass
@@ -87,6 +97,105 @@ class StandIn:
         return [r for r in self.requests if r[0] == method and re.search(ending, r[1])]
 
 
+def part(data, headers):
+    """The bytes that a request's Range asks for, all of them without one."""
+    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("Range") or "")
+    if not asked:
+        return 200, data
+    last = int(asked[2]) if asked[2] else len(data) - 1
+    return 206, data[int(asked[1]) : last + 1]
+
+
+@dataclass
+class S3(StandIn):
+    """Amazon S3, path style: objects by key, read and listed."""
+
+    objects: dict = field(default_factory=dict)
+
+    def answer(self, method, path, query, body, headers):
+        _, bucket, *rest = urllib.parse.unquote(path).split("/", 2)
+        key = f"{bucket}/{rest[0]}" if rest and rest[0] else ""
+        if not key:
+            return 200, self.listed(bucket, query).encode()
+        if key not in self.objects:
+            return 404, b""
+        if method == "HEAD":
+            data = self.objects[key]
+            self.headers = {"ETag": f'"{hashlib.md5(data).hexdigest()}"'}
+            self.length = len(data)
+            return 200, b""
+        return part(self.objects[key], headers)
+
+    def listed(self, bucket, query):
+        prefix = f"{bucket}/{query.get('prefix', '')}"
+        rows, folders = [], set()
+        for key in sorted(k for k in self.objects if k.startswith(prefix)):
+            inner = key[len(prefix) :]
+            if query.get("delimiter") and "/" in inner:
+                folders.add(key[len(bucket) + 1 : len(prefix)] + inner.split("/")[0] + "/")
+                continue
+            etag = hashlib.md5(self.objects[key]).hexdigest()
+            rows.append(
+                f"<Contents><Key>{key[len(bucket) + 1 :]}</Key><ETag>&quot;{etag}&quot;</ETag>"
+                f"<LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+                f"<Size>{len(self.objects[key])}</Size></Contents>"
+            )
+        rows += [f"<CommonPrefixes><Prefix>{f}</Prefix></CommonPrefixes>" for f in sorted(folders)]
+        return (
+            '<?xml version="1.0" encoding="UTF-8"?>'
+            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>{bucket}</Name><KeyCount>{len(rows)}</KeyCount>"
+            f"<IsTruncated>false</IsTruncated>{''.join(rows)}</ListBucketResult>"
+        )
+
+
+@dataclass
+class Accounts(StandIn):
+    """Google's token endpoint: who signs as a service account gets a token."""
+
+    token: str = "the-machines-own"
+
+    def answer(self, method, path, query, body, headers):
+        return 200, {"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"}
+
+    def key(self):
+        """A service account's key file, whose tokens come from here."""
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
+        private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return {
+            "type": "service_account",
+            "project_id": "some-project",
+            "private_key": private.decode(),
+            "client_email": "runner@some-project.iam.gserviceaccount.com",
+            "token_uri": f"{self.url}/token",
+        }
+
+
+@dataclass
+class SecretManager(StandIn):
+    """Google's Secret Manager: values by version's name, for who has the right token."""
+
+    secrets: dict = field(default_factory=dict)
+    token: str = "the-machines-own"
+
+    def answer(self, method, path, query, body, headers):
+        if headers.get("Authorization") != f"Bearer {self.token}":
+            return 403, self.refuse(Refusal(403, "denied", "PERMISSION_DENIED"))
+        name = path.removeprefix("/v1/").removesuffix(":access")
+        if name not in self.secrets:
+            return 404, self.refuse(Refusal(404, "not found", "NOT_FOUND"))
+        return 200, {
+            "name": name,
+            "payload": {"data": base64.b64encode(self.secrets[name]).decode()},
+        }
+
+
 @dataclass
 class Bucket(StandIn):
     """Google Cloud Storage: objects by (bucket, name)."""
@@ -109,7 +218,7 @@ class Bucket(StandIn):
             if (bucket, name) not in self.objects:
                 return 404, self.refuse(Refusal(404, f"No such object: {bucket}/{name}"))
             if query.get("alt") == "media":
-                return 200, self.objects[bucket, name]
+                return part(self.objects[bucket, name], headers)
             return 200, self.about(bucket, name)
         if path.endswith("/o"):
             prefix = query.get("prefix", "")

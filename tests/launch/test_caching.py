@@ -28,7 +28,7 @@ def spec(text):
 def test_tasks_are_cached_only_where_images_are_pinned(name, target):
     assert not cached(spec(render(name, target, SPOT, TAGGED)))
     assert not cached(spec(render(name, target, SPOT)))
-    found = cached(spec(render(name, target, SPOT, PINNED)))
+    found = cached(spec(render(name, target, SPOT, PINNED, report_failure=False)))
     everything = cached(spec(to_yaml(pipeline(name))))
     assert found == everything - (set() if name != "slide_segmentation" else STORED)
     assert found
