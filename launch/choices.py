@@ -69,6 +69,7 @@ class Choice:
         hours: after which a task of a network stage is ended; 0 for the table's.
         retries: how often a task is begun anew whose machine was taken away; -1 for the table's.
         resources: processors and memory by role or stage, in the place of the table's.
+        cache: take what an earlier run made of the same inputs.
         pods: what Kubernetes alone knows.
         token_secret: the Secret Manager's name of the DeepCell token, on Vertex AI.
         service_account: as whom a task runs that is a job of its own on Vertex AI, which does not
@@ -85,6 +86,7 @@ class Choice:
     hours: float = 0.0
     retries: int = -1
     resources: tuple[tuple[str, Resources], ...] = ()
+    cache: bool = True
     pods: Pods = Pods()
     token_secret: str = ""
     service_account: str = ""
@@ -139,6 +141,7 @@ def choice_of(given: Mapping[str, str], target: str = "vertex") -> Choice:
         hours=hours,
         retries=retries,
         resources=_resources(given.get("resources", "")),
+        cache=flag("CACHE", given.get("cache", ""), default=True),
         pods=_pods(given) if target == "kubeflow" else Pods(),
         token_secret=secret if target == "vertex" else "",
         service_account=given.get("service_account", ""),

@@ -79,7 +79,8 @@ def hardware_for(target: str, choice: Choice) -> Hardware:
     """
     if target not in TARGETS:
         raise BadInput("TARGET", expected=f"one of {', '.join(TARGETS)}", found=target)
-    cpu, gpu = PORTABLE["cpu"], _with_choice(PORTABLE["gpu"], choice)
+    cpu = replace(PORTABLE["cpu"], cache=choice.cache)
+    gpu = _with_choice(PORTABLE["gpu"], choice)
     if choice.accelerator == CPU_ONLY:
         if choice.spot or choice.machine:
             setting = "SPOT" if choice.spot else "MACHINE_TYPE"
@@ -113,6 +114,7 @@ def _with_choice(machine: Machine, choice: Choice) -> Machine:
         boot_disk_gb=choice.boot_disk_gb or machine.boot_disk_gb,
         hours=choice.hours or machine.hours,
         retries=machine.retries if choice.retries < 0 else choice.retries,
+        cache=choice.cache,
         shared_memory=choice.pods.shared_memory or machine.shared_memory,
     )
 

@@ -24,6 +24,7 @@ class Machine:
         retries: how often a task is begun anew whose machine was taken away.
         backoff: how long it waits before the first time, doubled at each next one.
         shared_memory: what a pod gets of it, as Kubernetes writes it; empty for its 64 MiB.
+        cache: take what an earlier run made of the same inputs, where a task allows it.
         stages: machines of single stages that need others.
         images: by which reference an image is replaced.
         wrap: for a platform on which a component brings its machine itself.
@@ -39,6 +40,7 @@ class Machine:
     retries: int = 3
     backoff: str = "60s"
     shared_memory: str = ""
+    cache: bool = True
     stages: Mapping[str, Machine] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     wrap: Callable[[Any], Any] | None = None
@@ -61,6 +63,8 @@ class Machine:
             if machine.accelerator:
                 task.set_accelerator_type(machine.accelerator)
                 task.set_accelerator_limit(machine.accelerators)
+        if not machine.cache:
+            task.set_caching_options(False)
         if machine.decorate:
             machine.decorate(task)
         return task

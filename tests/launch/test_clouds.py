@@ -30,10 +30,11 @@ GIVEN = {
     "service_account": "runner@some-project.iam.gserviceaccount.com",
     "network": "projects/123/global/networks/lab",
     "kms_key": "projects/p/locations/europe-west4/keyRings/r/cryptoKeys/k",
-    "labels": "team=imaging,cost=42",
+    "job_labels": "team=imaging,cost=42",
     "wait": "1",
 }
 ON_KUBEFLOW = {"pipeline_root": "gs://some-bucket/runs", "wait": "1"}
+KINDS = ("image", "truth")
 QUOTA = stand_ins.Refusal(429, "Quota exceeded for pipelineJobs", "RESOURCE_EXHAUSTED")
 DENIED = stand_ins.Refusal(403, "aiplatform.pipelineJobs.create denied", "PERMISSION_DENIED")
 
@@ -176,12 +177,31 @@ def test_vertex_is_asked_for_exactly_what_was_wanted(cloud, bucket, arguments, t
     assert b"localhost/" not in body
 
 
-def test_caching_can_be_switched_off(cloud, bucket, arguments, tmp_path):
-    given = {**GIVEN, "cache": "0", "wait": ""}
-    assert run("vertex", arguments, tmp_path, given) is None
-    ((_, _, _, body),) = cloud.sent("POST", "pipelineJobs$")
-    tasks = json.loads(body)["pipelineSpec"]["root"]["dag"]["tasks"]
-    assert all(not task["cachingOptions"].get("enableCache") for task in tasks.values())
+def cached(spec):
+    """The tasks of a specification that may be taken from the cache."""
+    dags = [c["dag"] for c in [spec["root"], *spec["components"].values()] if "dag" in c]
+    tasks = [item for dag in dags for item in dag["tasks"].items()]
+    return {name for name, task in tasks if task.get("cachingOptions", {}).get("enableCache")}
+
+
+def test_tasks_are_cached_as_the_pipeline_says_and_none_where_the_user_does(
+    cloud, cluster, bucket, arguments, tmp_path
+):
+    slides = "slide_segmentation"
+    for cache in ("", "0"):
+        given = {**GIVEN, "cache": cache, "wait": ""}
+        clouds.run_in_cloud("vertex", slides, arguments, tmp_path / f"v{cache}", given, IMAGES)
+        given = {**ON_KUBEFLOW, "cache": cache, "wait": "", "host": cluster.url}
+        clouds.run_in_cloud("kubeflow", slides, arguments, tmp_path / f"k{cache}", given, IMAGES)
+    sent = [json.loads(r[3])["pipelineSpec"] for r in cloud.sent("POST", "pipelineJobs$")]
+    sent += [
+        json.loads(r[3])["pipeline_spec"]["pipeline_spec"] for r in cluster.sent("POST", "/runs$")
+    ]
+    for spec, switched_off in zip(sent, (False, True, False, True), strict=True):
+        found = cached(spec)
+        assert not found & {"tiff-to-npz", "predict-shard", "stitch", "report-failure"}
+        assert ("measure" in found) is not switched_off
+        assert "fetch-model" not in found or not switched_off
 
 
 def test_a_quota_that_is_used_up_is_waited_for(cloud, bucket, arguments, tmp_path, capsys):
@@ -230,6 +250,91 @@ def test_a_run_left_alone_is_fetched_later(cloud, bucket, arguments, tmp_path):
     check_folder(tmp_path / "the run")
 
 
+def test_a_named_secret_goes_in_the_place_of_the_token(cloud, cluster, bucket, arguments, tmp_path):
+    secret = "projects/p/secrets/deepcell/versions/2"
+    named = {**arguments, "model": "Mesmer"}
+    given = {**GIVEN, "wait": "", "deepcell_token_secret": secret}
+    assert run("vertex", named, tmp_path, given) is None
+    given = {**ON_KUBEFLOW, "wait": "", "host": cluster.url, "deepcell_token_secret": "deepcell"}
+    assert run("kubeflow", named, tmp_path, given, "another run") is None
+    ((_, _, _, to_vertex),) = cloud.sent("POST", "pipelineJobs$")
+    ((_, _, _, to_kubeflow),) = cluster.sent("POST", "/runs$")
+    parameters = json.loads(to_vertex)["runtimeConfig"]["parameterValues"]
+    assert parameters["model"] == "Mesmer"
+    executors = json.loads(to_vertex)["pipelineSpec"]["deploymentSpec"]["executors"]
+    (told,) = executors["exec-fetch-model"]["container"]["env"]
+    assert told == {"name": "DEEPCELL_TOKEN_SECRET", "value": secret}
+    assert b'"DEEPCELL_ACCESS_TOKEN"' in to_kubeflow, "the variable's name, from the Secret"
+    everything = b"".join(r[3] for r in cloud.requests + cluster.requests + bucket.requests)
+    written = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()]
+    assert b"a-secret-token" not in everything + b"".join(written)
+
+
+@pytest.mark.parametrize("target", ["vertex", "kubeflow"])
+def test_training_takes_its_images_there_and_brings_the_model_back(
+    target, cloud, cluster, bucket, arguments, tmp_path
+):
+    items = [item for batch in arguments["batches"] for item in batch]
+    items = [{**i, "truth": i["image"], "truth_digest": i["digest"]} for i in items]
+    wanted = {"items": items, "hard_background": items[:1], "steps": 3}
+    made = {
+        "model/model.json": "{}",
+        "model/variables/v": "1",
+        "metrics": '{"validation": {}}',
+    }
+    root = "gs://some-bucket/runs"
+
+    def put(where):
+        for name, text in made.items():
+            path = tmp_path / "made" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            bucket.put_folder(path, f"{where}/{name}")
+
+    if target == "vertex":
+        put(f"{root}/1")
+        cloud.outputs = {
+            ("train-segmenter", name): [f"{root}/1/{name}"] for name in ("model", "metrics")
+        }
+        given = {**GIVEN, "accelerator": "NVIDIA_L4"}
+    else:
+        cluster.succeeded = lambda run_id: put(f"{root}/training/{run_id}/train-segmenter/0")
+        given = {**ON_KUBEFLOW, "host": cluster.url, "accelerator": "NVIDIA_L4"}
+    folder = tmp_path / "the run"
+    assert clouds.run_in_cloud(target, "training", wanted, folder, given, IMAGES) == []
+    assert (folder / "model" / "variables" / "v").read_text() == "1"
+    assert (folder / "metrics.json").read_text() == made["metrics"]
+    if target == "vertex":
+        ((_, _, _, body),) = cloud.sent("POST", "pipelineJobs$")
+        parameters = json.loads(body)["runtimeConfig"]["parameterValues"]
+        images = json.loads(body)["pipelineSpec"]["deploymentSpec"]["executors"]
+    else:
+        ((_, _, _, body),) = cluster.sent("POST", "/runs$")
+        parameters = json.loads(body)["runtime_config"]["parameters"]
+        spec = json.loads(body)["pipeline_spec"]["pipeline_spec"]
+        images = spec["deploymentSpec"]["executors"]
+    assert parameters["steps"] == 3
+    sent = [i[k] for key in ("items", "hard_background") for i in parameters[key] for k in KINDS]
+    assert len(sent) == 6
+    assert all(uri.startswith(f"{root}/inputs/sha256-") for uri in sent)
+    assert len(bucket.sent("POST", "^/upload/")) == 2, "each file once, whatever it is"
+    trainer = images["exec-train-segmenter"]["container"]["image"]
+    assert trainer == IMAGES["tensorflow-cuda"].reference
+
+
+def test_a_store_that_tasks_do_not_share_is_refused(cloud, bucket, arguments, tmp_path):
+    for target, given in (
+        ("vertex", {**GIVEN, "store": "/scratch"}),
+        ("kubeflow", {**ON_KUBEFLOW, "host": "http://127.0.0.1:1", "store": "/scratch"}),
+    ):
+        with pytest.raises(BadInput, match=r"^STORE: expected gs://"):
+            clouds.prepare(target, "slide_segmentation", given, IMAGES)
+    given = {**ON_KUBEFLOW, "host": "http://127.0.0.1:1", "volumes": "claim:/scratch"}
+    clouds.prepare("kubeflow", "slide_segmentation", {**given, "store": "/scratch/x"}, IMAGES)
+    clouds.prepare("vertex", "slide_segmentation", {**GIVEN, "store": "gs://b/x"}, IMAGES)
+    assert not bucket.requests
+
+
 def test_spot_machines_carry_the_account_the_network_and_the_key(
     cloud, bucket, arguments, tmp_path
 ):
@@ -250,7 +355,7 @@ def test_spot_machines_carry_the_account_the_network_and_the_key(
         "accelerator_type": "NVIDIA_L4",
         "accelerator_count": 1,
     }
-    assert pool["container_spec"]["image_uri"] == IMAGES["tensorflow"].reference
+    assert pool["container_spec"]["image_uri"] == IMAGES["tensorflow-cuda"].reference
 
 
 @pytest.mark.parametrize(
@@ -262,7 +367,7 @@ def test_spot_machines_carry_the_account_the_network_and_the_key(
         ("service_account", "me"),
         ("network", "lab"),
         ("kms_key", "k"),
-        ("labels", "Team=1"),
+        ("job_labels", "Team=1"),
         ("cache", "perhaps"),
         ("wait", "perhaps"),
         ("accelerators", "many"),
@@ -312,8 +417,6 @@ def test_kubeflow_is_asked_for_exactly_what_was_wanted(
     ((_, _, _, body),) = cluster.sent("POST", "/runs$")
     sent = json.loads(body)
     documents = list(yaml.safe_load_all((tmp_path / "the run/pipeline.kubeflow.yaml").read_text()))
-    # The client itself says so at every task, where the compiler leaves it out for loops.
-    documents[0]["root"]["dag"]["tasks"]["for-loop-1"]["cachingOptions"] = {"enableCache": True}
     assert sent.pop("pipeline_spec") == {
         "pipeline_spec": documents[0],
         "platform_spec": documents[1],
