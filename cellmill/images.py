@@ -13,7 +13,7 @@ from cellmill.tiff.read import read_channels
 
 if TYPE_CHECKING:
     from cellmill.arrays.store import Ledger
-    from cellmill.arrays.zarr_images import ZarrImage
+    from cellmill.zarr_images import ZarrImage
 
 
 @contextlib.contextmanager
@@ -31,7 +31,7 @@ def open_image_at(
         BadInput: it is neither, it is damaged, or which image is meant is not said.
     """
     if file is None:
-        from cellmill.arrays.zarr_images import open_zarr_image
+        from cellmill.zarr_images import open_zarr_image
 
         yield open_zarr_image(uri, **choice)
         return
@@ -61,6 +61,6 @@ def read_pixels(
     if isinstance(image, TiffImage):
         read_channels(image, channels, out, memory_mib=memory_mib, ledger=ledger)
         return
-    from cellmill.arrays.zarr_images import copy_channels
+    from cellmill.zarr_images import copy_channels
 
     copy_channels(image, channels, out, memory_mib=memory_mib, ledger=ledger)

@@ -31,7 +31,7 @@ from cellmill.tiff.read import check_complete, read_channels
 
 if TYPE_CHECKING:
     from cellmill.arrays.store import Ledger
-    from cellmill.arrays.zarr_images import ZarrImage
+    from cellmill.zarr_images import ZarrImage
 
 #: Pieces of one colour below this many pixels are remains of drawing and scaling, not objects.
 SPECK = 30

@@ -31,7 +31,7 @@ from cellmill.tiff.select import describe, select_channels
 from cellmill.truth import Truth, copy_labels, read_truth
 
 if TYPE_CHECKING:
-    from cellmill.arrays.zarr_images import ZarrImage
+    from cellmill.zarr_images import ZarrImage
 
 #: Left free on the disk that is written to.
 _SPARE_BYTES = 1 << 24
