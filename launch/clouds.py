@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,7 @@ def prepare(
     pushed = released_images() if images is None else images
     text = render(name, _rendering(target, given), choice, pushed, report_failure=report)
     text = text if settings.cache else uncached(text)
+    _check_store(given.get("store", ""), ["/gcs", *(path for _, path in choice.pods.volumes)])
     if "localhost/" in text:
         raise BadInput(
             "images", expected="in a registry (make push REGISTRY=…)", found="localhost/"
@@ -179,6 +180,18 @@ def resume(folder: Path) -> list[str]:
     (spec,) = folder.glob("pipeline.*.yaml")
     bucket = Bucket(kept["pipeline_root"], kept.get("project", ""))
     return finish(job, kept["pipeline"], spec.read_text(), bucket, folder)
+
+
+def _check_store(store: str, shared: Sequence[str]) -> None:
+    """Refuse a place for the slides' arrays that the tasks of a cloud do not share."""
+    if store and scheme_of(store) in ("", "file"):
+        path = local_path(store)
+        if path is None or not any(path.is_relative_to(place) for place in shared):
+            raise BadInput(
+                "STORE",
+                expected=f"gs://…, s3://… or a path under {' or '.join(shared)}",
+                found=store,
+            )
 
 
 def _rendering(target: str, given: Mapping[str, str]) -> str:

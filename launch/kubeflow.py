@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 from cellmill.errors import BadInput, CellmillError
 from launch.buckets import Bucket
-from launch.choices import flag
 from launch.remote import State, again
 
 T = TypeVar("T")
@@ -29,7 +28,6 @@ class KubeflowSettings:
         namespace: the user's namespace, where there are several.
         experiment: what the run is filed under.
         service_account: the Kubernetes service account of the pods.
-        cache: take what an earlier run made of the same inputs.
     """
 
     host: str
@@ -37,7 +35,6 @@ class KubeflowSettings:
     namespace: str = ""
     experiment: str = "cellmill"
     service_account: str = ""
-    cache: bool = True
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> KubeflowSettings:
@@ -57,7 +54,6 @@ class KubeflowSettings:
             namespace=given.get("namespace", ""),
             experiment=given.get("experiment", "") or "cellmill",
             service_account=given.get("service_account", ""),
-            cache=flag("CACHE", given.get("cache", ""), default=True),
         )
 
 

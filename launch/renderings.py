@@ -74,7 +74,8 @@ def hardware_for(target: str, choice: Choice) -> Hardware:
     """
     if target not in TARGETS:
         raise BadInput("TARGET", expected=f"one of {', '.join(TARGETS)}", found=target)
-    cpu, gpu = PORTABLE["cpu"], _with_choice(PORTABLE["gpu"], choice)
+    cpu = PORTABLE["cpu"]
+    gpu = _with_choice(PORTABLE["gpu"], choice)
     if choice.accelerator == CPU_ONLY:
         if choice.spot or choice.machine:
             setting = "SPOT" if choice.spot else "MACHINE_TYPE"

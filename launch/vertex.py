@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from cellmill.errors import BadInput, CellmillError
-from launch.choices import flag
 from launch.remote import State, again, labels_of
 
 _FORMS = {
@@ -42,7 +41,6 @@ class VertexSettings:
         network: the VPC network to be peered with.
         kms_key: the key that encrypts what the run makes.
         labels: for bills and searches.
-        cache: take what an earlier run made of the same inputs.
     """
 
     project: str
@@ -52,7 +50,6 @@ class VertexSettings:
     network: str = ""
     kms_key: str = ""
     labels: tuple[tuple[str, str], ...] = ()
-    cache: bool = True
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> VertexSettings:
@@ -68,7 +65,6 @@ class VertexSettings:
         return cls(
             **{key: given.get(key, "") for key in (*_FORMS, *_OPTIONAL_FORMS)},
             labels=tuple(labels_of(given.get("job_labels", "")).items()),
-            cache=flag("CACHE", given.get("cache", ""), default=True),
         )
 
 

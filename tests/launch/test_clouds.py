@@ -30,7 +30,7 @@ GIVEN = {
     "service_account": "runner@some-project.iam.gserviceaccount.com",
     "network": "projects/123/global/networks/lab",
     "kms_key": "projects/p/locations/europe-west4/keyRings/r/cryptoKeys/k",
-    "labels": "team=imaging,cost=42",
+    "job_labels": "team=imaging,cost=42",
     "wait": "1",
 }
 #: Tasks of slides that write into a store which other tasks read.
@@ -39,6 +39,7 @@ STORED = {
     *("plan-watershed", "segment-shard", "stitch"),
 }
 ON_KUBEFLOW = {"pipeline_root": "gs://some-bucket/runs", "wait": "1"}
+KINDS = ("image", "truth")
 QUOTA = stand_ins.Refusal(429, "Quota exceeded for pipelineJobs", "RESOURCE_EXHAUSTED")
 DENIED = stand_ins.Refusal(403, "aiplatform.pipelineJobs.create denied", "PERMISSION_DENIED")
 
@@ -273,6 +274,91 @@ def test_a_run_left_alone_is_fetched_later(cloud, bucket, arguments, tmp_path):
     check_folder(tmp_path / "the run")
 
 
+def test_a_named_secret_goes_in_the_place_of_the_token(cloud, cluster, bucket, arguments, tmp_path):
+    secret = "projects/p/secrets/deepcell/versions/2"
+    named = {**arguments, "model": "Mesmer"}
+    given = {**GIVEN, "wait": "", "deepcell_token_secret": secret}
+    assert run("vertex", named, tmp_path, given) is None
+    given = {**ON_KUBEFLOW, "wait": "", "host": cluster.url, "deepcell_token_secret": "deepcell"}
+    assert run("kubeflow", named, tmp_path, given, "another run") is None
+    ((_, _, _, to_vertex),) = cloud.sent("POST", "pipelineJobs$")
+    ((_, _, _, to_kubeflow),) = cluster.sent("POST", "/runs$")
+    parameters = json.loads(to_vertex)["runtimeConfig"]["parameterValues"]
+    assert parameters["model"] == "Mesmer"
+    executors = json.loads(to_vertex)["pipelineSpec"]["deploymentSpec"]["executors"]
+    (told,) = executors["exec-fetch-model"]["container"]["env"]
+    assert told == {"name": "DEEPCELL_TOKEN_SECRET", "value": secret}
+    assert b'"DEEPCELL_ACCESS_TOKEN"' in to_kubeflow, "the variable's name, from the Secret"
+    everything = b"".join(r[3] for r in cloud.requests + cluster.requests + bucket.requests)
+    written = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()]
+    assert b"a-secret-token" not in everything + b"".join(written)
+
+
+@pytest.mark.parametrize("target", ["vertex", "kubeflow"])
+def test_training_takes_its_images_there_and_brings_the_model_back(
+    target, cloud, cluster, bucket, arguments, tmp_path
+):
+    items = [item for batch in arguments["batches"] for item in batch]
+    items = [{**i, "truth": i["image"], "truth_digest": i["digest"]} for i in items]
+    wanted = {"items": items, "hard_background": items[:1], "steps": 3}
+    made = {
+        "model/model.json": "{}",
+        "model/variables/v": "1",
+        "metrics": '{"validation": {}}',
+    }
+    root = "gs://some-bucket/runs"
+
+    def put(where):
+        for name, text in made.items():
+            path = tmp_path / "made" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            bucket.put_folder(path, f"{where}/{name}")
+
+    if target == "vertex":
+        put(f"{root}/1")
+        cloud.outputs = {
+            ("train-segmenter", name): [f"{root}/1/{name}"] for name in ("model", "metrics")
+        }
+        given = {**GIVEN, "accelerator": "NVIDIA_L4"}
+    else:
+        cluster.succeeded = lambda run_id: put(f"{root}/training/{run_id}/train-segmenter/0")
+        given = {**ON_KUBEFLOW, "host": cluster.url, "accelerator": "NVIDIA_L4"}
+    folder = tmp_path / "the run"
+    assert clouds.run_in_cloud(target, "training", wanted, folder, given, IMAGES) == []
+    assert (folder / "model" / "variables" / "v").read_text() == "1"
+    assert (folder / "metrics.json").read_text() == made["metrics"]
+    if target == "vertex":
+        ((_, _, _, body),) = cloud.sent("POST", "pipelineJobs$")
+        parameters = json.loads(body)["runtimeConfig"]["parameterValues"]
+        images = json.loads(body)["pipelineSpec"]["deploymentSpec"]["executors"]
+    else:
+        ((_, _, _, body),) = cluster.sent("POST", "/runs$")
+        parameters = json.loads(body)["runtime_config"]["parameters"]
+        spec = json.loads(body)["pipeline_spec"]["pipeline_spec"]
+        images = spec["deploymentSpec"]["executors"]
+    assert parameters["steps"] == 3
+    sent = [i[k] for key in ("items", "hard_background") for i in parameters[key] for k in KINDS]
+    assert len(sent) == 6
+    assert all(uri.startswith(f"{root}/inputs/sha256-") for uri in sent)
+    assert len(bucket.sent("POST", "^/upload/")) == 2, "each file once, whatever it is"
+    trainer = images["exec-train-segmenter"]["container"]["image"]
+    assert trainer == IMAGES["tensorflow-cuda"].reference
+
+
+def test_a_store_that_tasks_do_not_share_is_refused(cloud, bucket, arguments, tmp_path):
+    for target, given in (
+        ("vertex", {**GIVEN, "store": "/scratch"}),
+        ("kubeflow", {**ON_KUBEFLOW, "host": "http://127.0.0.1:1", "store": "/scratch"}),
+    ):
+        with pytest.raises(BadInput, match=r"^STORE: expected gs://"):
+            clouds.prepare(target, "slide_segmentation", given, IMAGES)
+    given = {**ON_KUBEFLOW, "host": "http://127.0.0.1:1", "volumes": "claim:/scratch"}
+    clouds.prepare("kubeflow", "slide_segmentation", {**given, "store": "/scratch/x"}, IMAGES)
+    clouds.prepare("vertex", "slide_segmentation", {**GIVEN, "store": "gs://b/x"}, IMAGES)
+    assert not bucket.requests
+
+
 def test_spot_machines_carry_the_account_the_network_and_the_key(
     cloud, bucket, arguments, tmp_path
 ):
@@ -293,7 +379,7 @@ def test_spot_machines_carry_the_account_the_network_and_the_key(
         "accelerator_type": "NVIDIA_L4",
         "accelerator_count": 1,
     }
-    assert pool["container_spec"]["image_uri"] == IMAGES["tensorflow"].reference
+    assert pool["container_spec"]["image_uri"] == IMAGES["tensorflow-cuda"].reference
 
 
 @pytest.mark.parametrize(
@@ -305,7 +391,7 @@ def test_spot_machines_carry_the_account_the_network_and_the_key(
         ("service_account", "me"),
         ("network", "lab"),
         ("kms_key", "k"),
-        ("labels", "Team=1"),
+        ("job_labels", "Team=1"),
         ("cache", "perhaps"),
         ("wait", "perhaps"),
         ("accelerators", "many"),
