@@ -129,10 +129,11 @@ def prepare(
     )
     flag("WAIT", given.get("wait", ""))
     report = flag("REPORT_FAILURE", given.get("report_failure", ""), default=True)
+    cache = flag("CACHE", given.get("cache", ""), default=True)
     choice = choice_of(given, target)
     pushed = released_images() if images is None else images
     text = render(name, _rendering(target, given), choice, pushed, report_failure=report)
-    text = text if settings.cache else uncached(text)
+    text = text if cache else uncached(text)
     _check_store(given.get("store", ""), ["/gcs", *(path for _, path in choice.pods.volumes)])
     if "localhost/" in text:
         raise BadInput(

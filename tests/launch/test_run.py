@@ -23,7 +23,8 @@ def launch(*arguments, **environ):
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, **environ},
+        # Settings of the make that runs the tests are none of this run's.
+        env={**os.environ, "CELLMILL_SETTINGS": "", **environ},
     )
 
 

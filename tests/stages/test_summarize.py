@@ -59,6 +59,7 @@ def test_batches_are_put_together_in_order(tmp_path):
     assert document["pooled"]["nuclear"]["pooled"]["matching"][0]["fn"] == 3
     assert document["stages"] == [
         {**STAGE, "batches": 2, "wall_s": 4.0, "cpu_s": 6.0, "bytes_read": 0, "bytes_written": 0}
+        | {"rented": {"": 4.0}}
     ]
     page = out["html"].read_text()
     for name in "abc":
