@@ -230,15 +230,7 @@ class BatchWriter:
             key: ArrayInfo(tuple(int(n) for n in shape), str(np.dtype(dtype)), axes, sums[key])
             for key, (shape, dtype, axes) in arrays.items()
         }
-        old = self._entries.get(name, Entry(name))
-        self._entries[name] = replace(
-            old,
-            arrays=infos,
-            mpp=mpp,
-            mpp_source=mpp_source,
-            channels=tuple(channels),
-            attributes={**old.attributes, **(attributes or {})},
-        )
+        self._enter(name, infos, mpp, mpp_source, channels, attributes)
 
     @contextlib.contextmanager
     def _refer(
@@ -268,10 +260,22 @@ class BatchWriter:
             )
             for key, (shape, dtype, axes) in arrays.items()
         }
+        self._enter(name, infos, mpp, mpp_source, channels, attributes)
+
+    def _enter(
+        self,
+        name: str,
+        arrays: Mapping[str, ArrayInfo],
+        mpp: tuple[float, float] | None,
+        mpp_source: str,
+        channels: Sequence[str],
+        attributes: Mapping[str, Any] | None,
+    ) -> None:
+        """Take an entry's arrays down, once they are written whole."""
         old = self._entries.get(name, Entry(name))
         self._entries[name] = replace(
             old,
-            arrays=infos,
+            arrays=arrays,
             mpp=mpp,
             mpp_source=mpp_source,
             channels=tuple(channels),
