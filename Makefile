@@ -23,7 +23,7 @@ SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T SERIES MODEL CO
   JOB_LABELS DEEPCELL_TOKEN_SECRET REPORT_FAILURE \
   IMAGES LABELS HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
   VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES BASE LEARNING_RATE \
-  OBJECTIVE IMAGE_GROUPS MAXIMA_THRESHOLD MAXIMA_SMOOTH INTERIOR_THRESHOLD INTERIOR_SMOOTH RADIUS \
+  OBJECTIVE IMAGE_GROUPS MAXIMA_THRESHOLD MAXIMA_SMOOTH INTERIOR_THRESHOLD INTERIOR_SMOOTH PIXEL_EXPANSION RADIUS \
   SMALL_OBJECTS_FRACTION REFINEMENTS
 export $(SETTINGS)
 $(foreach name,$(SETTINGS),$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))$(eval override $(name) :=)))
@@ -127,10 +127,10 @@ train-model: export IMAGE = build/mnfinder/images
 train-model: export TRUTH = build/mnfinder/labels
 train-model: export HARD_BACKGROUND = build/mnfinder/micronuclei
 train-model: export NAME = cellmill-nuclei
-train-model: export VERSION = 0.2.0
+train-model: export VERSION = 0.3.0
 train-model: export LICENCE = Apache-2.0
 train-model: export VALIDATION = validation_*
-train-model: export STEPS = 3200
+train-model: export STEPS = 4000
 train-model: export SEED = 1
 train-model: export DESCRIPTION = $(MODEL_DESCRIPTION)
 train-model: setup ## train the model that ships, anew, from mnfinder's images (54 minutes of processor time)

@@ -22,6 +22,7 @@ import tifffile
 from cellmill.arrays.files import write_text
 from cellmill.inference.savedmodel import load
 from cellmill.models.card import ModelCard, PostprocessingParameters
+from cellmill.models.shipped import default_model
 from cellmill.preprocessing import preprocess
 from cellmill.segmentation import maps_of, watershed_parameters
 from cellmill.training.accuracy import predict_heads
@@ -44,10 +45,11 @@ VALIDATION = "validation"
 """The group of the validation images, which the shipped model was not trained on."""
 
 GRID = {
-    "maxima_threshold": "0.05,0.1,0.15,0.2",
+    "maxima_threshold": "0.05,0.1,0.15,0.2,0.3",
     "maxima_smooth": "1,2",
-    "interior_threshold": "0.15,0.2,0.3,0.4",
+    "interior_threshold": "0.3,0.4,0.5,0.6",
     "interior_smooth": "1,2",
+    "pixel_expansion": "0,1",
     "radius": "2",
     "small_objects_fraction": "0,0.1,0.2",
 }
@@ -55,17 +57,16 @@ GRID = {
 
 OBJECTIVE = "ap_50_90"
 
-SHIPPED = ROOT / "cellmill" / "models" / "nuclei"
 _SEED = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the folds' models, unless they are there, and score the grid; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.folds", description=main.__doc__)
-    parser.add_argument("--steps", type=int, default=450, help="of each fold's training")
+    parser.add_argument("--steps", type=int, default=500, help="of each fold's training")
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "folds")
     parser.add_argument("--folds", type=int, default=len(FOLDS), help="the first so many")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="validated, and written to")
+    parser.add_argument("--model", type=Path, default=default_model(), help="validated, and written to")
     parser.add_argument("--write", action="store_true", help="the choice, into the model's card")
     given = parser.parse_args(argv)
     training = [_image(sample) for sample in mnfinder("training")]
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for i, series in enumerate(FOLDS[: given.folds])
     ]
     groups: dict[str, list[Scores]] = {}
-    grid = ParameterGrid.around(ModelCard.load(SHIPPED).postprocessing["nuclear"], GRID)
+    grid = ParameterGrid.around(ModelCard.load(given.model).postprocessing["nuclear"], GRID)
     points = list(grid.points())
     work = [
         (m, i)

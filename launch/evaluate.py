@@ -29,6 +29,7 @@ from cellmill.errors import BadInput, CellmillError
 from cellmill.metrics import pool
 from cellmill.models.card import ModelCard
 from cellmill.models.fetch import fetch_model
+from cellmill.models.shipped import default_model
 from cellmill.version import __version__
 from launch import run, samples
 from launch.paths import ROOT
@@ -104,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         about = {"model": card.name, "version": card.version, "code": f"cellmill {__version__}"}
         write_text(written, json.dumps({**about, **measured}, indent=1) + "\n")
         if given.write:
-            folder = Path(given.model or ROOT / "cellmill" / "models" / "nuclei")
+            folder = Path(given.model) if given.model else default_model()
             kept = ModelCard.load(folder)
             replace(kept, accuracy={**kept.accuracy, **on_card(measured)}).save(folder)
     except CellmillError as error:

@@ -32,11 +32,10 @@ from cellmill.models.card import ModelCard, Preprocessing
 from cellmill.preprocessing import preprocess
 from cellmill.training.accuracy import measure_accuracy
 from cellmill.training.augmentation import Augmentation
-from cellmill.training.card import PREPROCESSING, head_names, trained_card
+from cellmill.training.card import PREPROCESSING, head_names, made_with, trained_card
 from cellmill.training.export import export_network, load_network
 from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
 from cellmill.training.network import BOTTOM, GAINS, WIDTHS, build_network
-from cellmill.version import __version__
 
 #: The greatest learning rates, if nobody says.
 _FROM_NOTHING, _FROM_A_BASE = 0.003, 0.0003
@@ -177,7 +176,8 @@ def train_segmenter(
                 expected=f"a model of {len(channels[0])} channels, as the images have",
                 found=f"'{base_card.name if base_card else ''}' of {network.input_shape[-1]}",
             )
-    augmentation = Augmentation()
+    # Where cells are to be found whole, their cytoplasm is no background.
+    augmentation = Augmentation() if taught == ("nuclear",) else Augmentation(cytoplasm=0)
     with record.step("fit"), Progress("training", steps, "steps") as progress:
         done = fit(
             network,
@@ -188,7 +188,7 @@ def train_segmenter(
             lambda step, loss: progress.advance(),
         )
     said = {
-        "code": f"cellmill {__version__}",
+        **made_with(),
         "images": [image.name for image in training],
         "validation": [image.name for image in held_out],
         "objects": sum(_count(i.labels) for i in training),

@@ -60,6 +60,7 @@ def tune_postprocessing(
     maxima_smooth: str = "",
     interior_threshold: str = "",
     interior_smooth: str = "",
+    pixel_expansion: str = "",
     radius: str = "",
     small_objects_fraction: str = "",
     refinements: int = 2,
@@ -95,6 +96,8 @@ def tune_postprocessing(
         maxima_smooth: Values to try, in pixels.
         interior_threshold: Values to try.
         interior_smooth: Values to try, in pixels.
+        pixel_expansion: Values to try, in pixels by which the interior is widened; empty for the
+            card's alone.
         radius: Values to try, in pixels; empty for the card's alone.
         small_objects_fraction: Values to try.
         refinements: How often values halfway between the best and its neighbours are tried.
@@ -110,6 +113,7 @@ def tune_postprocessing(
         "maxima_smooth": maxima_smooth,
         "interior_threshold": interior_threshold,
         "interior_smooth": interior_smooth,
+        "pixel_expansion": pixel_expansion,
         "radius": radius,
         "small_objects_fraction": small_objects_fraction,
     }
@@ -287,7 +291,7 @@ def _score(
     pixels = math.prod(maps[0].shape[:2])
     parameters = [watershed_parameters(point) for point in points]
     shared = len({p.maxima_smooth for p in parameters}) + len(
-        {p.interior_smooth for p in parameters}
+        {(p.interior_smooth, p.pixel_expansion) for p in parameters}
     )
     left = memory_mib - pixels * BYTES_PER_MAP * (shared + 3) / 2**20
     if pixels * BYTES_PER_PIXEL > left * 2**20:

@@ -13,6 +13,9 @@ import numpy as np
 _GLOW = 4.0
 """How far outside an object, in pixels, its own light outshines the background."""
 
+_CELL_REACH = (0.3, 2.5)
+"""How far cytoplasm reaches beyond its nucleus, least and most, in radii of it."""
+
 _GROUND = 12.0
 """σ in pixels over which the background between objects is taken to be even."""
 
@@ -39,11 +42,14 @@ class Augmentation:
         crowding: part of the crops in which objects are set beside others, touching them.
         object_gain: least and greatest factor of single objects' brightness, log-uniform: dim and
             bright ones lie side by side.
+        cytoplasm: part of the crops in which nuclei get cytoplasm that takes the stain too (a
+            marker that leaks, autofluorescence); 0 where the cells themselves are the objects.
+        cytoplasm_light: least and greatest brightness of it beside its nucleus', log-uniform.
     """
 
     scale: tuple[float, float] = (0.5, 2.0)
     gamma: tuple[float, float] = (0.6, 1.7)
-    gain: tuple[float, float] = (0.08, 1.6)
+    gain: tuple[float, float] = (0.25, 1.6)
     offset: float = 0.08
     noise: tuple[float, float] = (0.003, 0.1)
     blur: float = 2.0
@@ -51,7 +57,9 @@ class Augmentation:
     saturation: float = 0.25
     greys: float = 64
     crowding: float = 0.6
-    object_gain: tuple[float, float] = (0.1, 3.0)
+    object_gain: tuple[float, float] = (0.15, 4.0)
+    cytoplasm: float = 0.5
+    cytoplasm_light: tuple[float, float] = (0.03, 0.6)
 
 
 def random_crop(
@@ -114,19 +122,70 @@ def vary_objects(
     """
     if not labels.any():
         return picture
+    gap, owner, areas = _nearest_object(labels)
     low, high = np.log(ranges.object_gain)
-    gains = np.exp(random.uniform(low, high, int(labels.max()) + 1)).astype(np.float32)
-    gap, nearest = cv2.distanceTransformWithLabels(
-        (labels == 0).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    # Labels of the transform number the objects' pixels; each takes its object's gain outwards.
-    owner = np.zeros(int(nearest.max()) + 1, np.int32)
-    owner[nearest[labels > 0]] = labels[labels > 0]
+    gains = np.exp(random.uniform(low, high, len(areas))).astype(np.float32)
     # An object's light reaches beyond its outline, and fades.
     reach = np.exp(-((gap / _GLOW) ** 2))[..., None]
-    field = 1 + (gains[owner[nearest]][..., None] - 1) * reach
+    field = 1 + (gains[owner][..., None] - 1) * reach
     ground = _background(picture, gap > 2 * _GLOW)
     return ground + (picture - ground) * cv2.GaussianBlur(field, (0, 0), 0.7)[..., None]
+
+
+def add_cytoplasm(
+    picture: np.ndarray, labels: np.ndarray, random: np.random.Generator, ranges: Augmentation
+) -> np.ndarray:
+    """Surround some nuclei by cytoplasm: dimmer, of any outline, granular, fading outwards.
+
+    Args:
+        picture: `(Y, X, C)` float32, background about 0.
+        labels: `(Y, X)` int32 nuclei, 0 is background.
+        random: source of chance.
+        ranges: `cytoplasm_light` is used.
+
+    Returns:
+        `(Y, X, C)` float32.
+    """
+    if not labels.any():
+        return picture
+    gap, owner, areas = _nearest_object(labels)
+    count = len(areas)
+    # How far each nucleus' cell reaches, and how bright it is beside the nucleus.
+    reach = np.sqrt(areas / np.pi) * np.exp(random.uniform(*np.log(_CELL_REACH), count))
+    share = _log_uniform(random, ranges.cytoplasm_light) * np.exp(random.uniform(-0.5, 0.5, count))
+    share *= random.random(count) < random.uniform(0.3, 1)
+    outline = _field(random, labels.shape, int(random.integers(5, 25)), 0.3, 1.7)
+    part = gap / np.maximum(reach[owner] * outline, 1)
+    cell = np.where(part < 1, 1 - random.uniform(0, 0.8) * part, 0).astype(np.float32)
+    cell = cv2.GaussianBlur(cell, (0, 0), random.uniform(0.7, 3))
+    grain = random.standard_normal(labels.shape, np.float32)
+    grain = cv2.GaussianBlur(grain, (0, 0), random.uniform(0.8, 4))
+    cell *= np.clip(1 + grain * random.uniform(0, 0.6) / max(float(grain.std()), 1e-6), 0, None)
+    inside = labels > 0
+    # A nucleus keeps its light, or the cytoplasm above and below it adds to it.
+    if random.random() < 0.5:
+        cell *= 1 - cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.8)
+    varied = picture.copy()
+    for channel in range(picture.shape[2]):
+        light = np.bincount(owner[inside], varied[inside, channel]) / areas
+        varied[..., channel] += cell * (np.clip(light, 0, None) * share)[owner]
+    return varied
+
+
+def _nearest_object(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How far each pixel is from an object, the place of the nearest one, and all their areas.
+
+    Places count the objects from 0 by their labels, however large those are.
+    """
+    inside = labels > 0
+    gap, nearest = cv2.distanceTransformWithLabels(
+        (~inside).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    _, places = np.unique(labels[inside], return_inverse=True)
+    # Labels of the transform number the objects' pixels.
+    owner = np.zeros(int(nearest.max()) + 1, np.int32)
+    owner[nearest[inside]] = places
+    return gap, owner[nearest], np.bincount(places)
 
 
 def _background(picture: np.ndarray, free: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cellmill.models.card import (
@@ -15,6 +17,7 @@ from cellmill.models.card import (
     Preprocessing,
     Tiling,
 )
+from cellmill.version import __version__
 
 PREPROCESSING = Preprocessing(method="percentile", low=1.0, high=99.8)
 """Cheap, monotone, and the same at every image size."""
@@ -30,6 +33,23 @@ MEANINGS = {
 def head_names(compartment: Compartment) -> tuple[str, str]:
     """Names of the inner-distance head and of the pixelwise head, as in Mesmer's card."""
     return f"{compartment}_inner_distance", f"{compartment}_pixelwise"
+
+
+def made_with() -> dict[str, Any]:
+    """What a card says of the code that trained the model, and how far a training repeats."""
+    import keras
+    import tensorflow as tf
+
+    sources = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        sources.update(file.name.encode() + b"\0" + file.read_bytes())
+    return {
+        "code": f"cellmill {__version__}",
+        "sources": f"sha256 of cellmill/training/*.py: {sources.hexdigest()}",
+        "frameworks": f"Keras {keras.__version__}, TensorFlow {tf.__version__}",
+        "repeats": "to the bit with the same seed, code, frameworks, processor and number of "
+        "threads, unless a time limit ended it; else to within the spread of a training",
+    }
 
 
 def trained_card(
@@ -68,14 +88,15 @@ def trained_card(
             interior_head=classes,
             maxima_channel=0,
             interior_channel=1,
-            maxima_threshold=0.05,
+            maxima_threshold=0.2,
             maxima_smooth=2.0,
-            interior_threshold=0.3,
+            interior_threshold=0.5,
             interior_smooth=1.0,
             radius=2,
-            small_objects_threshold=15,
-            small_objects_fraction=0.2,
-            fill_holes_threshold=15,
+            small_objects_threshold=0,
+            small_objects_fraction=0.1,
+            fill_holes_threshold=0,
+            pixel_expansion=1,
         )
     inputs = tuple(InputChannel(channel, MEANINGS.get(channel, "")) for channel in channels)
     return ModelCard(

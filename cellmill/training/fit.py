@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellmill.errors import BadInput, CellmillError
-from cellmill.training.augmentation import Augmentation, random_crop, vary_objects, vary_picture
+from cellmill.training.augmentation import (
+    Augmentation,
+    add_cytoplasm,
+    random_crop,
+    vary_objects,
+    vary_picture,
+)
 from cellmill.training.crowding import crowd
 from cellmill.training.network import STRIDE
 from cellmill.training.targets import inner_distance, pixel_classes, pixel_weights
@@ -275,6 +281,8 @@ def _crop(
         picture, labels = crowd(picture, labels, random)
     if random.random() < _OBJECTS_VARIED:
         picture = vary_objects(picture, labels[..., 0], random, augmentation)
+    if augmentation.cytoplasm and random.random() < augmentation.cytoplasm:
+        picture = add_cytoplasm(picture, labels[..., 0], random, augmentation)
     return _taught(vary_picture(picture, random, augmentation), labels, others)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WIDTHS = (16, 24, 40, 64, 96)
 """Channels at full, 1/2, 1/4, 1/8 and 1/16 resolution."""
 
-GAINS = (1.0, 10.0, 100.0)
+GAINS = (1.0, 10.0)
 """The input is seen as `asinh(gx) / asinh(g)` for each of these: what is dim beside what is bright
 is told from black, and the brightest do not drown the rest."""
 

@@ -17,6 +17,7 @@ AXES: dict[str, type] = {
     "maxima_smooth": float,
     "interior_threshold": float,
     "interior_smooth": float,
+    "pixel_expansion": int,
     "radius": int,
     "small_objects_fraction": float,
 }

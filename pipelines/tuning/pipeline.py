@@ -52,6 +52,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         maxima_smooth: str = "",
         interior_threshold: str = "",
         interior_smooth: str = "",
+        pixel_expansion: str = "",
         radius: str = "",
         small_objects_fraction: str = "",
         refinements: int = 2,
@@ -76,6 +77,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             maxima_smooth: Values to try, in pixels.
             interior_threshold: Values to try.
             interior_smooth: Values to try, in pixels.
+            pixel_expansion: Values to try, in pixels by which the interior is widened; empty for
+                the card's alone.
             radius: Values to try, in pixels; empty for the card's alone.
             small_objects_fraction: Values to try.
             refinements: How often values halfway between the best and its neighbours are tried.
@@ -121,6 +124,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 maxima_smooth=maxima_smooth,
                 interior_threshold=interior_threshold,
                 interior_smooth=interior_smooth,
+                pixel_expansion=pixel_expansion,
                 radius=radius,
                 small_objects_fraction=small_objects_fraction,
                 refinements=refinements,

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellmill.training.augmentation import Augmentation, random_crop, vary_objects, vary_picture
+from cellmill.training.augmentation import (
+    Augmentation,
+    add_cytoplasm,
+    random_crop,
+    vary_objects,
+    vary_picture,
+)
 
 RANGES = Augmentation()
 
@@ -114,3 +120,43 @@ def test_zoom_covers_its_range():
     whole = [area for area in areas if area > 300]
     assert min(whole) < 1600 * 0.5
     assert max(whole) > 1600 * 2.5
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 2))
+def test_cytoplasm_is_dimmer_than_its_nucleus_and_takes_no_light_away(seed, channels):
+    _, labels = scene((200, 260))
+    picture = np.repeat((labels > 0).astype(np.float32)[..., np.newaxis], channels, 2)
+    before = picture.copy()
+    varied = add_cytoplasm(picture, labels, np.random.default_rng(seed), RANGES)
+    np.testing.assert_array_equal(picture, before)
+    np.testing.assert_array_equal(
+        varied, add_cytoplasm(picture, labels, np.random.default_rng(seed), RANGES)
+    )
+    assert varied.dtype == np.float32
+    added = varied - picture
+    assert added.min() >= -1e-6
+    for channel in range(channels):
+        outside = added[..., channel][labels == 0]
+        assert np.quantile(outside, 0.999) < varied[..., channel][labels > 0].max()
+    # Beyond what any cell can reach, nothing changes.
+    assert added[-10:, -10:].max() < 1e-6
+
+
+def test_cytoplasm_lies_beside_nuclei_of_any_number():
+    _, labels = scene((120, 140))
+    labels[labels == 5] = 2**31 - 1
+    picture = (labels > 0).astype(np.float32)[..., np.newaxis]
+    seen = np.zeros(2)
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        added = (add_cytoplasm(picture, labels, random, RANGES) - picture)[..., 0]
+        seen += added[6:9, 25:45].max() > 0.01, added[82:85, 70:90].max() > 0.01
+    assert (seen > 3).all()
+
+
+def test_a_picture_without_nuclei_gets_no_cytoplasm():
+    picture = np.random.default_rng(0).random((32, 32, 1), np.float32)
+    empty = np.zeros((32, 32), np.int32)
+    same = add_cytoplasm(picture, empty, np.random.default_rng(1), RANGES)
+    np.testing.assert_array_equal(same, picture)
