@@ -23,6 +23,7 @@ def tune_postprocessing(
     maxima_smooth: str = "",
     interior_threshold: str = "",
     interior_smooth: str = "",
+    pixel_expansion: str = "",
     radius: str = "",
     small_objects_fraction: str = "",
     refinements: int = 2,
@@ -52,6 +53,8 @@ def tune_postprocessing(
         maxima_smooth: Values to try, in pixels.
         interior_threshold: Values to try.
         interior_smooth: Values to try, in pixels.
+        pixel_expansion: Values to try, in pixels by which the interior is widened; empty for the
+            card's alone.
         radius: Values to try, in pixels; empty for the card's alone.
         small_objects_fraction: Values to try.
         refinements: How often values halfway between the best and its neighbours are tried.
