@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=500, help="of each fold's training")
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "folds")
     parser.add_argument("--folds", type=int, default=len(FOLDS), help="the first so many")
-    parser.add_argument("--model", type=Path, default=default_model(), help="validated, and written to")
+    parser.add_argument("--model", type=Path, default=default_model(), help="validated, written")
     parser.add_argument("--write", action="store_true", help="the choice, into the model's card")
     given = parser.parse_args(argv)
     training = [_image(sample) for sample in mnfinder("training")]

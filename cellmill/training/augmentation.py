@@ -150,16 +150,17 @@ def add_cytoplasm(
         return picture
     gap, owner, areas = _nearest_object(labels)
     count = len(areas)
+    low, high = _CELL_REACH
     # How far each nucleus' cell reaches, and how bright it is beside the nucleus.
-    reach = np.sqrt(areas / np.pi) * np.exp(random.uniform(*np.log(_CELL_REACH), count))
+    reach = np.sqrt(areas / np.pi) * np.exp(random.uniform(np.log(low), np.log(high), count))
     share = _log_uniform(random, ranges.cytoplasm_light) * np.exp(random.uniform(-0.5, 0.5, count))
     share *= random.random(count) < random.uniform(0.3, 1)
     outline = _field(random, labels.shape, int(random.integers(5, 25)), 0.3, 1.7)
     part = gap / np.maximum(reach[owner] * outline, 1)
-    cell = np.where(part < 1, 1 - random.uniform(0, 0.8) * part, 0).astype(np.float32)
-    cell = cv2.GaussianBlur(cell, (0, 0), random.uniform(0.7, 3))
-    grain = random.standard_normal(labels.shape, np.float32)
-    grain = cv2.GaussianBlur(grain, (0, 0), random.uniform(0.8, 4))
+    fading = np.where(part < 1, 1 - random.uniform(0, 0.8) * part, 0).astype(np.float32)
+    cell: np.ndarray = cv2.GaussianBlur(fading, (0, 0), random.uniform(0.7, 3))
+    noise = random.standard_normal(labels.shape, np.float32)
+    grain: np.ndarray = cv2.GaussianBlur(noise, (0, 0), random.uniform(0.8, 4))
     cell *= np.clip(1 + grain * random.uniform(0, 0.6) / max(float(grain.std()), 1e-6), 0, None)
     inside = labels > 0
     # A nucleus keeps its light, or the cytoplasm above and below it adds to it.

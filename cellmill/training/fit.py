@@ -109,12 +109,12 @@ class Look:
 
     Args:
         step: steps done.
-        loss: mean training loss since the last look.
+        loss: mean training loss since the last look; None at the first, before any step.
         validation_loss: loss on the validation images, unaugmented.
     """
 
     step: int
-    loss: float
+    loss: float | None
     validation_loss: float
 
 
@@ -183,11 +183,15 @@ def fit(
     optimizer.build(network.trainable_variables)
     step, loss_of = _compiled(network, optimizer)
     fixed = [_validation_batch(image) for image in validation]
-    curve: list[Look] = []
+
+    def validated() -> float:
+        return float(np.mean([float(loss_of(*batch)) for batch in fixed]))
+
+    # What a fine-tuning starts from may be the best.
+    curve = [Look(0, None, validated())]
     losses: list[float] = []
     average = network.get_weights()
-    best: list[np.ndarray] = []
-    best_step, stopped = 0, "steps"
+    best, best_step, stopped = network.get_weights(), 0, "steps"
     deadline = time.monotonic() + (parameters.time_limit_s or float("inf"))
     for done, batch in enumerate(_batches(training, parameters, augmentation), start=1):
         losses.append(float(step(*batch)))
@@ -206,7 +210,7 @@ def fit(
             continue
         current = network.get_weights()
         network.set_weights(average)
-        validation_loss = float(np.mean([float(loss_of(*batch)) for batch in fixed]))
+        validation_loss = validated()
         curve.append(Look(done, float(np.mean(losses)), validation_loss))
         losses.clear()
         if validation_loss <= min(look.validation_loss for look in curve):
