@@ -38,7 +38,7 @@ def trained(parameters=PARAMETERS):
     seed_everything(parameters.seed)
     network = build_network(1, head_names("nuclear"), WIDTHS)
     images = [blobs(i) for i in range(3)]
-    mild = Augmentation(scale=(0.9, 1.1), haze=0.1, gain=(0.8, 1.2), object_gain=(0.8, 1.2))
+    mild = Augmentation(scale=(0.9, 1.1), haze=0.1, gain=(0.8, 1.2), object_gain=(0.8, 1.2), cytoplasm=0)
     return network, fit(network, images, [blobs(9)], parameters, mild)
 
 
