@@ -130,7 +130,7 @@ train-model: export NAME = cellmill-nuclei
 train-model: export VERSION = 0.3.0
 train-model: export LICENCE = Apache-2.0
 train-model: export VALIDATION = validation_*
-train-model: export STEPS = 4000
+train-model: export STEPS = 5000
 train-model: export SEED = 1
 train-model: export DESCRIPTION = $(MODEL_DESCRIPTION)
 train-model: setup ## train the model that ships, anew, from mnfinder's images (54 minutes of processor time)

@@ -176,8 +176,10 @@ def train_segmenter(
                 expected=f"a model of {len(channels[0])} channels, as the images have",
                 found=f"'{base_card.name if base_card else ''}' of {network.input_shape[-1]}",
             )
-    # Where cells are to be found whole, their cytoplasm is no background.
-    augmentation = Augmentation() if taught == ("nuclear",) else Augmentation(cytoplasm=0)
+    # Where cells are to be found whole, cytoplasm is no background and mitosis no small cell.
+    augmentation = (
+        Augmentation() if taught == ("nuclear",) else Augmentation(cytoplasm=0, condensed=0)
+    )
     with record.step("fit"), Progress("training", steps, "steps") as progress:
         done = fit(
             network,

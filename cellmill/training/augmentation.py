@@ -45,6 +45,8 @@ class Augmentation:
         cytoplasm: part of the crops in which nuclei get cytoplasm that takes the stain too (a
             marker that leaks, autofluorescence); 0 where the cells themselves are the objects.
         cytoplasm_light: least and greatest brightness of it beside its nucleus', log-uniform.
+        condensed: part of the objects set beside others that are condensed as in mitosis; 0 where
+            cells are the objects.
     """
 
     scale: tuple[float, float] = (0.5, 2.0)
@@ -60,6 +62,7 @@ class Augmentation:
     object_gain: tuple[float, float] = (0.15, 4.0)
     cytoplasm: float = 0.5
     cytoplasm_light: tuple[float, float] = (0.03, 0.6)
+    condensed: float = 0.3
 
 
 def random_crop(

@@ -11,8 +11,15 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+_SQUEEZE = ((0.25, 0.6), (0.6, 1.0))
+"""To which part of their breadth and of their length condensed objects shrink, least and most."""
+
+_AWAY = 40.0
+"""How far from others, in pixels, condensed objects lie at most."""
+
 _STEP = 2.0
 _TRIES = 24
+_LEAST_AREA = 30
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ def crowd(
     *,
     most: int = 8,
     overlap: float = 0.2,
+    condensed: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Set copies of a picture's objects beside others of it.
 
@@ -44,6 +52,8 @@ def crowd(
         random: source of chance.
         most: copies at most.
         overlap: greatest part of a copy that may lie over other objects.
+        condensed: part of the copies that are made small, long and bright, as chromatin is in
+            mitosis; they may lie alone. 0 where further label images have something within.
 
     Returns:
         A new picture and new labels; overlapping light adds up or the brighter wins.
@@ -57,7 +67,10 @@ def crowd(
     following = int(labels.max()) + 1
     for _ in range(int(random.integers(1, most + 1))):
         donor = _turned(donors[int(random.integers(len(donors)))], random)
-        place = _beside(whole[..., 0], donor.mask, random.uniform(0, overlap), random)
+        away = 0.0
+        if condensed and random.random() < condensed:
+            donor, away = _condensed(donor, random), random.uniform(0, _AWAY)
+        place = _beside(whole[..., 0], donor.mask, random.uniform(0, overlap), random, away)
         if place is not None:
             _paste(picture, whole, donor, place, following, random)
             following += 1
@@ -74,7 +87,7 @@ def _whole_objects(picture: np.ndarray, labels: np.ndarray, margin: int = 3) -> 
         grown = tuple(slice(s.start - margin, s.stop + margin) for s in box)
         inside = all(s.start >= 0 and s.stop <= n for s, n in zip(grown, whole.shape, strict=True))
         mask = whole[grown] == label if inside else np.zeros((0, 0), bool)
-        if inside and mask.sum() >= 30:
+        if inside and mask.sum() >= _LEAST_AREA:
             parts = (labels[grown][..., 1:] > 0) & mask[..., None]
             found.append(_Object(picture[grown], mask, parts))
     return found
@@ -86,14 +99,47 @@ def _turned(donor: _Object, random: np.random.Generator) -> _Object:
     return _Object(*(array[::-1] for array in arrays)) if mirrored else _Object(*arrays)
 
 
+def _condensed(donor: _Object, random: np.random.Generator) -> _Object:
+    """The object on less area, its light on it; at any angle."""
+    sides = np.array(donor.mask.shape[::-1])
+    breadth, length = (random.uniform(*bounds) for bounds in _SQUEEZE)
+    angle = random.uniform(0, np.pi)
+    axis = np.array([np.cos(angle), np.sin(angle)])
+    # Lengthwise along the axis, breadthwise across it.
+    shrink = breadth * np.eye(2) + (length - breadth) * np.outer(axis, axis)
+    drawn_sides = np.ceil(np.abs(shrink) @ sides).astype(int) + 4
+    middle = (sides - 1) / 2
+    warp = np.column_stack([shrink, (drawn_sides - 1) / 2 - shrink @ middle])
+
+    def drawn(array: np.ndarray, way: int) -> np.ndarray:
+        return cv2.warpAffine(array, warp, tuple(int(n) for n in drawn_sides), flags=way)
+
+    light = cv2.GaussianBlur(donor.window, (0, 0), 0.5 / breadth)
+    window = drawn(light, cv2.INTER_LINEAR).reshape(*drawn_sides[::-1], donor.window.shape[2])
+    mask = drawn(donor.mask.astype(np.uint8), cv2.INTER_NEAREST) > 0
+    if mask.sum() < _LEAST_AREA:
+        return donor
+    # Out-of-focus light keeps it from being as bright as its area alone would make it.
+    brighter = random.uniform(1, 1 / (breadth * length))
+    return _Object(window * np.float32(brighter), mask, np.zeros((*mask.shape, 0), bool))
+
+
 def _beside(
-    labels: np.ndarray, mask: np.ndarray, overlap: float, random: np.random.Generator
+    labels: np.ndarray,
+    mask: np.ndarray,
+    overlap: float,
+    random: np.random.Generator,
+    away: float = 0.0,
 ) -> tuple[int, int] | None:
-    """Where the window's corner goes so that the mask just touches a random object, or None."""
+    """Where the window's corner goes so that the mask just touches a random object, or None.
+
+    It is looked for outwards, from `away` pixels off the object's own place on.
+    """
     hosts = np.argwhere(labels > 0)
     start = hosts[int(random.integers(len(hosts)))].astype(float)
     direction = random.uniform(0, 2 * np.pi)
     step = np.array([np.sin(direction), np.cos(direction)]) * _STEP
+    start += step * away / _STEP
     area = int(mask.sum())
     for i in range(_TRIES):
         y, x = np.rint(start + i * step - np.array(mask.shape) / 2).astype(int)

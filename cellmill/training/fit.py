@@ -282,7 +282,7 @@ def _crop(
     picture, cut = random_crop(image.image, truth + hard, size, random, augmentation)
     labels, others = np.stack(cut[: len(truth)], -1), cut[len(truth) :]
     if random.random() < augmentation.crowding:
-        picture, labels = crowd(picture, labels, random)
+        picture, labels = crowd(picture, labels, random, condensed=augmentation.condensed)
     if random.random() < _OBJECTS_VARIED:
         picture = vary_objects(picture, labels[..., 0], random, augmentation)
     if augmentation.cytoplasm and random.random() < augmentation.cytoplasm:

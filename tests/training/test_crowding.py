@@ -74,3 +74,24 @@ def test_nothing_to_copy():
     border = empty.copy()
     border[:, :5] = 1
     assert crowd(picture, border, np.random.default_rng(0))[1] is border
+
+
+def test_condensed_copies_are_small_and_bright_and_may_lie_alone():
+    picture, labels = scene()
+    pieces = ndimage.label(labels > 0)[1]
+    least = min(np.count_nonzero(labels == label) for label in (3, 4, 8))
+    areas, lights, alone, made = [], [], 0, 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        crowded, found = crowd(picture, labels, random, most=1, condensed=1.0)
+        copy = found > labels.max()
+        if copy.any():
+            made += 1
+            areas.append(np.count_nonzero(copy))
+            lights.append(crowded[copy].max())
+            alone += ndimage.label(found > 0, np.ones((3, 3)))[1] == pieces + 1
+    assert made > 20
+    assert alone > 0.2 * made
+    assert min(areas) < 0.7 * least
+    assert max(areas) < 0.7 * np.count_nonzero(labels == 4)
+    assert np.median(lights) > 0.9
