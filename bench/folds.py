@@ -2,13 +2,15 @@
 
 ``make choose-postprocessing``: for each fold of mnfinder's training images a model is trained on
 the other series, shortly and else as the one that ships; its maps of the series held out, and the
-shipped model's maps of the validation images, are scored over a grid of parameters. The objective
-is the mean over the series, each image pooled within its own. Nothing here sees the test images.
+shipped model's maps of the validation images, are scored over a grid of parameters, at each of
+several zooms, as the parameters must hold for small nuclei and large ones. The objective is the
+mean over series and zooms, images pooled within each. Nothing here sees the test images.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -35,6 +37,7 @@ from cellmill.tuning.grid import AXES, ParameterGrid
 from cellmill.tuning.scores import OBJECTIVES, Scores, best_point, held_out, objective_values
 from cellmill.tuning.scoring import score_points
 from cellmill.tuning.surface import parameters_of
+from launch.evaluate import zoomed
 from launch.paths import ROOT
 from launch.samples import Sample, mnfinder
 
@@ -44,11 +47,14 @@ FOLDS = (("2022-10-14_U2OS", "2022-05"), ("2023-05-31_misc", "2022-03", "2022-04
 VALIDATION = "validation"
 """The group of the validation images, which the shipped model was not trained on."""
 
+ZOOMS = (0.5, 1.0, 1.5)
+"""At which images are looked at."""
+
 GRID = {
     "maxima_threshold": "0.05,0.1,0.15,0.2,0.3",
     "maxima_smooth": "1,2",
-    "interior_threshold": "0.3,0.4,0.5,0.6",
-    "interior_smooth": "1,2",
+    "interior_threshold": "0.4,0.5,0.6",
+    "interior_smooth": "1",
     "pixel_expansion": "0,1",
     "radius": "2",
     "small_objects_fraction": "0,0.1,0.2",
@@ -69,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, default=default_model(), help="validated, written")
     parser.add_argument("--write", action="store_true", help="the choice, into the model's card")
     given = parser.parse_args(argv)
-    training = [_image(sample) for sample in mnfinder("training")]
+    samples = mnfinder("training")
+    training = [_image(sample) for sample in samples]
     models = [
         _trained(training, series, given.steps, given.folder / f"fold-{i}-{given.steps}-steps")
         for i, series in enumerate(FOLDS[: given.folds])
@@ -78,15 +85,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     grid = ParameterGrid.around(ModelCard.load(given.model).postprocessing["nuclear"], GRID)
     points = list(grid.points())
     work = [
-        (m, i)
+        (m, sample)
         for m, s in zip(models, FOLDS[: given.folds], strict=True)
-        for i in training
-        if _is_of(i, s)
+        for sample, image in zip(samples, training, strict=True)
+        if _is_of(image, s)
     ]
-    work += [(given.model, _image(sample)) for sample in mnfinder("validation")]
+    work += [(given.model, sample) for sample in mnfinder("validation")]
     networks = {folder: load(folder, ModelCard.load(folder)) for folder in {m for m, _ in work}}
-    for folder, image in work:
-        card = ModelCard.load(folder)
+    for (folder, sample), zoom in itertools.product(work, ZOOMS):
+        card, image = ModelCard.load(folder), _image(sample, zoom)
         maps = maps_of(predict_heads(image.image, networks[folder], card), grid.default)
         group = VALIDATION if folder == given.model else _series_of(image)
         scores = score_points(
@@ -95,8 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             image.labels,
             [watershed_parameters(point) for point in points],
         )
-        groups.setdefault(group, []).append(scores)
-        print(f"{image.name}: {len(points)} combinations", file=sys.stderr, flush=True)
+        groups.setdefault(f"{group}, zoom {zoom:g}", []).append(scores)
+        print(f"{image.name}, zoom {zoom:g}: {len(points)} combinations", file=sys.stderr)
     added = {group: Scores.added(each) for group, each in sorted(groups.items())}
     command = f"make choose-postprocessing FOLDS='--folds {given.folds} --steps {given.steps}'"
     document = _document(added, points, grid.default, command)
@@ -122,7 +129,7 @@ def _document(
     chosen = held_out(groups, OBJECTIVE, eligible, own_place)
     return {
         "command": command,
-        "objective": f"{OBJECTIVE}, mean over groups",
+        "objective": f"{OBJECTIVE}, mean over series and zooms",
         "combinations": len(points),
         "place": best,
         "best": {**parameters_of(points[best]), "value": round(float(values[best]), 4)},
@@ -178,12 +185,15 @@ def _series_of(image: TrainingImage) -> str:
     return image.name.partition("_")[2].rpartition("_")[0]
 
 
-def _image(sample: Sample) -> TrainingImage:
-    image = np.asarray(tifffile.imread(sample.image))[..., np.newaxis]
+def _image(sample: Sample, zoom: float = 1.0) -> TrainingImage:
+    picture = np.asarray(tifffile.imread(sample.image))
+    labels = tifffile.imread(sample.nuclei).astype(np.int32)
+    if zoom != 1:
+        picture, labels = zoomed(picture, labels, zoom)
     return TrainingImage(
         sample.image.stem,
-        preprocess(image, PREPROCESSING, what=sample.image.stem),
-        tifffile.imread(sample.nuclei).astype(np.int32),
+        preprocess(picture[..., np.newaxis], PREPROCESSING, what=sample.image.stem),
+        labels,
         tifffile.imread(sample.micronuclei).astype(np.int32),
     )
 
