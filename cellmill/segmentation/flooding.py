@@ -19,7 +19,7 @@ TieRule = Literal["local", "reference"]
 TIE_RULES: tuple[TieRule, ...] = ("local", "reference")
 
 #: In memory, tiles are small enough for a CPU's second-level cache; most floods stay in the halo.
-_TILE, _HALO = 384, 32
+_TILE, _HALO = 512, 32
 
 
 class Line(NamedTuple):

@@ -30,9 +30,12 @@ from cellmill.segmentation.hmaxima_kernels import (
     nearest_higher,
     walk,
 )
+from cellmill.segmentation.reach import Reach, reach_of
 
 #: In memory: tiles that a CPU's second-level cache bears, and a halo that most floods stay in.
 _TILE, _HALO = 512, 32
+#: Steps that a flood takes before other tiles are asked, and pixels that it may take anyway.
+_BUDGET_STEPS, _LEAST_BUDGET, _NO_BUDGET = 1 << 16, 512, 1 << 62
 
 
 class Heights(NamedTuple):
@@ -49,27 +52,6 @@ class Heights(NamedTuple):
     resolution: np.floating
     lowest: np.floating
     highest: np.floating
-
-
-class Reach(NamedTuple):
-    """A footprint as steps `(n, ndim)`, walked backwards; those to face neighbours come first.
-
-    Attributes:
-        margins: how far it reaches along each axis.
-        steps: int64, the centre left out.
-        faces: how many lead to face neighbours.
-        near: how many lead to neighbours at most one pixel away along each axis.
-        monotone: the footprint is all pixels between its members and its centre, faces among them,
-            so that whoever has all face neighbours in a flood has nothing else to add to it.
-        symmetric: ways may be walked both ways, so floods may learn from each other.
-    """
-
-    margins: tuple[int, ...]
-    steps: np.ndarray
-    faces: int
-    near: int
-    monotone: bool
-    symmetric: bool
 
 
 def h_maxima(image: np.ndarray, h: float, footprint: np.ndarray | None = None) -> np.ndarray:
@@ -154,32 +136,51 @@ def _pixels_in_window(
     window.
     """
     grid = Grid(box.shape, _TILE)
+    budget = max(_LEAST_BUDGET, _BUDGET_STEPS // max(len(reach.steps), 1))
 
-    def work(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def tiled(tile: int) -> tuple[_Window, Box, np.ndarray]:
         part = grid.box(tile).moved(box.y0, box.x0)
         outer = _clipped(part.grown(max(_HALO, *reach.margins), shape), window)
-        tiled = _Window(image[outer.within(window)], reach, heights, _cut(outer, shape), _SCRATCH)
-        places = tiled.candidates(part.within(outer))
-        answers = tiled.decide(places)
-        top = places[np.argmax(tiled.values[places])] if len(places) else places
-        corner = np.array([outer.y0, outer.x0])
-        yes, left_open, high = (
-            tiled.pixels(some).reshape(-1, 2) + corner
-            for some in (places[answers == YES], places[answers == OPEN], top)
-        )
-        return yes, left_open, high
+        found = _Window(image[outer.within(window)], reach, heights, _cut(outer, shape), _SCRATCH)
+        return found, part, np.array([outer.y0, outer.x0])
 
-    yes, undecided, highest = (
-        np.concatenate(pixels) for pixels in zip(*in_threads(work, range(len(grid))), strict=True)
-    )
+    def first(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        found, part, corner = tiled(tile)
+        part = part.moved(*-corner)
+        places = found.candidates(part.slices)
+        answers = found.decide(places, budget)
+        highest = places[[np.argmax(found.values[places])]] if len(places) else places
+        yes, left_open, top = (
+            found.pixels(some) + corner
+            for some in (places[answers == YES], places[answers == OPEN], highest)
+        )
+        return yes, left_open, top
+
+    def again(tile: int) -> tuple[np.ndarray, np.ndarray]:
+        found, part, corner = tiled(tile)
+        mine = np.all((undecided >= [part.y0, part.x0]) & (undecided < [part.y1, part.x1]), axis=1)
+        places = found.places(undecided[mine] - corner)
+        answers = found.decide(places)
+        return found.pixels(places[answers == YES]) + corner, undecided[mine][answers == OPEN]
+
+    yes, undecided, tops = _columns(in_threads(first, range(len(grid))))
     corner = np.array([window.y0, window.x0])
-    undecided = undecided[~_ruled_out(image, undecided - corner, highest - corner, reach, heights)]
+    undecided = undecided[~_ruled_out(image, undecided - corner, tops - corner, reach, heights)]
+    if not len(undecided):
+        return yes, undecided
+    y, x = (undecided - np.array([box.y0, box.x0])).T // grid.side
+    more, undecided = _columns(in_threads(again, np.unique(y * grid.counts[1] + x)))
+    yes = np.concatenate([yes, more])
     if not len(undecided):
         return yes, undecided
     # Seldom needed and as large as the window: memory that is not kept.
     whole = _Window(image, reach, heights, _cut(window, shape), Scratch())
     answers = whole.decide(whole.places(undecided - corner))
     return np.concatenate([yes, undecided[answers == YES]]), undecided[answers == OPEN]
+
+
+def _columns(rows: Iterable[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
 def _ruled_out(
@@ -191,7 +192,7 @@ def _ruled_out(
         goal = nearest_higher(image, pixel, highest)
         if goal < 0:
             return False
-        low = walk(image, pixel, highest[goal], reach.steps, heights.h, heights.resolution)
+        low = walk(image, pixel, highest[goal], reach.walk, heights.h, heights.resolution)
         return bool(image[tuple(pixel)] - low < heights.h)
 
     return np.array(in_threads(work, pixels), bool)
@@ -241,38 +242,6 @@ def joined_heights(
     if height > scalar(highest) - scalar(lowest):
         return None
     return Heights(height, resolution, scalar(lowest), scalar(lowered))
-
-
-def reach_of(footprint: np.ndarray | None, ndim: int) -> Reach:
-    """What floods need to know of a footprint; `None` is a box of side 3.
-
-    Raises:
-        BadInput: a side is even, or it has not `ndim` dimensions.
-    """
-    footprint = np.ones((3,) * ndim, bool) if footprint is None else np.asarray(footprint, bool)
-    if footprint.ndim != ndim or not all(side % 2 for side in footprint.shape):
-        raise BadInput("footprint", expected=f"{ndim} odd sides", found=f"shape {footprint.shape}")
-    margins = tuple(side // 2 for side in footprint.shape)
-    # Ways are walked backwards, from a pixel to those whose value spreads to it.
-    steps = np.array(margins) - np.argwhere(footprint)
-    distance = np.abs(steps).sum(axis=1)
-    far = np.abs(steps).max(axis=1, initial=0)
-    order = np.lexsort((distance, far))
-    steps, distance, far = (a[order][distance[order] > 0] for a in (steps, distance, far))
-    members = {tuple(step) for step in steps.tolist()} | {(0,) * ndim}
-    monotone = int((distance == 1).sum()) == 2 * ndim and all(
-        (*step[:axis], step[axis] - int(np.sign(step[axis])), *step[axis + 1 :]) in members
-        for step in members
-        for axis in range(ndim)
-    )
-    return Reach(
-        margins,
-        steps,
-        faces=int((distance == 1).sum()),
-        near=int((far == 1).sum()),
-        monotone=monotone,
-        symmetric=all(tuple(-k for k in step) in members for step in members),
-    )
 
 
 class _Window:
@@ -331,8 +300,8 @@ class _Window:
             self.values.dtype.type(4 * heights.resolution * (largest + heights.h)),
         )
 
-    def decide(self, places: np.ndarray) -> np.ndarray:
-        """`NO`, `YES` or `OPEN` for each of these flat places."""
+    def decide(self, places: np.ndarray, budget: int = _NO_BUDGET) -> np.ndarray:
+        """`NO`, `YES` or `OPEN` for each of these flat places; see the kernel."""
         answers = np.empty(len(places), np.uint8)
         if not len(places):
             return answers
@@ -359,11 +328,12 @@ class _Window:
             np.stack(np.divmod(places, self.shape[-1]), axis=-1),
             places,
             self.offsets,
-            reach.steps,
+            reach.walk,
             reach.faces,
             reach.monotone,
             reach.symmetric,
             *self.heights,
+            budget,
         )
         return answers
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 import numpy as np
 
 from cellmill.compiled import inlined, kernel
@@ -11,9 +13,11 @@ NO, YES, OPEN = 0, 1, 2
 
 
 #: Pixels that a flood takes before a walk is tried.
-_PATIENCE = 64
+_PATIENCE = 32
 #: Of so many pixels a walk's goal is chosen.
 _MOST_HIGHER = 4096
+#: A walk keeps so near to the straight way, and takes no more steps and pixels than these.
+_AROUND, _LONGEST_WALK, _LARGEST_WALK = 32, 1 << 14, 1 << 22
 _LANES = 256
 
 
@@ -103,6 +107,9 @@ def candidates(  # type: ignore[no-untyped-def]
 def walk(plane, start, end, steps, h, resolution):  # type: ignore[no-untyped-def]
     """Go from a pixel towards another, over pixels above v - h: does one that rules it out show?
 
+    The next step is from the pixel nearest to the end of those that were reached, and the walk
+    keeps to the surroundings of the straight way.
+
     Args:
         plane: `(Y, X)`.
         start: y and x of the pixel.
@@ -114,25 +121,32 @@ def walk(plane, start, end, steps, h, resolution):  # type: ignore[no-untyped-de
     Returns:
         The lowered value of the pixel that rules it out, -∞ if the walk led to none.
     """
-    height, width = plane.shape
-    y, x = start
-    value = plane[y, x]
-    nearest = (y - end[0]) ** 2 + (x - end[1]) ** 2
-    while True:
-        to_y, to_x = y, x
+    top, bottom = max(min(start[0], end[0]) - _AROUND, 0), max(start[0], end[0]) + _AROUND
+    left, right = max(min(start[1], end[1]) - _AROUND, 0), max(start[1], end[1]) + _AROUND
+    around = plane[top:bottom, left:right]
+    height, width = around.shape
+    value = plane[start[0], start[1]]
+    if height * width > _LARGEST_WALK:
+        return plane.dtype.type(-np.inf)
+    seen = np.zeros((height, width), np.bool_)
+    waiting = [(start[0] - top) * width + start[1] - left]
+    for _ in range(_LONGEST_WALK):
+        if not waiting:
+            break
+        y, x = divmod(heapq.heappop(waiting) & 0x7FFFFFFF, width)
         for k in range(len(steps)):
             v, u = y + steps[k, 0], x + steps[k, 1]
-            if not (0 <= v < height and 0 <= u < width) or value - plane[v, u] >= h:
+            if not (0 <= v < height and 0 <= u < width) or seen[v, u]:
                 continue
-            low = _lowered(plane[v, u], h, resolution)
+            if value - around[v, u] >= h:
+                continue
+            low = _lowered(around[v, u], h, resolution)
             if value - low < h:
                 return low
-            distance = (v - end[0]) ** 2 + (u - end[1]) ** 2
-            if distance < nearest:
-                nearest, to_y, to_x = distance, v, u
-        if to_y == y and to_x == x:
-            return plane.dtype.type(-np.inf)
-        y, x = to_y, to_x
+            seen[v, u] = True
+            distance = (v + top - end[0]) ** 2 + (u + left - end[1]) ** 2
+            heapq.heappush(waiting, distance << 31 | (v * width + u))
+    return plane.dtype.type(-np.inf)
 
 
 @kernel
@@ -163,11 +177,13 @@ def decide(  # type: ignore[no-untyped-def]
     resolution,
     lowest,
     highest,
+    budget,
 ):
     """Flood from each place, in order of value from the highest.
 
     A flood that does not end soon is spared by a walk to the nearest higher place, if that gets
-    anywhere: in noise little else is as high, and a flood would cover much of the image.
+    anywhere: in noise little else is as high, and a flood would cover much of the image. One that
+    has taken as many pixels as the budget has leaves its place open.
 
 
     A flood is stamped with its number. One that meets an earlier one is joined to all which that
@@ -189,8 +205,12 @@ def decide(  # type: ignore[no-untyped-def]
     for i in range(len(places)):
         start = places[i]
         value = values[start]
+        if value - highest >= h:
+            # Nothing in the whole image speaks against it.
+            answers[i] = yes
+            continue
         if monotone and value - lowest < h:
-            answers[i] = yes if value - highest >= h else no
+            answers[i] = no
             continue
         stamp = i + 1
         earlier = owners[start]
@@ -205,9 +225,9 @@ def decide(  # type: ignore[no-untyped-def]
         pending[0] = start
         count = 1
         size = 0
-        patience = _PATIENCE
-        while count and answer != no:
-            if patience == 0 and len(plane):
+        taken = 0
+        while count and answer != no and taken < budget:
+            if taken == _PATIENCE and len(plane):
                 others = pixels[max(i - _MOST_HIGHER, 0) : i]
                 goal = nearest_higher(plane, pixels[i], others)
                 if goal >= 0:
@@ -216,7 +236,7 @@ def decide(  # type: ignore[no-untyped-def]
                     if value - low < h:
                         answer = no
                         break
-            patience -= 1
+            taken += 1
             count -= 1
             place = pending[count]
             inside = monotone
@@ -276,6 +296,11 @@ def decide(  # type: ignore[no-untyped-def]
                 new_border[size] = place
                 new_beyond[size] = left_out
                 size += 1
+        if count and answer != no:
+            # Given up: another flood may not go on from its border.
+            answers[i] = left_open
+            seen[i] = highest_seen
+            continue
         answers[i] = answer
         seen[i] = highest_seen
         if answer != no:
