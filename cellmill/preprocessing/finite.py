@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from cellmill.compiled import in_threads
 from cellmill.errors import BadInput
 
-_ROWS = 1024
+_ROWS = 256
 
 
 def require_finite(image: np.ndarray, what: str = "image") -> None:
     """Count the values that are NaN or infinite and refuse the image if there are any.
 
-    The image is read in bands of 1024 rows, and what is computed of it is as large as a band.
+    The image is read in bands of 256 rows, and what is computed of it is as large as a band.
 
     Args:
         image: `(Y, X, C)` or `(Y, X)`, integers always pass unread.
@@ -23,14 +24,17 @@ def require_finite(image: np.ndarray, what: str = "image") -> None:
     """
     if image.dtype.kind not in "fc":
         return
-    nan = infinite = 0
-    for y in range(0, image.shape[0], _ROWS):
+
+    def count(y: int) -> tuple[int, int]:
         band = image[y : y + _ROWS]
         finite = np.isfinite(band)
-        if not finite.all():
-            band_nan = int(np.isnan(band).sum())
-            nan += band_nan
-            infinite += int(finite.size - finite.sum()) - band_nan
+        if finite.all():
+            return 0, 0
+        nan = int(np.isnan(band).sum())
+        return nan, int(finite.size - finite.sum()) - nan
+
+    counts = in_threads(count, range(0, image.shape[0], _ROWS))
+    nan, infinite = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
     if nan or infinite:
         raise BadInput(
             what,

@@ -8,6 +8,7 @@ between equal pixels with `tie_rule="reference"`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +17,16 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
+from cellmill.arrays.windows import Box
 from cellmill.errors import BadInput
 from cellmill.preprocessing.finite import require_finite
-from cellmill.segmentation.flooding import TIE_RULES, TieRule, watershed
-from cellmill.segmentation.hmaxima import h_maxima
+from cellmill.segmentation.flooding import TIE_RULES, TieRule, flood_in_memory, watershed
+from cellmill.segmentation.hmaxima import h_maxima_places
 from cellmill.segmentation.holes import fill_holes
-from cellmill.segmentation.labels import (
-    canonical_labels,
-    dense_labels,
-    erode_labels,
-    remove_small_objects,
-)
-from cellmill.segmentation.maxima import ball_footprint, label_markers, local_peaks
-from cellmill.segmentation.smoothing import smooth
+from cellmill.segmentation.labels import erode_labels, remove_small_objects
+from cellmill.segmentation.maxima import ball_footprint, label_places, local_peaks
+from cellmill.segmentation.objects import finish_objects
+from cellmill.segmentation.smoothing import blur_margin, smooth
 
 MaximaAlgorithm = Literal["h_maxima", "peak_local_max"]
 Numbering = Literal["canonical", "reference"]
@@ -233,13 +231,63 @@ def segment_maps(
     require_finite(maxima, "maxima map")
     require_finite(interior, "interior map")
 
-    maxima = smooth(maxima, parameters.maxima_smooth)
-    interior = shaped_interior(interior, parameters)
-    markers = find_markers(maxima, parameters)
-    mask = interior > float(parameters.interior_threshold)
-    labels = watershed(interior, markers, mask, tie_rule)
-    labels = clean_up(erode_labels(labels, parameters.label_erosion), parameters)
-    return canonical_labels(labels) if numbering == "canonical" else dense_labels(labels)
+    places = marker_places(smooth(maxima, parameters.maxima_smooth), parameters)
+    ids = label_places(places, maxima.shape)
+    if interior.ndim == 2 and interior.dtype == np.float32 and tie_rule == "local":
+        read = functools.partial(_flooded_maps, interior, places, ids, parameters)
+        labels = flood_in_memory(read, (interior.shape[0], interior.shape[1]))
+    else:
+        markers = np.zeros(maxima.shape, np.int32)
+        markers.reshape(-1)[places] = ids
+        interior = shaped_interior(interior, parameters)
+        mask = interior > float(parameters.interior_threshold)
+        labels = watershed(interior, markers, mask, tie_rule)
+    labels = erode_labels(labels, parameters.label_erosion)
+    finish_objects(
+        labels,
+        int(ids.max(initial=0)),
+        small=parameters.small_objects_threshold,
+        small_fraction=parameters.small_objects_fraction,
+        holes=parameters.fill_holes_threshold,
+        by_id=numbering == "reference",
+    )
+    return labels
+
+
+def _flooded_maps(
+    interior: np.ndarray,
+    places: np.ndarray,
+    ids: np.ndarray,
+    parameters: WatershedParameters,
+    window: Box,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A window's shaped interior, markers and mask, made anew: cheaper than whole images of them.
+
+    Args:
+        interior: `(Y, X)` of the whole image, as the network gave it.
+        places: of the markers' pixels, see `marker_places`.
+        ids: of their markers.
+        parameters: of the watershed.
+        window: what is wanted.
+    """
+    shape = (interior.shape[0], interior.shape[1])
+    threshold = float(parameters.interior_threshold)
+    outer = window.grown(
+        blur_margin(parameters.interior_smooth) + parameters.pixel_expansion, shape
+    )
+    raw = interior[outer.slices]
+    markers = np.zeros(window.shape, np.int32)
+    if raw.max() <= threshold - 1e-6 * abs(threshold):
+        # A blur does not exceed what it blurs, but for rounding.
+        return raw[window.within(outer)], markers, np.zeros(window.shape, bool)
+    height = shaped_interior(raw, parameters)[window.within(outer)]
+    rows = np.arange(window.y0, window.y1) * shape[1]
+    starts = np.searchsorted(places, rows + window.x0)
+    counts = np.searchsorted(places, rows + window.x1) - starts
+    inside = np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
+    y, x = np.divmod(places[inside], shape[1])
+    markers[y - window.y0, x - window.x0] = ids[inside]
+    return height, markers, height > threshold
 
 
 def shaped_interior(interior: np.ndarray, parameters: WatershedParameters) -> np.ndarray:
@@ -283,12 +331,26 @@ def find_markers(maxima: np.ndarray, parameters: WatershedParameters) -> np.ndar
     Returns:
         int32 of the same shape, 1…n in raster order, 0 elsewhere.
     """
+    places = marker_places(maxima, parameters)
+    markers = np.zeros(maxima.shape, np.int32)
+    markers.reshape(-1)[places] = label_places(places, maxima.shape)
+    return markers
+
+
+def marker_places(maxima: np.ndarray, parameters: WatershedParameters) -> np.ndarray:
+    """Find the maxima of a map with the algorithm that the parameters name.
+
+    Args:
+        maxima: as `find_markers`.
+        parameters: as `find_markers`.
+
+    Returns:
+        Their places in the map laid flat, int64, ascending.
+    """
     radius, threshold = int(parameters.radius), float(parameters.maxima_threshold)
     if parameters.maxima_algorithm == "h_maxima":
-        found = h_maxima(maxima, threshold, ball_footprint(radius, maxima.ndim))
-    else:
-        found = local_peaks(maxima, radius, threshold, parameters.exclude_border)
-    return label_markers(found)
+        return h_maxima_places(maxima, threshold, ball_footprint(radius, maxima.ndim))
+    return np.flatnonzero(local_peaks(maxima, radius, threshold, parameters.exclude_border))
 
 
 def _as_float(image: np.ndarray, what: str) -> np.ndarray:

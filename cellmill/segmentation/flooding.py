@@ -19,7 +19,7 @@ TieRule = Literal["local", "reference"]
 TIE_RULES: tuple[TieRule, ...] = ("local", "reference")
 
 #: In memory, tiles are small enough for a CPU's second-level cache; most floods stay in the halo.
-_TILE, _HALO = 384, 32
+_TILE, _HALO = 512, 32
 
 
 class Line(NamedTuple):
@@ -80,9 +80,8 @@ def watershed(
     """
     if tie_rule not in TIE_RULES:
         raise BadInput("tie_rule", expected=" or ".join(TIE_RULES), found=repr(tie_rule))
-    labels = np.zeros(height.shape, np.int32)
     if not height.size:
-        return labels
+        return np.zeros(height.shape, np.int32)
     if height.dtype != np.float32:
         height = _ranked(height)
     markers = markers.astype(np.int32, copy=False)
@@ -91,11 +90,7 @@ def watershed(
         def read(box: Box) -> Maps:
             return height[box.slices], markers[box.slices], mask[box.slices]
 
-        def write(box: Box, found: np.ndarray) -> None:
-            labels[box.slices] = found
-
-        flood_tiles(read, write, Grid((height.shape[0], height.shape[1]), _TILE), _HALO)
-        return labels
+        return flood_in_memory(read, (height.shape[0], height.shape[1]))
     shape = tuple(side + 2 for side in height.shape)
     levels, flooded = np.empty(shape, np.uint32), np.empty(shape, np.int32)
     _start(height, markers, mask, levels, flooded)
@@ -106,8 +101,26 @@ def watershed(
         keys = np.zeros(levels.size, np.uint64)
         none = np.zeros(0, np.int64)
         flood_by_key(levels.reshape(-1), flooded.reshape(-1), keys, neighbours, none)
-    inner = flooded[(slice(1, -1),) * height.ndim]
-    return np.maximum(inner, 0, out=labels)
+    return np.maximum(flooded[(slice(1, -1),) * height.ndim], 0)
+
+
+def flood_in_memory(read: Callable[[Box], Maps], shape: tuple[int, int]) -> np.ndarray:
+    """Flood an image of which windows are made when they are asked for; by the local tie rule.
+
+    Args:
+        read: see `flood_tiles`.
+        shape: of the image, `(Y, X)`.
+
+    Returns:
+        int32 labels.
+    """
+    labels = np.empty(shape, np.int32)
+
+    def write(box: Box, found: np.ndarray) -> None:
+        labels[box.slices] = found
+
+    flood_tiles(read, write, Grid(shape, _TILE), _HALO)
+    return labels
 
 
 def flood_tiles(
@@ -235,6 +248,17 @@ def _stretch(around: Mapping[int, Line], box: Box, shape: tuple[int, int]) -> di
     return found
 
 
+def _nothing(box: Box, rim: Mapping[int, Line] | None) -> Flooded:
+    """What a flood gives where there is nothing to be flooded."""
+    high, wide = box.shape
+    zeros = {
+        side: Line(np.zeros(length, np.uint64), np.zeros(length, np.int32))
+        for side, length in ((TOP, wide), (BOTTOM, wide), (LEFT, high), (RIGHT, high))
+    }
+    outside = zeros if rim is None else rim
+    return Flooded(zeros, {side: line.digest() for side, line in outside.items()})
+
+
 def _flood_box(
     read: Callable[[Box], Maps],
     write: Callable[[Box, np.ndarray], None],
@@ -247,6 +271,9 @@ def _flood_box(
 ) -> Flooded:
     """Flood a window; with a rim, what is beyond the box is the neighbours' and not flooded."""
     height, markers, mask = read(window)
+    if not mask.any():
+        write(box, np.zeros(box.shape, np.int32))
+        return _nothing(box, rim)
     shape = (height.shape[0] + 2, height.shape[1] + 2)
     wide = np.dtype(np.uint64)
     # A row more: pixels around the window may be sources, and their neighbours must be there.

@@ -27,10 +27,15 @@ from cellmill.segmentation.hmaxima_kernels import (
     decide,
     extremes_of,
     lay_out,
+    nearest_higher,
+    walk,
 )
+from cellmill.segmentation.reach import Reach, reach_of
 
 #: In memory: tiles that a CPU's second-level cache bears, and a halo that most floods stay in.
 _TILE, _HALO = 512, 32
+#: Steps that a flood takes before other tiles are asked, and pixels that it may take anyway.
+_BUDGET_STEPS, _LEAST_BUDGET, _NO_BUDGET = 1 << 16, 512, 1 << 62
 
 
 class Heights(NamedTuple):
@@ -47,27 +52,6 @@ class Heights(NamedTuple):
     resolution: np.floating
     lowest: np.floating
     highest: np.floating
-
-
-class Reach(NamedTuple):
-    """A footprint as steps `(n, ndim)`, walked backwards; those to face neighbours come first.
-
-    Attributes:
-        margins: how far it reaches along each axis.
-        steps: int64, the centre left out.
-        faces: how many lead to face neighbours.
-        near: how many lead to neighbours at most one pixel away along each axis.
-        monotone: the footprint is all pixels between its members and its centre, faces among them,
-            so that whoever has all face neighbours in a flood has nothing else to add to it.
-        symmetric: ways may be walked both ways, so floods may learn from each other.
-    """
-
-    margins: tuple[int, ...]
-    steps: np.ndarray
-    faces: int
-    near: int
-    monotone: bool
-    symmetric: bool
 
 
 def h_maxima(image: np.ndarray, h: float, footprint: np.ndarray | None = None) -> np.ndarray:
@@ -89,16 +73,25 @@ def h_maxima(image: np.ndarray, h: float, footprint: np.ndarray | None = None) -
     Raises:
         BadInput: `h` is not above 0, or the footprint has an even side or other dimensions.
     """
+    found = np.zeros(image.shape, bool)
+    found.reshape(-1)[h_maxima_places(image, h, footprint)] = True
+    return found
+
+
+def h_maxima_places(image: np.ndarray, h: float, footprint: np.ndarray | None = None) -> np.ndarray:
+    """Find what `h_maxima` finds, as places in the image laid flat, int64, ascending."""
     reach = reach_of(footprint, image.ndim)
     heights = heights_of(image, h)
     if heights is None:
-        return np.zeros(image.shape, bool)
+        return np.zeros(0, np.int64)
     if image.ndim != 2:
         window = _Window(image, reach, heights, (False,) * 4, Scratch())
         places = window.candidates((slice(None),) * image.ndim)
-        return window.mask(places[window.decide(places) == YES])
-    whole = Box(0, image.shape[0], 0, image.shape[1])
-    return maxima_in_window(image, whole, whole, (whole.y1, whole.x1), reach, heights)[0]
+        pixels = window.pixels(places[window.decide(places) == YES])
+    else:
+        whole = Box(0, image.shape[0], 0, image.shape[1])
+        pixels, _ = _pixels_in_window(image, whole, whole, image.shape, reach, heights)
+    return np.sort(np.ravel_multi_index(tuple(pixels.T), image.shape))
 
 
 def maxima_in_window(
@@ -110,9 +103,6 @@ def maxima_in_window(
     heights: Heights,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the h-maxima in a box as far as a window around it can tell.
-
-    The box is gone through in tiles that a CPU's cache bears; what these leave open is asked of the
-    window.
 
     Args:
         image: the pixels of the window.
@@ -126,27 +116,86 @@ def maxima_in_window(
         A mask of the box, and the pixels `(n, 2)` of the whole image that may be h-maxima too:
         nothing in the window speaks against it, but the flood left it.
     """
+    pixels, undecided = _pixels_in_window(image, window, box, shape, reach, heights)
     found = np.zeros(box.shape, bool)
+    found[tuple((pixels - np.array([box.y0, box.x0])).T)] = True
+    return found, undecided
+
+
+def _pixels_in_window(
+    image: np.ndarray,
+    window: Box,
+    box: Box,
+    shape: tuple[int, int],
+    reach: Reach,
+    heights: Heights,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same with the h-maxima as pixels `(n, 2)` of the whole image.
+
+    The box is gone through in tiles that a CPU's cache bears; what these leave open is asked of the
+    window.
+    """
     grid = Grid(box.shape, _TILE)
+    budget = max(_LEAST_BUDGET, _BUDGET_STEPS // max(len(reach.steps), 1))
 
-    def work(tile: int) -> np.ndarray:
-        inner = grid.box(tile)
-        part = Box(box.y0 + inner.y0, box.y0 + inner.y1, box.x0 + inner.x0, box.x0 + inner.x1)
+    def tiled(tile: int) -> tuple[_Window, Box, np.ndarray]:
+        part = grid.box(tile).moved(box.y0, box.x0)
         outer = _clipped(part.grown(max(_HALO, *reach.margins), shape), window)
-        tiled = _Window(image[outer.within(window)], reach, heights, _cut(outer, shape), _SCRATCH)
-        places = tiled.candidates(part.within(outer))
-        answers = tiled.decide(places)
-        found[inner.slices] = tiled.mask(places[answers == YES])[part.within(outer)]
-        return tiled.pixels(places[answers == OPEN]) + np.array([outer.y0, outer.x0])
+        found = _Window(image[outer.within(window)], reach, heights, _cut(outer, shape), _SCRATCH)
+        return found, part, np.array([outer.y0, outer.x0])
 
-    undecided = np.concatenate(in_threads(work, range(len(grid))))
+    def first(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        found, part, corner = tiled(tile)
+        part = part.moved(*-corner)
+        places = found.candidates(part.slices)
+        answers = found.decide(places, budget)
+        highest = places[[np.argmax(found.values[places])]] if len(places) else places
+        yes, left_open, top = (
+            found.pixels(some) + corner
+            for some in (places[answers == YES], places[answers == OPEN], highest)
+        )
+        return yes, left_open, top
+
+    def again(tile: int) -> tuple[np.ndarray, np.ndarray]:
+        found, part, corner = tiled(tile)
+        mine = np.all((undecided >= [part.y0, part.x0]) & (undecided < [part.y1, part.x1]), axis=1)
+        places = found.places(undecided[mine] - corner)
+        answers = found.decide(places)
+        return found.pixels(places[answers == YES]) + corner, undecided[mine][answers == OPEN]
+
+    yes, undecided, tops = _columns(in_threads(first, range(len(grid))))
+    corner = np.array([window.y0, window.x0])
+    undecided = undecided[~_ruled_out(image, undecided - corner, tops - corner, reach, heights)]
     if not len(undecided):
-        return found, undecided
+        return yes, undecided
+    y, x = (undecided - np.array([box.y0, box.x0])).T // grid.side
+    more, undecided = _columns(in_threads(again, np.unique(y * grid.counts[1] + x)))
+    yes = np.concatenate([yes, more])
+    if not len(undecided):
+        return yes, undecided
     # Seldom needed and as large as the window: memory that is not kept.
     whole = _Window(image, reach, heights, _cut(window, shape), Scratch())
-    answers = whole.decide(whole.places(undecided - np.array([window.y0, window.x0])))
-    found[tuple((undecided[answers == YES] - np.array([box.y0, box.x0])).T)] = True
-    return found, undecided[answers == OPEN]
+    answers = whole.decide(whole.places(undecided - corner))
+    return np.concatenate([yes, undecided[answers == YES]]), undecided[answers == OPEN]
+
+
+def _columns(rows: Iterable[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+
+def _ruled_out(
+    image: np.ndarray, pixels: np.ndarray, highest: np.ndarray, reach: Reach, heights: Heights
+) -> np.ndarray:
+    """Those of some pixels that a walk to the nearest higher one of others rules out, bool."""
+
+    def work(pixel: np.ndarray) -> bool:
+        goal = nearest_higher(image, pixel, highest)
+        if goal < 0:
+            return False
+        low = walk(image, pixel, highest[goal], reach.walk, heights.h, heights.resolution)
+        return bool(image[tuple(pixel)] - low < heights.h)
+
+    return np.array(in_threads(work, pixels), bool)
 
 
 def _cut(box: Box, shape: tuple[int, int]) -> tuple[bool, ...]:
@@ -195,38 +244,6 @@ def joined_heights(
     return Heights(height, resolution, scalar(lowest), scalar(lowered))
 
 
-def reach_of(footprint: np.ndarray | None, ndim: int) -> Reach:
-    """What floods need to know of a footprint; `None` is a box of side 3.
-
-    Raises:
-        BadInput: a side is even, or it has not `ndim` dimensions.
-    """
-    footprint = np.ones((3,) * ndim, bool) if footprint is None else np.asarray(footprint, bool)
-    if footprint.ndim != ndim or not all(side % 2 for side in footprint.shape):
-        raise BadInput("footprint", expected=f"{ndim} odd sides", found=f"shape {footprint.shape}")
-    margins = tuple(side // 2 for side in footprint.shape)
-    # Ways are walked backwards, from a pixel to those whose value spreads to it.
-    steps = np.array(margins) - np.argwhere(footprint)
-    distance = np.abs(steps).sum(axis=1)
-    far = np.abs(steps).max(axis=1, initial=0)
-    order = np.lexsort((distance, far))
-    steps, distance, far = (a[order][distance[order] > 0] for a in (steps, distance, far))
-    members = {tuple(step) for step in steps.tolist()} | {(0,) * ndim}
-    monotone = int((distance == 1).sum()) == 2 * ndim and all(
-        (*step[:axis], step[axis] - int(np.sign(step[axis])), *step[axis + 1 :]) in members
-        for step in members
-        for axis in range(ndim)
-    )
-    return Reach(
-        margins,
-        steps,
-        faces=int((distance == 1).sum()),
-        near=int((far == 1).sum()),
-        monotone=monotone,
-        symmetric=all(tuple(-k for k in step) in members for step in members),
-    )
-
-
 class _Window:
     """A part of an image laid out for the kernels: flat, with a border that no flood enters."""
 
@@ -246,39 +263,18 @@ class _Window:
             slice(margin, margin + side)
             for side, margin in zip(image.shape, self.margins, strict=True)
         )
-        values, lowered, owners = scratch.arrays(
-            self.shape, image.dtype, image.dtype, np.dtype(np.int32)
-        )
-        planes = [a.reshape(-1, *a.shape[-2:]) for a in (values, lowered)]
+        values, self.owners = scratch.arrays(self.shape, image.dtype, np.dtype(np.int32))
+        self.cut = cut
+        planes = values.reshape(-1, *values.shape[-2:])
         source = image.reshape(-1, *image.shape[-2:])
         first = self.margins[0] if image.ndim == 3 else 0
-        for plane in (*range(first), *range(first + len(source), len(planes[0]))):
-            planes[0][plane] = -np.inf
-            planes[1][plane] = -np.inf
-        for k, plane in enumerate(source):
-            lay_out(
-                plane,
-                *self.margins[-2:],
-                planes[0][first + k],
-                planes[1][first + k],
-                heights.h,
-                heights.resolution,
-            )
-        owners[...] = 0
-        if any(cut):
-            y, x = self.inner
-            rings = (
-                (slice(y.start, y.start + self.margins[0]), x),
-                (slice(y.stop - self.margins[0], y.stop), x),
-                (y, slice(x.start, x.start + self.margins[1])),
-                (y, slice(x.stop - self.margins[1], x.stop)),
-            )
-            for ring, is_cut in zip(rings, cut, strict=True):
-                if is_cut:
-                    owners[ring] = -1
+        planes[:first] = -np.inf
+        planes[first + len(source) :] = -np.inf
+        for plane, laid_out in zip(source, planes[first:], strict=False):
+            lay_out(plane, *self.margins[-2:], laid_out)
         strides = [math.prod(self.shape[k + 1 :]) for k in range(len(self.shape))]
         self.offsets = (reach.steps * strides).sum(axis=1)
-        self.values, self.lowered, self.owners = (a.reshape(-1) for a in (values, lowered, owners))
+        self.values = values.reshape(-1)
 
     def candidates(self, core: tuple[slice, ...]) -> np.ndarray:
         """Flat places of the core's pixels that no neighbour rules out."""
@@ -291,36 +287,53 @@ class _Window:
             starts = (starts[:, np.newaxis] * self.shape[axis] + rows).reshape(-1)
         starts = starts * self.shape[-1] + sides[-1].start + self.margins[-1]
         heights, reach = self.heights, self.reach
+        # Far more than what lowering a value by h and comparing it may round off.
+        largest = max(abs(heights.lowest), abs(heights.highest) + 2 * heights.h)
         return candidates(
             self.values,
-            self.lowered,
             starts,
             len(sides[-1]),
             self.offsets,
             reach.near,
             reach.monotone,
-            heights.h,
-            heights.lowest,
-            heights.highest,
+            *heights,
+            self.values.dtype.type(4 * heights.resolution * (largest + heights.h)),
         )
 
-    def decide(self, places: np.ndarray) -> np.ndarray:
-        """`NO`, `YES` or `OPEN` for each of these flat places."""
-        heights, reach = self.heights, self.reach
-        order = np.argsort(-self.values[places])
+    def decide(self, places: np.ndarray, budget: int = _NO_BUDGET) -> np.ndarray:
+        """`NO`, `YES` or `OPEN` for each of these flat places; see the kernel."""
         answers = np.empty(len(places), np.uint8)
+        if not len(places):
+            return answers
+        self.owners[...] = 0
+        if any(self.cut):
+            y, x = self.inner
+            rings = (
+                (slice(y.start, y.start + self.margins[0]), x),
+                (slice(y.stop - self.margins[0], y.stop), x),
+                (y, slice(x.start, x.start + self.margins[1])),
+                (y, slice(x.stop - self.margins[1], x.stop)),
+            )
+            for ring, is_cut in zip(rings, self.cut, strict=True):
+                if is_cut:
+                    self.owners[ring] = -1
+        flat, reach = len(self.shape) == 2, self.reach
+        order = np.argsort(-self.values[places])
+        places = places[order]
         answers[order] = decide(
             self.values,
-            self.lowered,
-            self.owners,
-            places[order],
+            self.owners.reshape(-1),
+            # Walks are for images, not for volumes.
+            self.values.reshape(self.shape) if flat else self.values[:0].reshape(0, 1),
+            np.stack(np.divmod(places, self.shape[-1]), axis=-1),
+            places,
             self.offsets,
+            reach.walk,
             reach.faces,
             reach.monotone,
             reach.symmetric,
-            heights.h,
-            heights.lowest,
-            heights.highest,
+            *self.heights,
+            budget,
         )
         return answers
 
@@ -331,12 +344,6 @@ class _Window:
     def places(self, pixels: np.ndarray) -> np.ndarray:
         """Flat places of coordinates `(n, ndim)` in the window."""
         return np.ravel_multi_index(tuple((pixels + self.margins).T), self.shape)
-
-    def mask(self, places: np.ndarray) -> np.ndarray:
-        """A mask of the window's shape, set at these flat places."""
-        found = np.zeros([s.stop - s.start for s in self.inner], bool)
-        found[tuple(self.pixels(places).T)] = True
-        return found
 
 
 _SCRATCH = Scratch()

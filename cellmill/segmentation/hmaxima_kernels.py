@@ -2,97 +2,189 @@
 
 from __future__ import annotations
 
+import heapq
+
 import numpy as np
 
-from cellmill.compiled import kernel
+from cellmill.compiled import inlined, kernel
 
 #: Answers: no h-maximum, one, or one unless pixels beyond the window speak against it.
 NO, YES, OPEN = 0, 1, 2
 
 
+#: Pixels that a flood takes before a walk is tried.
+_PATIENCE = 32
+#: Of so many pixels a walk's goal is chosen.
+_MOST_HIGHER = 4096
+#: A walk keeps so near to the straight way, and takes no more steps and pixels than these.
+_AROUND, _LONGEST_WALK, _LARGEST_WALK = 32, 1 << 14, 1 << 22
+_LANES = 256
+
+
+@inlined
+def _lowered(value, h, resolution):  # type: ignore[no-untyped-def]
+    return (value - h) - resolution * abs(value)
+
+
 @kernel
 def extremes_of(rows, h, resolution):  # type: ignore[no-untyped-def]
     """Least and greatest value, and the greatest lowered one."""
-    lowest = highest = rows[0, 0]
-    lowered = (lowest - h) - resolution * abs(lowest)
+    lowest = np.full(_LANES, rows[0, 0])
+    highest = np.full(_LANES, rows[0, 0])
+    lowered = np.full(_LANES, _lowered(rows[0, 0], h, resolution))
     for y in range(rows.shape[0]):
-        for x in range(rows.shape[1]):
-            value = rows[y, x]
-            low = (value - h) - resolution * abs(value)
-            lowest = value if value < lowest else lowest
-            highest = value if value > highest else highest
-            lowered = low if low > lowered else lowered
-    return lowest, highest, lowered
+        for start in range(0, rows.shape[1], _LANES):
+            part = rows[y, start : start + _LANES]
+            for x in range(len(part)):
+                value = part[x]
+                low = _lowered(value, h, resolution)
+                lowest[x] = min(value, lowest[x])
+                highest[x] = max(value, highest[x])
+                lowered[x] = max(low, lowered[x])
+    return lowest.min(), highest.max(), lowered.max()
 
 
 @kernel
-def lay_out(image, above, before, values, lowered, h, resolution):  # type: ignore[no-untyped-def]
-    """Copy a plane and its lowered form into planes with a border."""
+def lay_out(image, above, before, values):  # type: ignore[no-untyped-def]
+    """Copy a plane into one with a border."""
     height, width = image.shape
-    outside = -np.inf
-    for y in range(values.shape[0]):
-        if y < above or y >= above + height:
-            values[y] = outside
-            lowered[y] = outside
-            continue
-        values[y, :before] = outside
-        lowered[y, :before] = outside
-        values[y, before + width :] = outside
-        lowered[y, before + width :] = outside
-        for x in range(width):
-            value = image[y - above, x]
-            values[y, before + x] = value
-            lowered[y, before + x] = (value - h) - resolution * abs(value)
+    values[:above] = -np.inf
+    values[above + height :] = -np.inf
+    for y in range(height):
+        row = values[above + y]
+        row[:before] = -np.inf
+        row[before + width :] = -np.inf
+        row[before : before + width] = image[y]
 
 
 @kernel
-def candidates(values, lowered, starts, width, offsets, near, monotone, h, lowest, highest):  # type: ignore[no-untyped-def]
+def candidates(  # type: ignore[no-untyped-def]
+    values, starts, width, offsets, near, monotone, h, resolution, lowest, highest, slack
+):
     """Places that no pixel of their footprint rules out."""
     found: np.ndarray = np.empty(1024, np.int64)
     count = 0
     best = np.empty(width, values.dtype)
-    maybe = np.empty(width, np.bool_)
+    maybe = np.zeros((width + 7) // 8 * 8, np.uint8)
+    words = maybe.view(np.uint64)
     for start in starts:
         # Slices, because an index that may be negative keeps the compiler from using vectors.
         own = values[start : start + width]
-        best[:] = lowered[start : start + width]
+        best[:] = own
         for k in range(near):
             place = start + offsets[k]
-            others = lowered[place : place + width]
+            others = values[place : place + width]
             for x in range(width):
                 best[x] = max(best[x], others[x])
         for x in range(width):
-            apart = own[x] - lowest >= h or own[x] - highest >= h or not monotone
-            maybe[x] = (own[x] - best[x] >= h) & apart
-        for x in range(width):
-            if not maybe[x]:
+            apart = (own[x] - lowest >= h) | (own[x] - highest >= h) | (not monotone)
+            maybe[x] = (best[x] - own[x] <= slack) & apart
+        for word in range(len(words)):
+            if not words[word]:
                 continue
-            place = start + x
-            value = values[place]
-            if monotone and value - lowest < h:
+            for x in range(8 * word, 8 * word + 8):
+                if not maybe[x]:
+                    continue
+                place = start + x
+                value = values[place]
+                ruled_out = value - _lowered(value, h, resolution) < h
                 # All pixels are above v - h: the whole image is one flood.
-                if value - highest < h:
-                    continue
-            else:
-                ruled_out = False
-                for k in range(near, len(offsets)):
-                    if value - lowered[place + offsets[k]] < h:
-                        ruled_out = True
+                alone = monotone and value - lowest < h
+                for k in range(near if alone else len(offsets)):
+                    if ruled_out:
                         break
-                if ruled_out:
+                    ruled_out = value - _lowered(values[place + offsets[k]], h, resolution) < h
+                if ruled_out or (alone and value - highest < h):
                     continue
-            if count == len(found):
-                found = np.concatenate((found, np.empty(count, np.int64)))
-            found[count] = place
-            count += 1
+                if count == len(found):
+                    found = np.concatenate((found, np.empty(count, np.int64)))
+                found[count] = place
+                count += 1
     return found[:count]
 
 
 @kernel
+def walk(plane, start, end, steps, h, resolution):  # type: ignore[no-untyped-def]
+    """Go from a pixel towards another, over pixels above v - h: does one that rules it out show?
+
+    The next step is from the pixel nearest to the end of those that were reached, and the walk
+    keeps to the surroundings of the straight way.
+
+    Args:
+        plane: `(Y, X)`.
+        start: y and x of the pixel.
+        end: of the other, higher one.
+        steps: `(n, 2)`.
+        h: the height.
+        resolution: see `Heights`.
+
+    Returns:
+        The lowered value of the pixel that rules it out, -∞ if the walk led to none.
+    """
+    top, bottom = max(min(start[0], end[0]) - _AROUND, 0), max(start[0], end[0]) + _AROUND
+    left, right = max(min(start[1], end[1]) - _AROUND, 0), max(start[1], end[1]) + _AROUND
+    around = plane[top:bottom, left:right]
+    height, width = around.shape
+    value = plane[start[0], start[1]]
+    if height * width > _LARGEST_WALK:
+        return plane.dtype.type(-np.inf)
+    seen = np.zeros((height, width), np.bool_)
+    waiting = [(start[0] - top) * width + start[1] - left]
+    for _ in range(_LONGEST_WALK):
+        if not waiting:
+            break
+        y, x = divmod(heapq.heappop(waiting) & 0x7FFFFFFF, width)
+        for k in range(len(steps)):
+            v, u = y + steps[k, 0], x + steps[k, 1]
+            if not (0 <= v < height and 0 <= u < width) or seen[v, u]:
+                continue
+            if value - around[v, u] >= h:
+                continue
+            low = _lowered(around[v, u], h, resolution)
+            if value - low < h:
+                return low
+            seen[v, u] = True
+            distance = (v + top - end[0]) ** 2 + (u + left - end[1]) ** 2
+            heapq.heappush(waiting, distance << 31 | (v * width + u))
+    return plane.dtype.type(-np.inf)
+
+
+@kernel
+def nearest_higher(plane, pixel, others):  # type: ignore[no-untyped-def]
+    """Which of other pixels `(n, 2)` is the nearest with a greater value; -1 if none has."""
+    best, least = -1, np.int64(0)
+    for i in range(len(others)):
+        distance = (others[i, 0] - pixel[0]) ** 2 + (others[i, 1] - pixel[1]) ** 2
+        nearer = best < 0 or distance < least
+        if nearer and plane[others[i, 0], others[i, 1]] > plane[pixel[0], pixel[1]]:
+            best, least = i, distance
+    return best
+
+
+@kernel
 def decide(  # type: ignore[no-untyped-def]
-    values, lowered, owners, places, offsets, faces, monotone, symmetric, h, lowest, highest
+    values,
+    owners,
+    plane,
+    pixels,
+    places,
+    offsets,
+    steps,
+    faces,
+    monotone,
+    symmetric,
+    h,
+    resolution,
+    lowest,
+    highest,
+    budget,
 ):
     """Flood from each place, in order of value from the highest.
+
+    A flood that does not end soon is spared by a walk to the nearest higher place, if that gets
+    anywhere: in noise little else is as high, and a flood would cover much of the image. One that
+    has taken as many pixels as the budget has leaves its place open.
+
 
     A flood is stamped with its number. One that meets an earlier one is joined to all which that
     one saw: mostly a pixel that ends it. Where not, the earlier flood went as far as it could and
@@ -113,8 +205,12 @@ def decide(  # type: ignore[no-untyped-def]
     for i in range(len(places)):
         start = places[i]
         value = values[start]
+        if value - highest >= h:
+            # Nothing in the whole image speaks against it.
+            answers[i] = yes
+            continue
         if monotone and value - lowest < h:
-            answers[i] = yes if value - highest >= h else no
+            answers[i] = no
             continue
         stamp = i + 1
         earlier = owners[start]
@@ -124,12 +220,23 @@ def decide(  # type: ignore[no-untyped-def]
             into[stamp] = into[earlier]
             continue
         answer = yes
-        highest_seen = lowered[start]
+        highest_seen = _lowered(value, h, resolution)
         owners[start] = stamp
         pending[0] = start
         count = 1
         size = 0
-        while count and answer != no:
+        taken = 0
+        while count and answer != no and taken < budget:
+            if taken == _PATIENCE and len(plane):
+                others = pixels[max(i - _MOST_HIGHER, 0) : i]
+                goal = nearest_higher(plane, pixels[i], others)
+                if goal >= 0:
+                    low = walk(plane, pixels[i], others[goal], steps, h, resolution)
+                    highest_seen = max(highest_seen, low)
+                    if value - low < h:
+                        answer = no
+                        break
+            taken += 1
             count -= 1
             place = pending[count]
             inside = monotone
@@ -149,8 +256,7 @@ def decide(  # type: ignore[no-untyped-def]
                         owner = into[owner]
                 if owner == stamp:
                     continue
-                if lowered[other] > highest_seen:
-                    highest_seen = lowered[other]
+                highest_seen = max(highest_seen, _lowered(values[other], h, resolution))
                 if symmetric and owner > 0 and seen[owner - 1] > highest_seen:
                     highest_seen = seen[owner - 1]
                 if value - highest_seen < h:
@@ -190,6 +296,11 @@ def decide(  # type: ignore[no-untyped-def]
                 new_border[size] = place
                 new_beyond[size] = left_out
                 size += 1
+        if count and answer != no:
+            # Given up: another flood may not go on from its border.
+            answers[i] = left_open
+            seen[i] = highest_seen
+            continue
         answers[i] = answer
         seen[i] = highest_seen
         if answer != no:

@@ -60,37 +60,58 @@ def label_markers(maxima: np.ndarray) -> np.ndarray:
     Returns:
         int32 of the same shape, 1…n in raster order of each marker's first pixel, 0 elsewhere.
     """
+    places = np.flatnonzero(maxima)
     markers = np.zeros(maxima.shape, np.int32)
-    volume = (1,) * (3 - maxima.ndim) + maxima.shape
-    _label(
-        np.flatnonzero(maxima),
-        np.ascontiguousarray(maxima).reshape(volume),
-        markers.reshape(volume),
-    )
+    markers.reshape(-1)[places] = label_places(places, maxima.shape)
     return markers
 
 
+def label_places(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Label connected maxima as `label_markers` does, given by their places.
+
+    Args:
+        places: in the image laid flat, int64, ascending.
+        shape: of the image, `(Y, X)` or `(Z, Y, X)`.
+
+    Returns:
+        int32, an id for each place.
+    """
+    around = np.argwhere(np.ones((3,) * len(shape), bool)) - 1
+    before = around[: len(around) // 2]
+    strides = np.cumprod((1, *shape[:0:-1]))[::-1]
+    return _label(places, before @ strides, before[:, -1], before[:, -2], shape[-1], shape[-2])
+
+
 @kernel
-def _label(places, maxima, markers):  # type: ignore[no-untyped-def]
-    """Fill from each unlabelled pixel in raster order: what is few is quickly gone through."""
-    depth, height, width = maxima.shape
-    pending = np.empty(len(places), np.int64)
+def _label(places, offsets, right, down, width, height):  # type: ignore[no-untyped-def]
+    """Join each place to those of its neighbours that come before it; roots are the first."""
+    parents = np.arange(len(places))
+    other = np.zeros(len(offsets), np.int64)
+    for i in range(len(places)):
+        rest, x = divmod(places[i], width)
+        y = rest % height
+        for k in range(len(offsets)):
+            wanted = places[i] + offsets[k]
+            while places[other[k]] < wanted:
+                other[k] += 1
+            if places[other[k]] != wanted:
+                continue
+            if not (0 <= x + right[k] < width and 0 <= y + down[k] < height):
+                continue
+            one, two = i, other[k]
+            while parents[one] != one:
+                parents[one] = parents[parents[one]]
+                one = parents[one]
+            while parents[two] != two:
+                parents[two] = parents[parents[two]]
+                two = parents[two]
+            parents[max(one, two)] = min(one, two)
+    labels = np.empty(len(places), np.int32)
     count = 0
-    for place in places:
-        if markers.flat[place]:
-            continue
-        count += 1
-        markers.flat[place] = count
-        pending[0] = place
-        waiting = 1
-        while waiting:
-            waiting -= 1
-            rest, x = divmod(pending[waiting], width)
-            z, y = divmod(rest, height)
-            for k in range(max(z - 1, 0), min(z + 2, depth)):
-                for j in range(max(y - 1, 0), min(y + 2, height)):
-                    for i in range(max(x - 1, 0), min(x + 2, width)):
-                        if maxima[k, j, i] and not markers[k, j, i]:
-                            markers[k, j, i] = count
-                            pending[waiting] = (k * height + j) * width + i
-                            waiting += 1
+    for i in range(len(places)):
+        if parents[i] == i:
+            count += 1
+            labels[i] = count
+        else:
+            labels[i] = labels[parents[i]]
+    return labels

@@ -11,7 +11,8 @@ import numpy as np
 from cellmill.arrays.windows import Box, Grid
 from cellmill.compiled import in_threads, kernel
 from cellmill.errors import BadInput
-from cellmill.segmentation.hmaxima import Reach, joined_heights, maxima_in_window, reach_of
+from cellmill.segmentation.hmaxima import joined_heights, maxima_in_window
+from cellmill.segmentation.reach import Reach, reach_of
 
 
 def reconstruct(

@@ -52,9 +52,14 @@ def smooth(image: np.ndarray, sigma: float) -> np.ndarray:
     return out.reshape(image.shape)
 
 
+def blur_margin(sigma: float) -> int:
+    """How far from a pixel `smooth` looks, pixels."""
+    return int(_TRUNCATE * sigma + 0.5) if sigma > _LEAST_SIGMA else 0
+
+
 def gaussian_weights(sigma: float) -> np.ndarray:
     """Normalised weights of a Gaussian from -4 σ to 4 σ, float64."""
-    radius = int(_TRUNCATE * sigma + 0.5)
+    radius = blur_margin(sigma)
     steps = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 / (sigma * sigma) * steps**2)
     return weights / weights.sum()

@@ -18,9 +18,10 @@ from cellmill.compiled import in_threads, kernel
 from cellmill.errors import BadInput
 from cellmill.preprocessing.finite import require_finite
 from cellmill.segmentation.deep_watershed import WatershedParameters
-from cellmill.segmentation.hmaxima import Heights, joined_heights, maxima_in_window, reach_of
+from cellmill.segmentation.hmaxima import Heights, joined_heights, maxima_in_window
 from cellmill.segmentation.maxima import ball_footprint, label_markers
-from cellmill.segmentation.smoothing import gaussian_weights, smooth
+from cellmill.segmentation.reach import reach_of
+from cellmill.segmentation.smoothing import blur_margin, smooth
 
 #: How far beyond a tile is looked first, for what speaks against a maximum and for its other end.
 _HALO, _MARGIN = 64, 16
@@ -71,8 +72,7 @@ def as_float32(image: Windowed, window: Box, what: str) -> np.ndarray:
 
 def smoothed(image: Windowed, sigma: float, box: Box, what: str) -> np.ndarray:
     """A box of an image that is blurred as a whole."""
-    margin = len(gaussian_weights(sigma)) // 2 if sigma > 0 else 0
-    outer = box.grown(margin, (image.shape[0], image.shape[1]))
+    outer = box.grown(blur_margin(sigma), (image.shape[0], image.shape[1]))
     return smooth(as_float32(image, outer, what), sigma)[box.within(outer)]
 
 
