@@ -23,17 +23,15 @@ from cellmill.segmentation.labels import (
     remove_small_objects,
 )
 from cellmill.segmentation.maxima import ball_footprint, label_markers, local_peaks
-from cellmill.segmentation.reconstruction import (
-    h_maxima_tiles,
-    reconstruct,
-    reconstruct_tiles,
-)
+from cellmill.segmentation.reach import Reach, reach_of
+from cellmill.segmentation.reconstruction import h_maxima_tiles, reconstruct, reconstruct_tiles
 from cellmill.segmentation.smoothing import smooth
 from cellmill.segmentation.tiled import segment_tiled
 
 __all__ = [
     "MaximaAlgorithm",
     "Numbering",
+    "Reach",
     "TieRule",
     "WatershedParameters",
     "ball_footprint",
@@ -52,6 +50,7 @@ __all__ = [
     "local_peaks",
     "maps_of",
     "object_areas",
+    "reach_of",
     "reconstruct",
     "reconstruct_tiles",
     "remove_small_objects",
