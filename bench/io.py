@@ -30,6 +30,7 @@ import numpy as np
 import tifffile
 
 from bench.mosaic import Mosaic
+from cellmill.arrays import resume
 from cellmill.arrays.batch import BatchWriter, Container
 from cellmill.compiled import thread_count
 from cellmill.images import open_image_at, read_pixels
@@ -120,7 +121,12 @@ def decode(path: Path, wanted: int) -> int:
 
 def convert(path: Path, wanted: int, container: Container, folder: Path) -> int:
     """Read the wanted channels into a batch, as the stage does; return the bytes read."""
-    with Counted(path) as file, open_image_at(str(path), file) as image:
+    # As for a stage, the work has a name: arrays in stores are not read again for their checksums.
+    with (
+        resume.work(path=str(path)),
+        Counted(path) as file,
+        open_image_at(str(path), file) as image,
+    ):
         layout = {"image": ((*image.shape, wanted), image.dtype, "YXC")}
         with (
             BatchWriter(folder) as out,

@@ -26,8 +26,9 @@ from cellmill.contract import Dataset, Output, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.images import open_file, open_image_at, read_pixels
 from cellmill.tiff.layout import TiffImage
-from cellmill.tiff.read import check_complete, is_grey
+from cellmill.tiff.read import is_grey
 from cellmill.tiff.select import describe, select_channels
+from cellmill.tiff.stored import check_complete
 from cellmill.truth import Truth, copy_labels, read_truth
 
 if TYPE_CHECKING:
