@@ -30,6 +30,7 @@ import numpy as np
 import tifffile
 
 from bench.mosaic import Mosaic
+from cellmill.arrays import resume
 from cellmill.arrays.batch import BatchWriter, Container
 from cellmill.compiled import thread_count
 from cellmill.images import open_image_at, read_pixels
@@ -50,6 +51,9 @@ class Row:
         megapixels: of the wanted channels.
         raw_seconds: decoding alone, the median.
         seconds: ours, the median.
+        raw_cpu_seconds: of the processor, decoding alone; unlike wall seconds, hardly changed by
+            what else the machine does.
+        cpu_seconds: of the processor, ours.
         bytes_read: at the file, headers and tables included.
         bytes_stored: of the wanted channels' tiles.
         write_mib_per_second: this disk's plain writes of as many bytes as the pixels have.
@@ -60,6 +64,8 @@ class Row:
     megapixels: float
     raw_seconds: float
     seconds: float
+    raw_cpu_seconds: float
+    cpu_seconds: float
     bytes_read: int
     bytes_stored: int
     write_mib_per_second: float
@@ -68,7 +74,9 @@ class Row:
         return (
             f"{self.compression:5} → {self.container:5} {self.megapixels / self.seconds:7.1f} Mpx/s"
             f" = {100 * self.raw_seconds / self.seconds:5.1f} % of raw decoding's "
-            f"{self.megapixels / self.raw_seconds:7.1f}; bytes read "
+            f"{self.megapixels / self.raw_seconds:7.1f}; processor "
+            f"{1e3 * self.cpu_seconds / self.megapixels:.1f} ms/Mpx against "
+            f"{1e3 * self.raw_cpu_seconds / self.megapixels:.1f}; bytes read "
             f"{self.bytes_read / self.bytes_stored:.3f} × their size; "
             f"disk {self.write_mib_per_second:.0f} MiB/s"
         )
@@ -120,7 +128,12 @@ def decode(path: Path, wanted: int) -> int:
 
 def convert(path: Path, wanted: int, container: Container, folder: Path) -> int:
     """Read the wanted channels into a batch, as the stage does; return the bytes read."""
-    with Counted(path) as file, open_image_at(str(path), file) as image:
+    # As for a stage, the work has a name: arrays in stores are not read again for their checksums.
+    with (
+        resume.work(path=str(path)),
+        Counted(path) as file,
+        open_image_at(str(path), file) as image,
+    ):
         layout = {"image": ((*image.shape, wanted), image.dtype, "YXC")}
         with (
             BatchWriter(folder) as out,
@@ -143,14 +156,15 @@ def plain_write(folder: Path, nbytes: int) -> float:
     return max(1, nbytes >> 24) * 16 / taken
 
 
-def median(work: Callable[[], int], repeats: int) -> tuple[float, int]:
-    """The median of several calls' seconds after a first one, and what the last gave."""
-    result, times = work(), []
+def median(work: Callable[[], int], repeats: int) -> tuple[float, float, int]:
+    """The medians of several calls' wall and CPU seconds after a first one; what the last gave."""
+    result, walls, cpus = work(), [], []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         result = work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times), result
+        walls.append(time.perf_counter() - start)
+        cpus.append(time.process_time() - cpu)
+    return statistics.median(walls), statistics.median(cpus), result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,12 +185,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = folder / "image.ome.tif"
         for compression in COMPRESSIONS:
             write_image(path, given.side, given.channels, compression)
-            raw, stored = median(functools.partial(decode, path, given.wanted), given.repeats)
+            decoding = functools.partial(decode, path, given.wanted)
+            raw, raw_cpu, stored = median(decoding, given.repeats)
             for container in CONTAINERS:
                 made = folder / f"batch-{container}"
                 work = functools.partial(convert, path, given.wanted, container, made)
-                taken, read = median(work, given.repeats)
-                row = Row(compression, container, pixels / 1e6, raw, taken, read, stored, written)
+                taken, cpu, read = median(work, given.repeats)
+                row = Row(
+                    compression=compression,
+                    container=container,
+                    megapixels=pixels / 1e6,
+                    raw_seconds=raw,
+                    seconds=taken,
+                    raw_cpu_seconds=raw_cpu,
+                    cpu_seconds=cpu,
+                    bytes_read=read,
+                    bytes_stored=stored,
+                    write_mib_per_second=written,
+                )
                 print(row, flush=True)
                 rows.append(row)
     machine = {"threads": thread_count(), "load_average": os.getloadavg()[0]}

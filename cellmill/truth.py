@@ -27,7 +27,8 @@ from cellmill.errors import BadInput
 from cellmill.images import read_pixels
 from cellmill.tiff.damage import damage_is_bad_input
 from cellmill.tiff.layout import TiffImage, open_image
-from cellmill.tiff.read import check_complete, read_channels
+from cellmill.tiff.read import read_channels
+from cellmill.tiff.stored import check_complete
 
 if TYPE_CHECKING:
     from cellmill.arrays.store import Ledger

@@ -25,6 +25,7 @@ from scipy import ndimage
 
 from cellmill.errors import BadInput
 from cellmill.tiff.write import write_labels
+from launch.label_shapes import apart, largest_pieces, numbered, opened
 
 CHANNELS = ("nuclear", "membrane")
 COMPARTMENTS = ("whole_cell", "nuclear")
@@ -207,7 +208,7 @@ def _cells(shape: tuple[int, int], tissue: Tissue, random: np.random.Generator) 
         nearest[window][won] = weighed[won]
         cells[window][won] = label
     inner = cells[margin:-margin, margin:-margin]
-    return _numbered(_largest_pieces(_opened(inner), _LEAST_CELL))
+    return numbered(largest_pieces(opened(inner), _LEAST_CELL))
 
 
 def _centres(
@@ -230,7 +231,7 @@ def _centres(
 def _nuclei(cells: np.ndarray, tissue: Tissue, random: np.random.Generator) -> np.ndarray:
     """A smooth blob in each cell, off its centre, never nearer to its border than a pixel."""
     nuclei = np.zeros_like(cells)
-    depths = ndimage.distance_transform_edt(_apart(cells))
+    depths = ndimage.distance_transform_edt(apart(cells))
     for label, box in enumerate(ndimage.find_objects(cells), start=1):
         ratio = tissue.nucleus * np.exp(random.normal(0, 0.12))
         there = random.random() >= tissue.without_nucleus
@@ -255,7 +256,7 @@ def _nuclei(cells: np.ndarray, tissue: Tissue, random: np.random.Generator) -> n
             rim += random.normal(0, 0.10 / wave) * np.cos(wave * angle + random.uniform(0, 6.3))
         if there:
             nuclei[box][(np.hypot(u, v) < rim) & (depth > 1.5)] = label
-    return _largest_pieces(_opened(nuclei), _LEAST_NUCLEUS)
+    return largest_pieces(opened(nuclei), _LEAST_NUCLEUS)
 
 
 def _light(
@@ -282,7 +283,7 @@ def _light(
     cytoplasm = per_cell(microscopy.cell_spread)[cells] * grain * inside
     nuclear = nuclear + microscopy.bleeding * cytoplasm
     # Membranes: a line along each border, uneven along it, patchy from cell to cell.
-    rim = inside * ~_apart(cells)
+    rim = inside * ~apart(cells)
     edge = ndimage.distance_transform_edt(rim == 0)
     line = np.exp(-0.5 * (edge / microscopy.border_width) ** 2)
     along = _smooth(shape, tissue.diameter / 2, random)
@@ -322,48 +323,6 @@ def _smooth(shape: tuple[int, int], scale: float, random: np.random.Generator) -
     field = cv2.resize(grid, size, interpolation=cv2.INTER_CUBIC)
     # Between the nodes the variance is less.
     return field[: shape[0], : shape[1]] / np.float32(0.75)
-
-
-def _apart(labels: np.ndarray) -> np.ndarray:
-    """Where a pixel is an object's, and all of its 4 neighbours in the image are too."""
-    apart = labels > 0
-    down, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
-    apart[1:] &= ~down
-    apart[:-1] &= ~down
-    apart[:, 1:] &= ~right
-    apart[:, :-1] &= ~right
-    return apart
-
-
-def _opened(labels: np.ndarray) -> np.ndarray:
-    """Objects without threads and spikes: a majority vote around each pixel, its rim kept."""
-    core = ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3)
-    grown = cv2.dilate(np.where(core, labels, 0).astype(np.float32), np.ones((5, 5), np.uint8))
-    return np.where(grown.astype(np.int32) == labels, labels, 0)
-
-
-def _largest_pieces(labels: np.ndarray, least: int) -> np.ndarray:
-    """Each object's largest piece (4 neighbours), without holes, if it has `least` pixels."""
-    kept = np.zeros_like(labels)
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
-            continue
-        pieces, count = ndimage.label(labels[box] == label)
-        sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-        if sizes.max(initial=0) < least:
-            continue
-        filled = ndimage.binary_fill_holes(pieces == sizes.argmax() + 1)
-        kept[box][filled & ((labels[box] == 0) | (labels[box] == label))] = label
-    return kept
-
-
-def _numbered(labels: np.ndarray) -> np.ndarray:
-    """Objects numbered 1…n in raster order of their first pixels."""
-    ids, first, where = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.zeros(len(ids), np.int32)
-    objects = np.flatnonzero(ids)
-    rank[objects[np.argsort(first[objects])]] = np.arange(1, len(objects) + 1)
-    return rank[where].reshape(labels.shape)
 
 
 def write(made: SyntheticImage, name: str, folder: Path) -> tuple[Path, Path]:

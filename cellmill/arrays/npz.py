@@ -18,7 +18,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,8 @@ from cellmill.errors import BadInput
 ALIGNMENT = 64
 #: Bytes that are mapped at a time.
 _MAPPED = 1 << 26
+#: Bytes that are read at a time for their checksum: they stay in a processor's cache.
+_SPAN = 1 << 20
 _DOS_DATE = 0x21  # 1980-01-01, the earliest date that ZIP can say
 _ZIP64_LIMIT = 0xFFFFFFFF
 _PADDING_ID = 0xD935  # the extra-field id that Android's zipalign pads with
@@ -98,8 +100,20 @@ class NpzArray:
         """Write a window."""
         if not self.writable:
             raise ValueError(f"'{self.path}' is open for reading")
-        if self.size:
+        if not self.size:
+            return
+        whole = _whole_rows(window, self.shape) if self.order == "C" else None
+        if whole is None:
             self._map()[window] = values
+            return
+        rows, shape = whole
+        # Written, not mapped: a map's pages are fetched one by one, which costs more than copying.
+        block = np.ascontiguousarray(np.broadcast_to(values, shape), self.dtype)
+        with self.path.open("r+b", buffering=0) as file:
+            file.seek(self.offset + rows.start * (self.nbytes // self.shape[0]))
+            left = block.reshape(-1).view(np.uint8).data
+            while left:
+                left = left[file.write(left) :]
 
     def __array__(
         self, dtype: np.dtype | type | None = None, copy: bool | None = None
@@ -109,6 +123,24 @@ class NpzArray:
     def _map(self) -> np.ndarray:
         mode: Literal["r+", "r"] = "r+" if self.writable else "r"
         return np.memmap(self.path, self.dtype, mode, self.offset, self.shape, self.order)
+
+
+def _whole_rows(window: Any, shape: tuple[int, ...]) -> tuple[range, tuple[int, ...]] | None:
+    """Return which rows a window is and its own shape, if it is whole rows; else None."""
+    parts = window if isinstance(window, tuple) else (window,)
+    if parts == (Ellipsis,):
+        parts = (slice(None),)
+    if not shape or not parts or len(parts) > len(shape) or not isinstance(parts[0], slice):
+        return None
+    rows = range(*parts[0].indices(shape[0]))
+    shown = [len(rows)]
+    rest = [*parts[1:], *(slice(None),) * (len(shape) - len(parts))]
+    for part, length in zip(rest, shape[1:], strict=True):
+        if isinstance(part, slice) and range(*part.indices(length)) == range(length):
+            shown.append(length)
+        elif not (isinstance(part, int) and length == 1 and part in (0, -1)):
+            return None
+    return (rows, tuple(shown)) if rows.step == 1 and len(rows) else None
 
 
 def _spans(length: int, item_bytes: int) -> Iterator[tuple[int, int]]:
@@ -235,12 +267,14 @@ def _central_directory(members: list[_Member], crcs: list[int], start: int) -> b
     return entries + zip64_end + locator + end
 
 
-def _crc(member: _Member, array: NpzArray) -> int:
+def _crc(member: _Member, path: Path) -> int:
     """CRC-32 of a member: its header, then its values a span at a time."""
-    value = zlib.crc32(member.header)
-    flat = replace(array, shape=(array.nbytes,), dtype=np.dtype(np.uint8))
-    for start, stop in _spans(array.nbytes, 1):
-        value = zlib.crc32(flat[start:stop].data, value)
+    value, left = zlib.crc32(member.header), member.array_bytes
+    span = memoryview(bytearray(min(_SPAN, left)))
+    with path.open("rb", buffering=0) as file:
+        file.seek(member.array_offset)
+        while left and (got := file.readinto(span[:left])):
+            value, left = zlib.crc32(span[:got], value), left - got
     return value
 
 
@@ -269,7 +303,7 @@ def create_npz(
             for m in members
         }
         yield arrays_by_key
-        crcs = [_crc(m, arrays_by_key[m.key]) for m in members]
+        crcs = [_crc(m, temporary) for m in members]
         with temporary.open("r+b") as file:
             for member, crc in zip(members, crcs, strict=True):
                 file.seek(member.offset)

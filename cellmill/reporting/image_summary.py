@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -84,13 +83,13 @@ class ImageSummary:
         return cls(name, **{**known, "warnings": tuple(attributes["warnings"])})
 
 
-def summarise_image(subject: Subject, assessment: Assessment, overlay: bytes) -> ImageSummary:
+def summarise_image(subject: Subject, assessment: Assessment, overlay: np.ndarray) -> ImageSummary:
     """Keep the small of an image's report.
 
     Args:
         subject: what the report is about.
         assessment: its quality.
-        overlay: its overlay as a PNG file, for the thumbnail.
+        overlay: its overlay, uint8 RGB ``(Y, X, 3)``, for the thumbnail.
     """
     seconds = image_seconds(subject.records, subject.name)
     pixel = None if subject.mpp is None else subject.mpp[0] * subject.mpp[1]
@@ -117,8 +116,7 @@ def summarise_image(subject: Subject, assessment: Assessment, overlay: bytes) ->
     )
 
 
-def _thumbnail(overlay: bytes) -> str:
-    with Image.open(io.BytesIO(overlay)) as picture:
-        picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-        small = encode_jpeg(np.asarray(picture.convert("RGB")), _THUMBNAIL_QUALITY)
-    return uri_of(small, "jpeg")
+def _thumbnail(overlay: np.ndarray) -> str:
+    picture = Image.fromarray(overlay)
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    return uri_of(encode_jpeg(np.asarray(picture), _THUMBNAIL_QUALITY), "jpeg")

@@ -8,34 +8,36 @@ from typing import Any
 import numpy as np
 
 from cellmill.reporting.cells import Column, columns_of, with_truth
-from cellmill.reporting.display import reduce_labels
-from cellmill.reporting.overlay import colour_of, outline_png
-from cellmill.reporting.packing import pack_columns, pack_labels
-from cellmill.reporting.pictures import uri_of
+from cellmill.reporting.display import Shown, reduce_labels
+from cellmill.reporting.overlay import colour_of, outline
+from cellmill.reporting.packing import find_runs, pack_columns, pack_runs
+from cellmill.reporting.pictures import encode_mask_png, uri_of
 from cellmill.reporting.subject import Subject, plural, singular
 
 
 def layers_of(
-    subject: Subject, shown: Sequence[str], factor: int, truth: bool = False
+    subject: Subject, names: Sequence[str], shown: Shown, truth: bool = False
 ) -> list[dict[str, Any]]:
     """Return a layer for each compartment, in the order they are drawn.
 
     Args:
         subject: what the report is about.
-        shown: names of the channels that are shown.
-        factor: by how much the picture is reduced.
+        names: of the channels that are shown.
+        shown: the image and the labels, reduced.
         truth: whether to outline what is true instead of what was segmented.
     """
     images = subject.truth if truth else subject.labels
     layers = []
     for compartment in sorted(images, key=lambda name: name == "nuclear"):
-        labels = reduce_labels(images[compartment], factor)
+        source = images[compartment]
+        labels = reduce_labels(source, shown.factor) if truth else shown.labels[compartment]
         colour = colour_of(compartment, truth)
-        packed = pack_labels(labels)
+        runs = find_runs(labels)
+        packed = pack_runs(*runs)
         table = None if truth else subject.measurements.get(compartment)
         if table is not None and compartment in subject.truth:
-            table = with_truth(table, images[compartment], subject.truth[compartment])
-        columns = columns_of(table, shown) if table is not None else []
+            table = with_truth(table, source, subject.truth[compartment])
+        columns = columns_of(table, names) if table is not None else []
         title = plural(compartment)
         layers.append(
             {
@@ -46,13 +48,13 @@ def layers_of(
                 else singular(compartment),
                 "truth": truth,
                 "colour": colour,
-                "picture": uri_of(outline_png(labels, colour), "png"),
+                "picture": uri_of(encode_mask_png(outline(labels), colour), "png"),
                 "packed": packed.data,
                 "table": pack_columns([c.values for c in columns]) if columns else "",
                 "runs": packed.runs,
                 "labelBytes": packed.label_bytes,
                 "lengthBytes": packed.length_bytes,
-                "diameter": _median_diameter(labels),
+                "diameter": _median_diameter(*runs),
                 "rows": len(columns[0].values) if columns else 0,
                 "fields": [_field(c) for c in columns],
             }
@@ -88,6 +90,8 @@ def _field(column: Column) -> dict[str, Any]:
     }
 
 
-def _median_diameter(labels: np.ndarray) -> float:
-    areas = np.unique(labels[labels > 0], return_counts=True)[1]
+def _median_diameter(labels: np.ndarray, lengths: np.ndarray) -> float:
+    real = labels > 0
+    objects, places = np.unique(labels[real], return_inverse=True)
+    areas = np.bincount(places, lengths[real], len(objects))
     return float(2 * np.sqrt(np.median(areas) / np.pi)) if areas.size else 0.0

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
-from PIL import Image
 
 from cellmill.arrays.windows import Windowed
-from cellmill.errors import BadInput
-from cellmill.reporting.display import (
-    MAX_SIDE,
-    compose,
-    reduce_channels,
-    reduce_labels,
-    reduction,
-)
+from cellmill.compiled import in_threads
+from cellmill.reporting.display import MAX_SIDE, Shown, block_rows, show
 from cellmill.reporting.pictures import encode_png
 
 Colour = tuple[int, int, int]
@@ -46,9 +39,18 @@ def outline(labels: np.ndarray) -> np.ndarray:
         bool ``(Y, X)``.
     """
     edge = np.zeros(labels.shape, bool)
-    for here, there in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
-        edge[here] |= labels[here] > labels[there]
-        edge[there] |= labels[there] > labels[here]
+
+    def mark(top: int) -> None:
+        first = max(0, top - 1)
+        window = labels[first : top + rows + 1]
+        found = np.zeros(window.shape, bool)
+        for here, there in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+            found[here] |= window[here] > window[there]
+            found[there] |= window[there] > window[here]
+        edge[top : top + rows] = found[top - first :][:rows]
+
+    rows = block_rows(labels.shape)
+    in_threads(mark, range(0, len(labels), rows))
     return edge
 
 
@@ -74,12 +76,15 @@ def overlay(
     Raises:
         BadInput: image and labels are not of one shape, or the image has no pixels.
     """
-    check_shapes(image, labels)
-    factor = reduction(image.shape, max_side)
-    base = compose(reduce_channels(image, channels, factor))
-    rgb = np.stack([base] * 3, axis=-1) if base.ndim == 2 else base
-    for compartment in sorted(labels, key=lambda name: name == "nuclear"):
-        rgb[outline(reduce_labels(labels[compartment], factor))] = colour_of(compartment)
+    return draw_outlines(show(image, labels, channels, max_side))
+
+
+def draw_outlines(shown: Shown) -> np.ndarray:
+    """Draw the outlines of cells on their image, as RGB ``(Y, X, 3)`` uint8."""
+    grey = shown.base.ndim == 2
+    rgb = cv2.cvtColor(shown.base, cv2.COLOR_GRAY2RGB) if grey else shown.base.copy()
+    for compartment in sorted(shown.labels, key=lambda name: name == "nuclear"):
+        rgb[outline(shown.labels[compartment])] = colour_of(compartment)
     return rgb
 
 
@@ -91,23 +96,3 @@ def overlay_png(
 ) -> bytes:
     """Return ``overlay`` as a PNG file, 8-bit RGB."""
     return encode_png(overlay(image, labels, channels, max_side))
-
-
-def outline_png(labels: np.ndarray, colour: Colour) -> bytes:
-    """Return the outlines alone as a PNG file: transparent but for lines of one colour."""
-    picture = Image.fromarray(outline(labels).astype(np.uint8), mode="P")
-    picture.putpalette([0, 0, 0, *colour])
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", transparency=0, bits=1)
-    return buffer.getvalue()
-
-
-def check_shapes(image: Windowed, labels: Mapping[str, Windowed]) -> None:
-    """Refuse an image that is no ``(Y, X, C)`` with pixels, or label images of another shape."""
-    if len(image.shape) != 3 or 0 in image.shape[:2]:
-        raise BadInput("image", expected="(Y, X, C) with pixels", found=f"shape {image.shape}")
-    for name, array in labels.items():
-        if tuple(array.shape) != tuple(image.shape[:2]):
-            raise BadInput(
-                f"labels '{name}'", expected=f"shape {image.shape[:2]}", found=str(array.shape)
-            )

@@ -35,19 +35,25 @@ class PackedLabels:
     data: str
 
 
-def pack_labels(labels: np.ndarray) -> PackedLabels:
-    """Pack a label image.
+def find_runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a label image into runs along its raster order, over the ends of rows.
 
     Args:
         labels: ``(Y, X)`` of an integer dtype, at least 0, with at least one pixel.
+
+    Returns:
+        The runs' labels and their lengths in px.
     """
     flat = np.ascontiguousarray(labels).reshape(-1)
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    values = flat[starts]
-    lengths = np.diff(np.append(starts, flat.size))
-    label_planes, length_planes = _planes(values), _planes(lengths)
+    return flat[starts], np.diff(np.append(starts, flat.size))
+
+
+def pack_runs(labels: np.ndarray, lengths: np.ndarray) -> PackedLabels:
+    """Pack a label image, given as ``find_runs`` gives it."""
+    label_planes, length_planes = _planes(labels), _planes(lengths)
     return PackedLabels(
-        runs=int(starts.size),
+        runs=len(labels),
         label_bytes=len(label_planes),
         length_bytes=len(length_planes),
         data=_deflated(b"".join(label_planes + length_planes)),

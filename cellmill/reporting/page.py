@@ -15,15 +15,8 @@ from cellmill.reporting.accuracy import Accuracy, accuracy_of
 from cellmill.reporting.cells import title_of
 from cellmill.reporting.charts import histogram
 from cellmill.reporting.costs import run_cost
-from cellmill.reporting.display import (
-    MAX_SIDE,
-    compose,
-    reduce_channels,
-    reduction,
-    shown_channels,
-)
+from cellmill.reporting.display import MAX_SIDE, Shown, check_shapes, show, shown_channels
 from cellmill.reporting.layers import layers_of, viewer_data
-from cellmill.reporting.overlay import check_shapes
 from cellmill.reporting.pictures import picture_uri
 from cellmill.reporting.quality import ChannelQuality
 from cellmill.reporting.subject import (
@@ -45,7 +38,10 @@ _QUALITY_HEADS = ("Min", "Max", "Mean", "Saturated", "Zero", "Focus")
 
 
 def render_report(
-    subject: Subject, assessment: Assessment | None = None, max_side: int = MAX_SIDE
+    subject: Subject,
+    assessment: Assessment | None = None,
+    max_side: int = MAX_SIDE,
+    shown: Shown | None = None,
 ) -> str:
     """Write the report of one image.
 
@@ -53,6 +49,7 @@ def render_report(
         subject: what it is about.
         assessment: its quality, where it has been measured already.
         max_side: an image with a longer side is shown reduced by a whole factor.
+        shown: image and labels as ``show`` reduces them within that bound, where they are at hand.
 
     Returns:
         HTML that asks nothing of the network. It works from a file, in a sandboxed frame, and
@@ -61,14 +58,13 @@ def render_report(
     Raises:
         BadInput: image and labels are not of one shape.
     """
-    check_shapes(subject.image, {**subject.labels})
     check_shapes(subject.image, {f"truth {k}": v for k, v in subject.truth.items()})
     assessment = assessment or assess(subject)
-    factor = reduction(subject.image.shape, max_side)
-    shown = shown_channels(subject.segmentation_channels, subject.image.shape[2])
-    names = [channel_name(subject, c) for c in shown]
-    base = compose(reduce_channels(subject.image, shown, factor))
-    layers = [*layers_of(subject, names, factor, truth=True), *layers_of(subject, names, factor)]
+    channels = shown_channels(subject.segmentation_channels, subject.image.shape[2])
+    names = [channel_name(subject, c) for c in channels]
+    shown = shown or show(subject.image, subject.labels, channels, max_side)
+    base, factor = shown.base, shown.factor
+    layers = [*layers_of(subject, names, shown, truth=True), *layers_of(subject, names, shown)]
     titles = [channel_title(name) for name in names]
     accuracies = [accuracy_of(c, scores) for c, scores in subject.scores.items()]
     totals = stage_totals(subject.records)

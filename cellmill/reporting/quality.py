@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cellmill.arrays.rows import RowReader, row_bands
 from cellmill.arrays.windows import Windowed
+from cellmill.compiled import in_threads
+from cellmill.reporting.display import block_rows
 
-_STRIP_BYTES = 1 << 25
+#: What a band of an image may take.
+_MEMORY_MIB = 32
 _HALO = 2
 _BINOMIAL = np.array([0.25, 0.5, 0.25], np.float32)
 _CAMERA_BITS = (8, 10, 12, 14, 16)
@@ -64,7 +70,7 @@ class ObjectQuality:
 
 
 def image_quality(image: Windowed, channels: Sequence[int]) -> list[ChannelQuality]:
-    """Assess channels of an image, which is read once, strip by strip.
+    """Assess channels of an image, which is read once, band by band.
 
     Saturation is looked for at the end of the dtype's range, and, where a channel's maximum is
     2ᵏ - 1 for a camera's usual 8, 10, 12 or 14 bits stored in more, there.
@@ -76,70 +82,115 @@ def image_quality(image: Windowed, channels: Sequence[int]) -> list[ChannelQuali
     Returns:
         One for each of ``channels``.
     """
-    height, width = image.shape[:2]
-    tallies = [_Tally(image.dtype, float(image[0, 0, c])) for c in channels]
-    rows = max(1, _STRIP_BYTES // max(1, width * image.shape[2] * image.dtype.itemsize))
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        first, last = max(0, top - _HALO), min(height, bottom + _HALO)
-        strip = np.asarray(image[first:last])
-        for tally, channel in zip(tallies, channels, strict=True):
-            tally.add(np.ascontiguousarray(strip[..., channel]), top - first, bottom - first)
-    return [tally.result() for tally in tallies]
+    bands = row_bands(
+        (image.shape[0], image.shape[1]),
+        bytes_per_pixel=image.shape[2] * image.dtype.itemsize,
+        memory_mib=_MEMORY_MIB,
+        halo=_HALO,
+    )
+    levels = _saturation_levels(image.dtype)
+    # Values are taken from the first pixel's on: sums of squares stay exact on a high offset.
+    origins = [np.float32(image[0, 0, c]) for c in channels]
+    found: list[list[_Sums]] = [[] for _ in channels]
+    reader, step = RowReader(image), block_rows(image.shape)
+    for band, following in zip_longest(bands, bands[1:]):
+        window, inner = reader.read(band, following), band.inner
+        blocks = [slice(y, min(y + step, inner.stop)) for y in range(inner.start, inner.stop, step)]
+        for channel, origin, sums in zip(channels, origins, found, strict=True):
+            work = partial(_measure, window[..., channel], origin, levels)
+            sums.append(_added(in_threads(work, blocks)))
+    return [_quality(_added(sums), levels) for sums in found]
 
 
-class _Tally:
-    """What is added up over the strips of one channel."""
+@dataclass(frozen=True)
+class _Sums:
+    """What is added up over parts of one channel.
 
-    def __init__(self, dtype: np.dtype, origin: float) -> None:
-        # Values are taken from the first pixel's on: sums of squares stay exact on a high offset.
-        self._origin = origin
-        self._minimum, self._maximum = np.inf, -np.inf
-        self._pixels = self._zeros = 0
-        self._at_level = dict.fromkeys(_saturation_levels(dtype), 0)
-        self._sums = np.zeros(4)  # smoothed: values, squares; their Laplacian: values, squares
-        self._total = 0.0
+    Attributes:
+        minimum: least value.
+        maximum: greatest value.
+        pixels: how many.
+        zeros: pixels that are 0.
+        total: of all values.
+        at_level: pixels at each of the saturation levels.
+        smoothed: of the smoothed channel's values, of their squares, and so of its Laplacian's.
+    """
 
-    def add(self, strip: np.ndarray, first: int, last: int) -> None:
-        """Add the rows ``first`` to ``last`` of a strip, which has a halo around them."""
-        block = strip[first:last]
-        self._minimum = min(self._minimum, float(block.min()))
-        self._maximum = max(self._maximum, float(block.max()))
-        self._pixels += block.size
-        self._zeros += block.size - int(np.count_nonzero(block))
-        self._total += float(block.sum(dtype=np.float64))
-        for level in self._at_level:
-            if level <= self._maximum:
-                self._at_level[level] += int(np.count_nonzero(block == level))
-        values = strip.astype(np.float32) - np.float32(self._origin)
-        smooth = cv2.sepFilter2D(values, -1, _BINOMIAL, _BINOMIAL, borderType=cv2.BORDER_REPLICATE)
-        edges = cv2.Laplacian(smooth, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE)
-        for index, part in ((0, smooth[first:last]), (2, edges[first:last])):
-            flat = part.reshape(-1).astype(np.float64)
-            self._sums[index : index + 2] += flat.sum(), flat @ flat
+    minimum: float
+    maximum: float
+    pixels: int
+    zeros: int
+    total: float
+    at_level: np.ndarray
+    smoothed: np.ndarray
 
-    def result(self) -> ChannelQuality:
-        """Return the quality of the channel."""
-        level = max(self._at_level, default=None)
-        if self._maximum in self._at_level:
-            level = self._maximum
-        return ChannelQuality(
-            minimum=self._minimum,
-            maximum=self._maximum,
-            mean=self._total / self._pixels,
-            saturation_value=level,
-            saturated_fraction=None if level is None else self._at_level[level] / self._pixels,
-            zero_fraction=self._zeros / self._pixels,
-            empty=self._minimum == self._maximum,
-            focus=self._focus(),
-        )
 
-    def _focus(self) -> float:
-        mean, square, edge_mean, edge_square = self._sums / self._pixels
-        variance = square - mean**2
-        if self._minimum == self._maximum or variance <= 0:
-            return 0.0
-        return float(max(0.0, edge_square - edge_mean**2) / variance)
+def _measure(window: np.ndarray, origin: np.float32, levels: Sequence[float], rows: slice) -> _Sums:
+    """Measure rows of a window ``(Y, X)`` that shows more rows around them where there are any."""
+    first = max(0, rows.start - _HALO)
+    strip = np.ascontiguousarray(window[first : rows.stop + _HALO])
+    inner = slice(rows.start - first, rows.stop - first)
+    block = strip[inner]
+    maximum = float(block.max())
+    values = strip.astype(np.float32)
+    values -= origin
+    smooth = cv2.sepFilter2D(values, -1, _BINOMIAL, _BINOMIAL, borderType=cv2.BORDER_REPLICATE)
+    edges = cv2.Laplacian(smooth, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE)
+    sums = [
+        add
+        for part in (smooth[inner], edges[inner])
+        # Both add float32 up in float64.
+        for add in (cv2.sumElems(part)[0], cv2.norm(part, cv2.NORM_L2SQR))
+    ]
+    return _Sums(
+        minimum=float(block.min()),
+        maximum=maximum,
+        pixels=block.size,
+        zeros=block.size - int(np.count_nonzero(block)),
+        total=float(block.sum(dtype=np.float64)),
+        at_level=np.array(
+            [np.count_nonzero(block == v) if v <= maximum else 0 for v in levels], np.int64
+        ),
+        smoothed=np.array(sums),
+    )
+
+
+def _added(parts: Sequence[_Sums]) -> _Sums:
+    return _Sums(
+        minimum=min(part.minimum for part in parts),
+        maximum=max(part.maximum for part in parts),
+        pixels=sum(part.pixels for part in parts),
+        zeros=sum(part.zeros for part in parts),
+        total=sum(part.total for part in parts),
+        at_level=sum(part.at_level for part in parts[1:]) + parts[0].at_level,
+        smoothed=sum(part.smoothed for part in parts[1:]) + parts[0].smoothed,
+    )
+
+
+def _quality(sums: _Sums, levels: Sequence[float]) -> ChannelQuality:
+    saturation = None
+    if levels:
+        saturation = sums.maximum if sums.maximum in levels else levels[-1]
+    return ChannelQuality(
+        minimum=sums.minimum,
+        maximum=sums.maximum,
+        mean=sums.total / sums.pixels,
+        saturation_value=saturation,
+        saturated_fraction=None
+        if saturation is None
+        else int(sums.at_level[levels.index(saturation)]) / sums.pixels,
+        zero_fraction=sums.zeros / sums.pixels,
+        empty=sums.minimum == sums.maximum,
+        focus=_focus(sums),
+    )
+
+
+def _focus(sums: _Sums) -> float:
+    mean, square, edge_mean, edge_square = sums.smoothed / sums.pixels
+    variance = square - mean**2
+    if sums.minimum == sums.maximum or variance <= 0:
+        return 0.0
+    return float(max(0.0, edge_square - edge_mean**2) / variance)
 
 
 def focus_measure(channel: np.ndarray) -> float:

@@ -19,10 +19,11 @@ from cellmill.contract import HTML, Dataset, Input, Output, Record, for_each_ima
 from cellmill.errors import BadInput
 from cellmill.measurement.table import channel_suffixes
 from cellmill.metrics.evaluation import FORMAT as SCORES_FORMAT
-from cellmill.reporting.display import shown_channels
+from cellmill.reporting.display import show, shown_channels
 from cellmill.reporting.image_summary import ImageSummary, summarise_image
-from cellmill.reporting.overlay import overlay_png
+from cellmill.reporting.overlay import draw_outlines
 from cellmill.reporting.page import render_report
+from cellmill.reporting.pictures import encode_png
 from cellmill.reporting.subject import Subject, assess
 from cellmill.reporting.summary import Summary, render_summary
 from cellmill.reporting.timing import stage_totals
@@ -102,12 +103,14 @@ def report(
             with record.step("assess"):
                 assessment = assess(subject)
             with record.step("draw overlay"):
-                shown = shown_channels(subject.segmentation_channels, subject.image.shape[2])
-                picture = overlay_png(subject.image, subject.labels, shown, max_side)
+                channels = shown_channels(subject.segmentation_channels, subject.image.shape[2])
+                shown = show(subject.image, subject.labels, channels, max_side)
+                picture = draw_outlines(shown)
+                png = encode_png(picture)
             with out.open(entry.name, "png") as file:
-                file.write(picture)
+                file.write(png)
             with record.step("write page"):
-                page = render_report(subject, assessment, max_side)
+                page = render_report(subject, assessment, max_side, shown)
             with out.open(entry.name, "html") as file:
                 file.write(page.encode("utf-8", "replace"))
             with record.step("summarise"):

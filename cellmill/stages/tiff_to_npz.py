@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import glob
 import hashlib
 import math
 import shutil
@@ -19,15 +17,18 @@ import numpy as np
 
 from cellmill import uris
 from cellmill.arrays import resume
-from cellmill.arrays.batch import BatchWriter, Container, Entry, check_name
+from cellmill.arrays.batch import BatchWriter, Container, Entry
 from cellmill.arrays.channels import BLANK
 from cellmill.arrays.files import is_bucket_mount
 from cellmill.contract import Dataset, Output, Record, for_each_image
+from cellmill.digests import checked_digest
 from cellmill.errors import BadInput
 from cellmill.images import open_file, open_image_at, read_pixels
+from cellmill.items import Item, parse_items
 from cellmill.tiff.layout import TiffImage
-from cellmill.tiff.read import check_complete, is_grey
+from cellmill.tiff.read import is_grey
 from cellmill.tiff.select import describe, select_channels
+from cellmill.tiff.stored import check_complete
 from cellmill.truth import Truth, copy_labels, read_truth
 
 if TYPE_CHECKING:
@@ -40,21 +41,9 @@ _NPZ_PIXELS = 256 * 10**6
 #: A truth of more pixels is not held whole where there is a Zarr to write it to.
 _WHOLE_TRUTH = 1 << 25
 _LEAST_MIB = 64
-_CHUNK = 1 << 20
 #: Where a store keeps the marks of what is read, until all is.
 _LEDGER = ".ledger"
 _COMPARTMENTS = ("whole_cell", "nuclear")
-
-
-@dataclass(frozen=True)
-class Item:
-    """An image to open: where it is, its truth, its name in the batch, and its bytes' digest."""
-
-    image: str
-    truth: str = ""
-    name: str = ""
-    digest: str = ""
-    truth_digest: str = ""
 
 
 def tiff_to_npz(
@@ -89,7 +78,8 @@ def tiff_to_npz(
         record: What was done, with times and versions.
         items: The images: paths or URIs, or objects {"image": URI, "truth": URI or "", "name":
             its name, "digest": "sha256:…" of the image, "truth_digest": of the truth}; only
-            "image" is needed. A file whose digest is another is refused.
+            "image" is needed. A file whose digest is another is refused; a local one without is
+            known by its size and time of change.
         channels: Channels to segment, in the model's order, by name or 0-based index, with commas
             between: `DAPI,membrane`, `0,2`; `-` is a blank channel. Empty: the image's only one.
         measure_channels: More channels to carry along for measurement, likewise; `all` for all.
@@ -124,7 +114,7 @@ def tiff_to_npz(
             choice = {"mpp": mpp, "target_mpp": target_mpp, "z": z, "t": t, "series": series}
             with open_file(item.image) as file:
                 with record.step("check digest"):
-                    image_digest = _checked_digest(item.image, item.digest, file, said)
+                    image_digest = checked_digest(item.image, item.digest, file, said)
                 with open_image_at(item.image, file, **choice) as image:
                     said += image.remarks
                     chosen = _segmentation_channels(image, channels, said, memory_mib)
@@ -175,106 +165,6 @@ def tiff_to_npz(
     record.note(remarks={name: lines for name, lines in remarks.items() if lines})
 
 
-def parse_items(items: Sequence[Any]) -> list[Item]:
-    """Return the images that a stage is given, each with a name of its own.
-
-    Args:
-        items: paths, URIs, folders and globs, or objects as ``Item`` has fields.
-
-    Raises:
-        BadInput: there are none; one is of another form; a folder is empty; or names are alike.
-    """
-    found: list[Item] = []
-    for raw in items:
-        if isinstance(raw, str):
-            found += [Item(image=uri) for uri in _expanded(raw)]
-            continue
-        fields = set(Item.__dataclass_fields__)
-        if (
-            not isinstance(raw, dict)
-            or not raw.get("image")
-            or set(raw) - fields
-            or not all(isinstance(value, str) for value in raw.values())
-        ):
-            raise BadInput(
-                "items",
-                expected=f"paths, or objects with 'image' and of {sorted(fields)}",
-                found=f"{raw!r}"[:200],
-            )
-        found.append(Item(**raw))
-    if not found:
-        raise BadInput("items", expected="at least one image", found="none")
-    derived = uris.unique_names([item.image for item in found])
-    named = [
-        Item(i.image, i.truth, check_name(i.name or name), i.digest, i.truth_digest)
-        for i, name in zip(found, derived, strict=True)
-    ]
-    seen: dict[str, str] = {}
-    for item in named:
-        # Two names that differ in case alone are one file on some disks.
-        key = item.name.casefold()
-        if key in seen:
-            raise BadInput(
-                f"image name '{item.name}'",
-                expected="a name for each image",
-                found=f"two: '{seen[key]}' and '{item.image}'",
-            )
-        seen[key] = item.image
-    return named
-
-
-def _expanded(uri: str) -> list[str]:
-    path = uris.local_path(uri)
-    if uris.is_zarr(uri):
-        return [uri]
-    if path is not None and (path.is_dir() or (glob.has_magic(uri) and not path.exists())):
-        return uris.list_uris(uri)
-    return [uri]
-
-
-def _checked_digest(
-    uri: str, expected: str, file: IO[bytes] | None, remarks: list[str] | None = None
-) -> str:
-    """Return the digest of what is read; refuse a file that changed since it was launched.
-
-    What was given is held against the bytes themselves, or against what the store says of them. A
-    kind that cannot be had here (a bucket's checksum of a file behind a mount) is remarked on, and
-    is not recorded as if it had been checked. Without one, a local file's is made.
-    """
-    if not expected:
-        return _sha256(uri, file) if uris.local_path(uri) is not None else ""
-    kind, value = expected.split(":", 1) if ":" in expected else (expected, "")
-    if kind == "sha256":
-        found = _sha256(uri, file)
-    elif kind == "md5hash" and file is not None and uris.local_path(uri) is not None:
-        stamp = base64.b64encode(_hashed(file, hashlib.md5(usedforsecurity=False))).decode()
-        matches = value.split("+generation:", 1)[0] == stamp
-        found = expected if matches else f"md5hash:{stamp}"
-    else:
-        found = uris.digest(uri) if uris.local_path(uri) is None else ""
-        if found.split(":", 1)[0] != kind:
-            if remarks is not None:
-                remarks.append(f"its digest {kind} could not be checked where it was read")
-            return ""
-    if found != expected:
-        raise BadInput(f"file '{uri}'", expected=f"the bytes of {expected}", found=found)
-    return found
-
-
-def _sha256(uri: str, file: IO[bytes] | None) -> str:
-    if file is None:
-        return uris.digest(uri)
-    return f"sha256:{_hashed(file, hashlib.sha256()).hex()}"
-
-
-def _hashed(file: IO[bytes], algorithm: Any) -> bytes:
-    file.seek(0)
-    while chunk := file.read(_CHUNK):
-        algorithm.update(chunk)
-    file.seek(0)
-    return bytes(algorithm.digest())
-
-
 @dataclass(frozen=True)
 class _Places:
     """Where an image's arrays go, and what is marked there while it is read.
@@ -282,7 +172,7 @@ class _Places:
     Attributes:
         container: of the image's array.
         root: URI under which Zarr stores go; empty: the batch.
-        digest: of the image's bytes; marks made of other bytes do not count.
+        digest: what the bytes are known by; marks made of others do not count.
         memory_mib: what may be taken.
     """
 
@@ -399,11 +289,11 @@ def _write_truth(
             return ()
     streamed = places.container == "zarr" and math.prod(image.shape) > _WHOLE_TRUTH
     with open_file(item.truth) as file:
-        if item.truth_digest:
-            _checked_digest(item.truth, item.truth_digest, file)
+        digest = checked_digest(item.truth, item.truth_digest, file)
+        places = replace(places, digest=f"{places.digest} {digest}")
         head = file.read(2) if file is not None else b""
         if file is None or (streamed and head in (b"II", b"MM")):
-            _stream_truth(out, item, image, places, file)
+            _stream_truth(out, item, image, places, file, digest)
             return ()
         file.seek(0)
         found: Truth = read_truth(file, item.truth)
@@ -416,7 +306,12 @@ def _write_truth(
         mpp=image.mpp,
         mpp_source=image.mpp_source,
         channels=_COMPARTMENTS if two else (),
-        attributes={"truth": True, "source": item.truth, "remarks": list(found.remarks)},
+        attributes={
+            "truth": True,
+            "source": item.truth,
+            "digest": digest,
+            "remarks": list(found.remarks),
+        },
         container=places.container,
         store=places.truth_store,
     )
@@ -429,6 +324,7 @@ def _stream_truth(
     image: TiffImage | ZarrImage,
     places: _Places,
     file: IO[bytes] | None,
+    digest: str,
 ) -> None:
     """Write label images that are too large to be held, or that lie in an OME-Zarr."""
     with open_image_at(item.truth, file) as opened:
@@ -443,7 +339,12 @@ def _stream_truth(
                 mpp=image.mpp,
                 mpp_source=image.mpp_source,
                 channels=_COMPARTMENTS if two else (),
-                attributes={"truth": True, "source": item.truth, "remarks": []},
+                attributes={
+                    "truth": True,
+                    "source": item.truth,
+                    "digest": digest,
+                    "remarks": [],
+                },
                 container=places.container,
                 store=places.truth_store,
             ) as arrays,

@@ -35,7 +35,8 @@ def tiff_to_npz(
     Args:
         items: The images: paths or URIs, or objects {"image": URI, "truth": URI or "", "name":
             its name, "digest": "sha256:…" of the image, "truth_digest": of the truth}; only
-            "image" is needed. A file whose digest is another is refused.
+            "image" is needed. A file whose digest is another is refused; a local one without is
+            known by its size and time of change.
         channels: Channels to segment, in the model's order, by name or 0-based index, with commas
             between: `DAPI,membrane`, `0,2`; `-` is a blank channel. Empty: the image's only one.
         measure_channels: More channels to carry along for measurement, likewise; `all` for all.

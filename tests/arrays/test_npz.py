@@ -155,3 +155,32 @@ def test_pickled_objects_are_refused(tmp_path):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(BadInput, match="nothing there"):
         read_npz(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        np.s_[...],
+        np.s_[:],
+        np.s_[3:7],
+        np.s_[3:7, :, 0],
+        np.s_[-4:, :, -1],
+        np.s_[2:5, 1:4],
+        np.s_[::2],
+        np.s_[6:2:-1],
+        np.s_[4],
+        np.s_[:0],
+        np.s_[:, 2],
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_windows_are_written_as_numpy_writes_them(tmp_path, window, channels):
+    expected = np.random.default_rng(0).integers(0, 99, (9, 5, channels), np.uint16)
+    values = np.random.default_rng(1).integers(100, 200, expected[window].shape)
+    with create_npz(tmp_path / "a.npz", {"a": (expected.shape, np.uint16)}) as out:
+        out["a"][...] = expected
+        out["a"][window] = values
+        out["a"][8:] = 7
+    expected[window] = values
+    expected[8:] = 7
+    assert np.array_equal(np.load(tmp_path / "a.npz")["a"], expected)

@@ -12,7 +12,7 @@ from PIL import Image
 from cellmill.errors import BadInput
 from cellmill.reporting import outline, overlay, overlay_png
 from cellmill.reporting.display import reduce_labels
-from cellmill.reporting.overlay import COLOURS, colour_of, outline_png
+from cellmill.reporting.overlay import COLOURS, colour_of
 
 label_images = arrays(
     np.int32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 4)
@@ -113,11 +113,6 @@ def test_png_files_hold_what_was_drawn(make_disks):
     with Image.open(io.BytesIO(overlay_png(image, {"nuclear": labels}))) as picture:
         assert picture.mode == "RGB"
         assert np.array_equal(np.asarray(picture), overlay(image, {"nuclear": labels}))
-    with Image.open(io.BytesIO(outline_png(labels, (1, 2, 3)))) as picture:
-        rgba = np.asarray(picture.convert("RGBA"))
-    assert np.array_equal(rgba[..., 3] == 255, outline(labels))
-    assert (rgba[outline(labels)] == (1, 2, 3, 255)).all()
-    assert set(np.unique(rgba[..., 3])) == {0, 255}
 
 
 def test_labels_of_another_shape_are_refused():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from cellmill.reporting.packing import pack_columns, pack_labels
+from cellmill.reporting.packing import find_runs, pack_columns, pack_runs
 
 
 def joined(data, start, count, planes):
@@ -33,13 +33,13 @@ def unpacked(packed):
     )
 )
 def test_labels_come_back(labels):
-    assert np.array_equal(unpacked(pack_labels(labels)), labels.reshape(-1))
+    assert np.array_equal(unpacked(pack_runs(*find_runs(labels))), labels.reshape(-1))
 
 
 def test_fifty_thousand_cells_take_little_room():
     y, x = np.mgrid[:2240, :2240]
     labels = np.where((y % 10 < 8) & (x % 10 < 8), (y // 10) * 224 + x // 10 + 1, 0)
-    packed = pack_labels(labels.astype(np.int32))
+    packed = pack_runs(*find_runs(labels.astype(np.int32)))
     assert labels.max() == 50176
     assert len(packed.data) < 1_000_000
     assert np.array_equal(unpacked(packed), labels.reshape(-1))

@@ -42,10 +42,11 @@ def test_tiny_and_constant_images_have_no_focus_to_speak_of(shape):
     assert np.isfinite(focus_measure(np.random.default_rng(0).random(shape)))
 
 
-def test_strips_change_nothing(monkeypatch):
+def test_bands_and_blocks_change_nothing(monkeypatch):
     image = (np.stack([texture(), texture()[::-1]], axis=-1) * 30).astype(np.uint16)
     whole = image_quality(image, [1, 0])
-    monkeypatch.setattr(quality, "_STRIP_BYTES", 1)
+    monkeypatch.setattr(quality, "_MEMORY_MIB", 1e-9)
+    monkeypatch.setattr(quality, "block_rows", lambda shape: 2)
     for strips, at_once in zip(image_quality(image, [1, 0]), whole, strict=True):
         assert strips.focus == pytest.approx(at_once.focus, rel=1e-5)
         assert strips.mean == pytest.approx(at_once.mean)

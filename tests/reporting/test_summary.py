@@ -14,7 +14,7 @@ from cellmill.reporting.image_summary import (
     ImageSummary,
     summarise_image,
 )
-from cellmill.reporting.overlay import overlay_png
+from cellmill.reporting.overlay import overlay
 from cellmill.reporting.subject import assess
 from cellmill.reporting.summary import (
     Summary,
@@ -26,7 +26,7 @@ from cellmill.reporting.timing import image_seconds, stage_rows, stage_totals
 
 
 def summarised(subject):
-    return summarise_image(subject, assess(subject), overlay_png(subject.image, subject.labels))
+    return summarise_image(subject, assess(subject), overlay(subject.image, subject.labels))
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """Images come in by URI, keep their pixels, and bring scale, channels and truth with them."""
 
 import hashlib
+import io
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,11 +11,13 @@ import numpy as np
 import pytest
 import tifffile
 
+from cellmill import uris
 from cellmill.arrays.batch import Batch
 from cellmill.contract import Dataset, Record
 from cellmill.contract.cli import main
 from cellmill.errors import BadInput
-from cellmill.stages.tiff_to_npz import parse_items, tiff_to_npz
+from cellmill.items import parse_items
+from cellmill.stages.tiff_to_npz import tiff_to_npz
 from launch import samples
 
 RNG = np.random.default_rng(9)
@@ -52,13 +56,14 @@ def write(path, data, **options):
 
 def test_the_sample_image_with_its_truth(run):
     image, truth = samples.sample_image()
-    images, truths, record = run([{"image": str(image), "truth": str(truth)}])
+    digest = f"sha256:{hashlib.sha256(image.read_bytes()).hexdigest()}"
+    item = {"image": str(image), "truth": str(truth), "digest": digest}
+    images, truths, record = run([item])
     (entry,) = images.entries
     assert entry.name == "img2d"
     assert entry.arrays["image"].axes == "YXC"
     assert np.array_equal(images.read(entry, "image")[..., 0], tifffile.imread(image))
     assert (entry.mpp, entry.mpp_source) == (None, "unknown")
-    digest = f"sha256:{hashlib.sha256(image.read_bytes()).hexdigest()}"
     assert entry.attributes["digest"] == digest
     assert entry.attributes["source"] == str(image)
     assert entry.attributes["segmentation_channels"] == [0]
@@ -194,6 +199,38 @@ def test_bytes_that_changed_since_the_launch_are_refused(run, tmp_path):
     for key in ("digest", "truth_digest"):
         with pytest.raises(BadInput, match="expected the bytes of sha256:0"):
             run([{**item, key: "sha256:" + "0" * 64}])
+
+
+def test_without_a_digest_a_file_is_known_by_its_stamp_and_only_its_tiles_are_read(
+    run, tmp_path, monkeypatch
+):
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).integers(0, 2**16, (8, 512, 512), np.uint16)
+    tifffile.imwrite(path, pixels, photometric="minisblack", tile=(128, 128), compression="zlib")
+    with tifffile.TiffFile(path) as tif:
+        wanted = sum(tif.pages[3].databytecounts)
+    read = []
+
+    class Counted(io.FileIO):
+        def read(self, size=-1, /):
+            data = super().read(size)
+            read.append(len(data))
+            return data
+
+        def readinto(self, buffer, /):
+            got = super().readinto(buffer)
+            read.append(got)
+            return got
+
+    monkeypatch.setattr(uris, "open_uri", lambda uri: Counted(uri))
+    images, _, _ = run([str(path)], channels="3")
+    assert np.array_equal(images.read(images.entries[0], "image")[..., 0], pixels[3])
+    assert wanted <= sum(read) <= 1.1 * wanted
+    known = images.entries[0].attributes["digest"]
+    assert known == f"stat:{path.stat().st_size}-{path.stat().st_mtime_ns}"
+    os.utime(path, ns=(1, 1))
+    images, _, _ = run([str(path)], channels="3")
+    assert images.entries[0].attributes["digest"] != known
 
 
 def test_a_bad_image_is_skipped_if_asked_for(run, tmp_path):

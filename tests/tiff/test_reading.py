@@ -296,20 +296,19 @@ def test_tiles_without_bytes_are_zero():
     assert np.array_equal(read(file)[..., 0], data)
 
 
-def test_memory_stays_at_some_tiles(tmp_path):
-    side = 4096
+def test_memory_stays_at_two_bands_and_some_tiles(tmp_path):
     path = tmp_path / "a.tif"
-    data = np.zeros((side, side), "uint16")
+    data = np.zeros((8192, 2048), "uint16")
     data[::7] = 9
     tifffile.imwrite(path, data, tile=(256, 256), compression="zlib")
-    out = np.memmap(tmp_path / "out", "uint16", "w+", shape=(side, side, 1))
+    out = np.memmap(tmp_path / "out", "uint16", "w+", shape=(*data.shape, 1))
     with path.open("rb") as file, open_image(file, "a.tif") as image:
         tracemalloc.start()
         read_channels(image, [0], out)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert np.array_equal(out[..., 0], data)
-    assert peak < 0.85 * data.nbytes
+    assert peak < 0.6 * data.nbytes
 
 
 def pyramid(path, ome, factor=2, levels=3, mpp=0.25):
