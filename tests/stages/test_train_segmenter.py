@@ -99,7 +99,7 @@ def test_model_card_metrics_and_going_on_from_it(tmp_path):
     metrics = json.loads((tmp_path / "model.json").read_text())
     assert metrics["validation"] == card.accuracy["validation"]
     assert metrics["validation"]["images"] == 2
-    assert len(metrics["curve"]) == 1
+    assert len(metrics["curve"]) == 2
 
     done = stage(
         tmp_path,

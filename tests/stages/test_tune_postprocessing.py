@@ -82,7 +82,9 @@ def test_the_best_of_the_surface_is_on_the_card_and_comes_again(tmp_path):
     values = [float(row["objective"]) for row in rows]
     assert document["best"]["value"] == max(values)
     assert document["default"]["value"] == values[0]
-    assert document["points"] == len(rows) == len({tuple(row.values())[:6] for row in rows})
+    assert (
+        document["points"] == len(rows) == len({tuple(row.values())[: len(AXES)] for row in rows})
+    )
     assert document["parameters"] == document["best"]["parameters"]
     tuned = ModelCard.load(at["model"])
     best = dataclasses.replace(CARD.postprocessing["nuclear"], **document["parameters"])
