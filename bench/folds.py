@@ -194,7 +194,8 @@ def _image(sample: Sample, zoom: float = 1.0) -> TrainingImage:
         sample.image.stem,
         preprocess(picture[..., np.newaxis], PREPROCESSING, what=sample.image.stem),
         labels,
-        tifffile.imread(sample.micronuclei).astype(np.int32),
+        # What is zoomed is scored, not trained on.
+        tifffile.imread(sample.micronuclei).astype(np.int32) if zoom == 1 else None,
     )
 
 

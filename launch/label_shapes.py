@@ -1,21 +1,10 @@
-"""Shapes in label images `(Y, X)` made tidy: rims, spikes, pieces, holes and numbers."""
+"""Shapes in label images `(Y, X)` made tidy: spikes, pieces and holes."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 from scipy import ndimage
-
-
-def apart(labels: np.ndarray) -> np.ndarray:
-    """Where a pixel is an object's, and all of its 4 neighbours in the image are too, `(Y, X)`."""
-    apart = labels > 0
-    down, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
-    apart[1:] &= ~down
-    apart[:-1] &= ~down
-    apart[:, 1:] &= ~right
-    apart[:, :-1] &= ~right
-    return apart
 
 
 def opened(labels: np.ndarray) -> np.ndarray:
@@ -38,12 +27,3 @@ def largest_pieces(labels: np.ndarray, least: int) -> np.ndarray:
         filled = ndimage.binary_fill_holes(pieces == sizes.argmax() + 1)
         kept[box][filled & ((labels[box] == 0) | (labels[box] == label))] = label
     return kept
-
-
-def numbered(labels: np.ndarray) -> np.ndarray:
-    """Objects numbered 1…n in raster order of their first pixels."""
-    ids, first, where = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.zeros(len(ids), np.int32)
-    objects = np.flatnonzero(ids)
-    rank[objects[np.argsort(first[objects])]] = np.arange(1, len(objects) + 1)
-    return rank[where].reshape(labels.shape)

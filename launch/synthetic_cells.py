@@ -24,8 +24,10 @@ import tifffile
 from scipy import ndimage
 
 from cellmill.errors import BadInput
+from cellmill.segmentation import canonical_labels
 from cellmill.tiff.write import write_labels
-from launch.label_shapes import apart, largest_pieces, numbered, opened
+from cellmill.training.targets import inner_edges
+from launch.label_shapes import largest_pieces, opened
 
 CHANNELS = ("nuclear", "membrane")
 COMPARTMENTS = ("whole_cell", "nuclear")
@@ -208,7 +210,7 @@ def _cells(shape: tuple[int, int], tissue: Tissue, random: np.random.Generator) 
         nearest[window][won] = weighed[won]
         cells[window][won] = label
     inner = cells[margin:-margin, margin:-margin]
-    return numbered(largest_pieces(opened(inner), _LEAST_CELL))
+    return canonical_labels(largest_pieces(opened(inner), _LEAST_CELL))
 
 
 def _centres(
@@ -231,7 +233,7 @@ def _centres(
 def _nuclei(cells: np.ndarray, tissue: Tissue, random: np.random.Generator) -> np.ndarray:
     """A smooth blob in each cell, off its centre, never nearer to its border than a pixel."""
     nuclei = np.zeros_like(cells)
-    depths = ndimage.distance_transform_edt(apart(cells))
+    depths = ndimage.distance_transform_edt((cells > 0) & ~inner_edges(cells))
     for label, box in enumerate(ndimage.find_objects(cells), start=1):
         ratio = tissue.nucleus * np.exp(random.normal(0, 0.12))
         there = random.random() >= tissue.without_nucleus
@@ -283,7 +285,7 @@ def _light(
     cytoplasm = per_cell(microscopy.cell_spread)[cells] * grain * inside
     nuclear = nuclear + microscopy.bleeding * cytoplasm
     # Membranes: a line along each border, uneven along it, patchy from cell to cell.
-    rim = inside * ~apart(cells)
+    rim = inside * inner_edges(cells)
     edge = ndimage.distance_transform_edt(rim == 0)
     line = np.exp(-0.5 * (edge / microscopy.border_width) ** 2)
     along = _smooth(shape, tissue.diameter / 2, random)

@@ -134,11 +134,11 @@ def _outline(labels, start, stop, highest):  # type: ignore[no-untyped-def]
                     if left:
                         _add_run(left, y, begin, x, width, areas, first, boxes)
                     begin = x
-                _add_quad(left_above, np.int64(above[x]), left, np.int64(here[x]), quads)
+                add_quad(left_above, np.int64(above[x]), left, np.int64(here[x]), quads)
                 left, left_above = np.int64(here[x]), np.int64(above[x])
         if left:
             _add_run(left, y, begin, width, width, areas, first, boxes)
-        _add_quad(left_above, np.int64(0), left, np.int64(0), quads)
+        add_quad(left_above, np.int64(0), left, np.int64(0), quads)
     return areas, first, boxes, quads
 
 
@@ -154,7 +154,8 @@ def _add_run(label, y, begin, end, width, areas, first, boxes):  # type: ignore[
 
 
 @kernel
-def _add_quad(left_above, above, left, here, quads):  # type: ignore[no-untyped-def]
+def add_quad(left_above, above, left, here, quads):  # type: ignore[no-untyped-def]
+    """Add what 2 × 2 pixels do to 4 × the Euler number of each label among them."""
     if here == above and left == left_above:
         return
     corners = (left_above, above, left, here)

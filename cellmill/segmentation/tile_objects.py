@@ -12,7 +12,7 @@ import numpy as np
 from cellmill.arrays.indexing import box_of
 from cellmill.arrays.windows import Box, Grid, Windowed, WritableWindowed
 from cellmill.compiled import in_threads, kernel
-from cellmill.segmentation.holes import fill_box
+from cellmill.segmentation.holes import add_quad, fill_box
 from cellmill.segmentation.labels import erode_labels
 from cellmill.segmentation.tile_markers import dense_ranks
 
@@ -132,27 +132,7 @@ def _described(padded, high, wide, count):  # type: ignore[no-untyped-def]
                 boxes[here, 1] = y
                 boxes[here, 2] = min(boxes[here, 2], x - 1)
                 boxes[here, 3] = max(boxes[here, 3], x)
-            if here == above and here == left and here == left_above:
-                continue
-            corners = (left_above, above, left, here)
-            for k in range(4):
-                label = corners[k]
-                if label == 0:
-                    continue
-                same = 0
-                seen = False
-                for m in range(4):
-                    if corners[m] == label:
-                        same += 1
-                        seen = seen or m < k
-                if seen:
-                    continue
-                if same == 1:
-                    quads[label] += 1
-                elif same == 3:
-                    quads[label] -= 1
-                elif same == 2 and corners[3 - k] == label:
-                    quads[label] -= 2
+            add_quad(left_above, above, left, here, quads)
     return areas, first, boxes, quads
 
 
