@@ -71,9 +71,13 @@ def build_network(
         x = layers.UpSampling2D(2, interpolation="nearest")(x)
         x = block(layers.Concatenate()([x, skip]), width)
     heads = []
+    # TensorFlow adds up more than two gradients in the order in which they are ready, so one seed
+    # gives one model only if a compartment's are added up apart from another's.
+    several = len(head_names) > 2
     for distance, classes in zip(head_names[::2], head_names[1::2], strict=True):
+        own = x * 1.0 if several else x
         heads += [
-            layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=distance)(x),
-            layers.Conv2D(3, 1, activation="softmax", dtype="float32", name=classes)(x),
+            layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=distance)(own),
+            layers.Conv2D(3, 1, activation="softmax", dtype="float32", name=classes)(own),
         ]
     return keras.Model(image, heads)

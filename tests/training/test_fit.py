@@ -11,7 +11,12 @@ from cellmill.training.accuracy import measure_accuracy
 from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import head_names, trained_card
 from cellmill.training.export import export_network, load_network
-from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
+from cellmill.training.fit import (
+    FitParameters,
+    TrainingImage,
+    fit,
+    seed_everything,
+)
 from cellmill.training.network import BOTTOM, GAINS, build_network
 
 pytestmark = pytest.mark.tensorflow
@@ -133,3 +138,18 @@ def test_nothing_to_learn_from():
         fit(network, [empty], [blobs(1)], PARAMETERS, Augmentation())
     with pytest.raises(BadInput, match="validation images"):
         fit(network, [blobs(1)], [empty], PARAMETERS, Augmentation())
+
+
+def test_one_seed_one_model_of_two_compartments():
+    # Large enough that TensorFlow works on several terms of a sum at once.
+    parameters = FitParameters(steps=5, validate_every=5, batch_size=8, crop=192)
+    cells = dataclasses.replace(blobs(0), labels=np.stack([blobs(0).labels] * 2, -1))
+    ranges = Augmentation(cytoplasm=0, condensed=0)
+    losses: list[list[float]] = [[], [], []]
+    for found in losses:
+        seed_everything(0)
+        network = build_network(1, head_names("whole_cell") + head_names("nuclear"))
+        fit(
+            network, [cells], [cells], parameters, ranges, lambda _, loss, to=found: to.append(loss)
+        )
+    assert losses[0] == losses[1] == losses[2]
