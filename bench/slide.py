@@ -18,10 +18,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +37,8 @@ from launch.paths import ROOT
 
 _SMALL = (300, 300)
 _BLOCK = 512
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,23 @@ def run(stage: str, folder: Path, **flags: Any) -> tuple[float, int]:
     return time.perf_counter() - begun, usage.ru_maxrss * 1024
 
 
+def aside(work: Callable[..., T], *arguments: Any) -> T:
+    """Do some work in a process of its own.
+
+    What the system says of a process' peak memory is never less than its parent's was at the start:
+    this process has to stay small.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(work, *arguments).result()
+
+
 def slide(
     shape: tuple[int, int], folder: Path, predicted: int, memory_mib: int
 ) -> Iterator[tuple[str, float, float, int]]:
     """Run all stages on one mosaic: stage, megapixels, seconds and peak bytes of each."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    image, truth = write_mosaic(folder, shape)
+    image, truth = aside(write_mosaic, folder, shape)
     pixels = shape[0] * shape[1] / 1e6
     at = {
         name: folder / name
@@ -132,7 +146,7 @@ def slide(
             shutil.copytree(parts[0], parts[-1])
             shutil.copy(records[0], records[-1])
     if predicted < len(shards):
-        make_maps(at["plan"], shape)
+        aside(make_maps, at["plan"], shape)
     flags = {"predicted": parts, "predict_records": records, "predict_record": folder / "p.json"}
     done = run("plan_watershed", folder, **take("plan", "watershed"), **flags, **memory)
     yield "plan_watershed", pixels, *done

@@ -15,6 +15,8 @@ from cellmill.reporting.text import channel_title
 #: Numbers that a page may carry in tables; past it columns are left out, the last ones first.
 VALUE_LIMIT = 4_000_000
 IOU = "iou_with_truth"
+#: What bands of label images may take: a report's pictures take more, and no budget bounds them.
+_MEMORY_MIB = 64
 _UNITS = {"_um2": "µm²", "_um": "µm", "_px": "px"}
 _WORDS = {"sd": "SD", "iou": "IoU"}
 _ALWAYS_IN_PX = ("area_px", "centroid_y_px", "centroid_x_px")
@@ -85,7 +87,7 @@ def with_truth(
         labels: ``(Y, X)``, what the table is about.
         truth: ``(Y, X)``, true labels.
     """
-    pairs = pair_labels(truth, labels)
+    pairs = pair_labels(truth, labels, memory_mib=_MEMORY_MIB)
     best = np.zeros(len(pairs.predicted) + 1)
     np.maximum.at(best, pairs.predicted_index, pairs.ious)
     rows = np.searchsorted(pairs.predicted.labels, table["label"])
