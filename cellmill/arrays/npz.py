@@ -17,7 +17,7 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -269,13 +269,23 @@ def _central_directory(members: list[_Member], crcs: list[int], start: int) -> b
 
 def _crc(member: _Member, path: Path) -> int:
     """CRC-32 of a member: its header, then its values a span at a time."""
-    value, left = zlib.crc32(member.header), member.array_bytes
+    crc32 = _crc32()
+    value, left = crc32(member.header), member.array_bytes
     span = memoryview(bytearray(min(_SPAN, left)))
     with path.open("rb", buffering=0) as file:
         file.seek(member.array_offset)
         while left and (got := file.readinto(span[:left])):
-            value, left = zlib.crc32(span[:got], value), left - got
+            value, left = crc32(span[:got], value), left - got
     return value
+
+
+def _crc32() -> Callable[..., int]:
+    """CRC-32 by libdeflate, four times as fast as zlib's; or zlib's, where only numpy is there."""
+    with contextlib.suppress(ImportError, AttributeError):
+        import imagecodecs
+
+        return imagecodecs.deflate_crc32
+    return zlib.crc32
 
 
 @contextlib.contextmanager
