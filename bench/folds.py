@@ -29,7 +29,7 @@ from cellmill.preprocessing import preprocess
 from cellmill.segmentation import maps_of, watershed_parameters
 from cellmill.training.accuracy import predict_heads
 from cellmill.training.augmentation import Augmentation
-from cellmill.training.card import PREPROCESSING, head_names, trained_card
+from cellmill.training.card import PREPROCESSING, head_names, made_with, trained_card
 from cellmill.training.export import export_network
 from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
 from cellmill.training.network import build_network
@@ -53,11 +53,11 @@ ZOOMS = (0.5, 1.0, 1.5)
 GRID = {
     "maxima_threshold": "0.05,0.1,0.15,0.2,0.3",
     "maxima_smooth": "1,2",
-    "interior_threshold": "0.4,0.5,0.6",
+    "interior_threshold": "0.35,0.4,0.5",
     "interior_smooth": "1",
-    "pixel_expansion": "0,1",
+    "pixel_expansion": "0,1,2",
     "radius": "2",
-    "small_objects_fraction": "0,0.1,0.2",
+    "small_objects_fraction": "0.1,0.2,0.3",
 }
 """All combinations are tried."""
 
@@ -206,8 +206,11 @@ def _is_of(image: TrainingImage, series: Sequence[str]) -> bool:
 def _trained(
     images: Sequence[TrainingImage], series: Sequence[str], steps: int, folder: Path
 ) -> Path:
-    """A model that has not seen some series; its last weights, as nothing is to choose a step."""
-    if (folder / "model.json").exists():
+    """A model that has not seen some series; its last weights, as nothing is to choose a step.
+
+    One that is there is kept if the code of today trained it.
+    """
+    if (folder / "model.json").exists() and _sources(folder) == made_with()["sources"]:
         return folder
     seen = [image for image in images if not _is_of(image, series)]
     seed_everything(_SEED)
@@ -221,9 +224,13 @@ def _trained(
     # One look, at the end: the images looked at are some of those trained on.
     fit(network, seen, seen[:2], parameters, Augmentation(), tell)
     export_network(network, folder)
-    said = {"images": [image.name for image in seen], "steps": steps}
+    said = {**made_with(), "images": [image.name for image in seen], "steps": steps}
     trained_card("fold", "1", ("nuclear",), ("nuclear",), said).save(folder)
     return folder
+
+
+def _sources(folder: Path) -> str:
+    return str(ModelCard.load(folder).training.get("sources"))
 
 
 if __name__ == "__main__":

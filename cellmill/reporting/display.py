@@ -15,7 +15,7 @@ from cellmill.compiled import in_threads
 from cellmill.errors import BadInput
 
 MAX_SIDE = 4096
-_STRIP_BYTES = 32 << 20
+_STRIP_BYTES = 8 << 20
 _BLOCK_PIXELS = 1 << 17
 _LOW_PERCENTILE = 0.5
 _HIGH_PERCENTILE = 99.5

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from cellmill.memory import give_back
 from cellmill.reporting.accuracy import Accuracy, accuracy_of
 from cellmill.reporting.cells import title_of
 from cellmill.reporting.charts import histogram
@@ -64,7 +65,10 @@ def render_report(
     names = [channel_name(subject, c) for c in channels]
     shown = shown or show(subject.image, subject.labels, channels, max_side)
     base, factor = shown.base, shown.factor
-    layers = [*layers_of(subject, names, shown, truth=True), *layers_of(subject, names, shown)]
+    layers = layers_of(subject, names, shown, truth=True)
+    give_back()
+    layers += layers_of(subject, names, shown)
+    give_back()
     titles = [channel_title(name) for name in names]
     accuracies = [accuracy_of(c, scores) for c, scores in subject.scores.items()]
     totals = stage_totals(subject.records)

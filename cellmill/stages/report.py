@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow.compute
 import pyarrow.parquet
 
 from cellmill.arrays.batch import Batch, BatchWriter, Entry
-from cellmill.arrays.files import write_text
+from cellmill.arrays.files import stage_file, write_text
 from cellmill.arrays.windows import Windowed
 from cellmill.compartments import Compartment, compartments_of, planes_of
 from cellmill.contract import HTML, Dataset, Input, Output, Record, for_each_image
 from cellmill.errors import BadInput
 from cellmill.measurement.table import channel_suffixes
+from cellmill.memory import give_back
 from cellmill.metrics.evaluation import FORMAT as SCORES_FORMAT
 from cellmill.reporting.display import show, shown_channels
 from cellmill.reporting.image_summary import ImageSummary, summarise_image
@@ -102,6 +105,7 @@ def report(
                 subject = _subject(sources, entry, records)
             with record.step("assess"):
                 assessment = assess(subject)
+            give_back()
             with record.step("draw overlay"):
                 channels = shown_channels(subject.segmentation_channels, subject.image.shape[2])
                 shown = show(subject.image, subject.labels, channels, max_side)
@@ -109,6 +113,7 @@ def report(
                 png = encode_png(picture)
             with out.open(entry.name, "png") as file:
                 file.write(png)
+            give_back()
             with record.step("write page"):
                 page = render_report(subject, assessment, max_side, shown)
             with out.open(entry.name, "html") as file:
@@ -123,7 +128,8 @@ def report(
         )
     if len(sources.labels.entries) == 1:
         name = sources.labels.entries[0].name
-        write_text(html.path, (reports.path / f"{name}.html").read_text(encoding="utf-8"))
+        with stage_file(html.path) as file:
+            shutil.copyfile(reports.path / f"{name}.html", file)
     else:
         rows = [
             summaries.get(name) or ImageSummary(name, timing.error)
@@ -209,13 +215,15 @@ def _measurements(
             expected=f"columns {', '.join(sorted(missing))}",
             found=", ".join(table.column_names),
         )
-    kinds = np.asarray(table["compartment"].to_pylist(), dtype=object)
-    numbers = {
-        key: table[key].to_numpy()
-        for key in table.column_names
-        if not pyarrow.types.is_string(table.schema.field(key).type)
-    }
-    return {c: {k: v[kinds == c] for k, v in numbers.items()} for c in compartments}
+    found = {}
+    for compartment in compartments:
+        mine = table.filter(pyarrow.compute.equal(table["compartment"], compartment))
+        found[compartment] = {
+            key: mine[key].to_numpy()
+            for key in mine.column_names
+            if not pyarrow.types.is_string(table.schema.field(key).type)
+        }
+    return found
 
 
 def _truth(
