@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import threading
@@ -28,6 +27,7 @@ import numpy as np
 
 from cellmill.compiled import kernel, thread_count
 from cellmill.measurement import measure_compartments
+from cellmill.memory import peak_rss
 from cellmill.metrics import evaluate
 from launch.paths import ROOT
 
@@ -166,7 +166,9 @@ def run(what: str, side: int, channels: int, memory_mib: int) -> int:
 def measured(what: str, side: int, channels: int, memory_mib: int) -> Row:
     """Do the work in this process, once small and once as asked."""
     run(what, _SMALL, channels, memory_mib)
-    before = _peak_mib(reset=True)
+    # From here on the peak is counted anew, from what is held now.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_rss()
     Made.seconds, start = 0.0, time.perf_counter()
     objects = run(what, side, channels, memory_mib)
     seconds = time.perf_counter() - start
@@ -177,19 +179,8 @@ def measured(what: str, side: int, channels: int, memory_mib: int) -> Row:
         objects,
         seconds,
         Made.seconds,
-        _peak_mib() - before,
+        (peak_rss() - before) / 2**20,
     )
-
-
-def _peak_mib(*, reset: bool = False) -> float:
-    """Peak memory of this process so far, or from now on; what it takes now where it is reset."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    status = Path("/proc/self/status").read_text()
-    for line in status.splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

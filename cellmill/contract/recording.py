@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from cellmill.memory import peak_rss
 from cellmill.version import __version__
 
 #: Distributions whose version can change a result, by the module that shows they were used.
@@ -125,7 +126,7 @@ class Recorder:
             "totals": {
                 "wall_s": time.perf_counter() - self._wall,
                 "cpu_s": _cpu_seconds() - self._cpu,
-                "peak_rss_bytes": _peak_rss(),
+                "peak_rss_bytes": peak_rss(),
                 "bytes_read": _bytes_read() - self._read,
                 "bytes_written": sum(_size(path) for path in outputs.values()),
             },
@@ -206,16 +207,6 @@ def _cpu_seconds() -> float:
     mine = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return mine.ru_utime + mine.ru_stime + children.ru_utime + children.ru_stime
-
-
-def _peak_rss() -> int:
-    # `getrusage` says no less than what the parent held when it started this process: a stage
-    # started by a large one would take the blame for it.
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _bytes_read() -> int:
