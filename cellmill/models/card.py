@@ -131,7 +131,8 @@ class PostprocessingParameters:
         radius: of the neighbourhood of a maximum, in pixels.
         small_objects_threshold: objects with fewer pixels are dropped.
         small_objects_fraction: objects smaller than this part of the median area of those left are
-            dropped too; 0 is off. Unlike pixels it holds at any scale.
+            dropped too, and below half of it if the image's border cuts them; 0 is off. Unlike
+            pixels it holds at any scale.
         fill_holes_threshold: holes with fewer pixels are filled.
         pixel_expansion: how far objects grow, in pixels.
         maxima_algorithm: `h_maxima` or `peak_local_max`.

@@ -18,9 +18,10 @@ from cellmill.segmentation.labels import (
     canonical_labels,
     dense_labels,
     erode_labels,
-    least_area,
     object_areas,
+    objects_at_border,
     remove_small_objects,
+    small_objects,
 )
 from cellmill.segmentation.maxima import ball_footprint, label_markers, local_peaks
 from cellmill.segmentation.reach import Reach, reach_of
@@ -46,10 +47,10 @@ __all__ = [
     "h_maxima",
     "h_maxima_tiles",
     "label_markers",
-    "least_area",
     "local_peaks",
     "maps_of",
     "object_areas",
+    "objects_at_border",
     "reach_of",
     "reconstruct",
     "reconstruct_tiles",
@@ -58,6 +59,7 @@ __all__ = [
     "segment_maps",
     "segment_tiled",
     "shaped_interior",
+    "small_objects",
     "smooth",
     "watershed",
     "watershed_parameters",

@@ -50,7 +50,8 @@ class WatershedParameters:
         small_objects_threshold: objects with fewer pixels are dropped.
         small_objects_fraction: objects of fewer pixels than this part, 0 to 1, of the median area
             are dropped too. The median is that of the image's objects (pixels, voxels) which
-            `small_objects_threshold` left, before holes are filled. 0 is none, as the reference.
+            `small_objects_threshold` left, before holes are filled; of objects that the image's
+            border cuts half the part is asked. 0 is none, as the reference.
         fill_holes_threshold: holes with fewer pixels are filled; 2-D only, ignored in 3-D.
         pixel_expansion: grey dilation of the interior by a square (cube) of this half side, pixels.
         maxima_algorithm: `h_maxima` or `peak_local_max`.

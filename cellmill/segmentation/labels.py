@@ -6,6 +6,8 @@ object, connected or not.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from scipy import ndimage
 
@@ -78,25 +80,58 @@ def object_areas(labels: np.ndarray) -> np.ndarray:
     return areas[areas > 0]
 
 
-def least_area(areas: np.ndarray, threshold: float, fraction: float = 0.0) -> float:
-    """The area below which an object is small: a number of pixels, or a part of the median area.
+def objects_at_border(labels: np.ndarray) -> np.ndarray:
+    """Say of every object whether the image's border cuts it, in order of ids.
+
+    Args:
+        labels: any dimension, integer, not negative, ids not far above the pixel count.
+
+    Returns:
+        bool, one for each label that occurs, background left out.
+    """
+    areas = _areas(labels)
+    return at_border(labels, len(areas))[1:][areas[1:] > 0]
+
+
+def at_border(labels: np.ndarray, count: int) -> np.ndarray:
+    """Say of the ids below `count` whether they occur at the image's border; bool."""
+    found = np.zeros(count, bool)
+    if labels.size:
+        for axis, end in itertools.product(range(labels.ndim), (0, -1)):
+            found[labels.take(end, axis)] = True
+    return found
+
+
+def small_objects(
+    areas: np.ndarray, cut: np.ndarray, threshold: float, fraction: float = 0.0
+) -> np.ndarray:
+    """Say which objects are small: by a number of pixels, or by a part of the median area.
 
     The median is taken over the objects of at least `threshold` pixels, so that specks do not lower
-    it. With a fraction of at most 1 no more than half of them are small.
+    it. Of an object that the image's border cuts half is to be seen, on average: half of the part
+    is asked of it. With a fraction of at most 1 no more than half of the objects are small by it.
 
     Args:
         areas: of all objects of an image, in pixels (voxels).
+        cut: bool, whether the image's border cuts them.
         threshold: in pixels; what has fewer is small whatever the others are.
         fraction: of the median area; 0 counts for nothing.
 
+    Returns:
+        bool, one for each object.
+
     Example:
-        >>> least_area(np.array([1, 2, 40, 50, 60]), threshold=5, fraction=0.5)
-        25.0
+        >>> areas = np.array([1, 2, 14, 14, 50, 60, 60])
+        >>> cut = np.array([False, True, False, True, False, False, False])
+        >>> small_objects(areas, cut, threshold=5, fraction=0.5).tolist()
+        [True, True, True, False, False, False, False]
     """
+    small = areas < threshold
     left = areas[areas >= max(threshold, 1)]
     if not fraction or not len(left):
-        return float(threshold)
-    return max(float(threshold), fraction * float(np.median(left)))
+        return small
+    least = fraction * float(np.median(left))
+    return small | (areas < np.where(cut, least / 2, least))
 
 
 def remove_small_objects(labels: np.ndarray, threshold: float, fraction: float = 0.0) -> np.ndarray:
@@ -107,19 +142,20 @@ def remove_small_objects(labels: np.ndarray, threshold: float, fraction: float =
     Args:
         labels: `(Y, X)` or `(Z, Y, X)`, integer, not negative, ids not far above the pixel count.
         threshold: in pixels (voxels); nothing is removed up to 1.
-        fraction: objects below this part of the median area go too; see `least_area`.
+        fraction: objects below this part of the median area go too; see `small_objects`.
 
     Returns:
         Labels of the same dtype, ids kept; the argument itself if nothing is small.
     """
     areas = _areas(labels)
-    small = (areas > 0) & (areas < least_area(areas[1:], threshold, fraction))
-    small[:1] = False
+    small = np.zeros(len(areas), bool)
+    cut = at_border(labels, len(areas))
+    small[1:] = small_objects(areas[1:], cut[1:], threshold, fraction) & (areas[1:] > 0)
     if not small.any():
         return labels
     flat, kept = labels.reshape(-1), np.empty(labels.size, labels.dtype)
     in_threads(
-        lambda cut: _drop(flat[slice(*cut)], small, kept[slice(*cut)]), bands(flat.size, 1 << 20)
+        lambda band: _drop(flat[slice(*band)], small, kept[slice(*band)]), bands(flat.size, 1 << 20)
     )
     return kept.reshape(labels.shape)
 

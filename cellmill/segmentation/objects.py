@@ -10,7 +10,7 @@ import numpy as np
 
 from cellmill.compiled import bands, in_threads, kernel
 from cellmill.segmentation.holes import fill_objects, outlines
-from cellmill.segmentation.labels import least_area
+from cellmill.segmentation.labels import at_border, small_objects
 
 
 def finish_objects(
@@ -28,14 +28,15 @@ def finish_objects(
         labels: `(Y, X)` or `(Z, Y, X)`, int32, contiguous; written to.
         highest: no id is above it.
         small: objects with fewer pixels (voxels) are dropped.
-        small_fraction: those below this part of the median area are dropped too.
+        small_fraction: those below this part of the median area are dropped too; see
+            `cellmill.segmentation.labels.small_objects`.
         holes: in 2-D, holes with fewer pixels are filled.
         by_id: number the objects in the order of the ids that they have, not of their first pixels.
     """
     found = outlines(labels.reshape(-1, labels.shape[-1]), highest)
     areas = found.areas
-    areas[areas < least_area(areas[1:], small, small_fraction)] = 0
     areas[0] = 0
+    areas[small_objects(areas, at_border(labels, highest + 1), small, small_fraction)] = 0
     if holes > 1 and labels.ndim == 2:
         fill_objects(labels, found, holes)
     order = np.flatnonzero(areas)

@@ -43,6 +43,11 @@ class ObjectTable:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def at_border(self, shape: tuple[int, int]) -> np.ndarray:
+        """Whether the border of the image, `(Y, X)`, cuts an object, a bool for each."""
+        y0, y1, x0, x1 = self.boxes.T
+        return (y0 == 0) | (y1 == shape[0]) | (x0 == 0) | (x1 == shape[1])
+
     def without(self, dropped: np.ndarray) -> ObjectTable:
         """The table without some objects, a bool for each."""
         kept = ~dropped

@@ -25,7 +25,7 @@ from cellmill.arrays.windows import Grid, Windowed, WritableWindowed
 from cellmill.compiled import in_threads
 from cellmill.segmentation.deep_watershed import Numbering, WatershedParameters
 from cellmill.segmentation.flooding import Flooded, Line, exchange
-from cellmill.segmentation.labels import least_area
+from cellmill.segmentation.labels import small_objects
 from cellmill.segmentation.tile_flooding import TileFlooder, from_bytes, to_bytes
 from cellmill.segmentation.tile_markers import maxima_statistics
 from cellmill.segmentation.tile_objects import (
@@ -197,7 +197,7 @@ def cleaned_objects(
     if threshold <= 1 and not fraction and parameters.fill_holes_threshold <= 1:
         return cleaned, 0
     table = object_table(cleaned, grid, threads)
-    small = table.areas < least_area(table.areas, threshold, fraction)
+    small = small_objects(table.areas, table.at_border(grid.shape), threshold, fraction)
     cleaned.dropped = table.ids[small]
     return cleaned, fill_holes_in(cleaned, table.without(small), parameters.fill_holes_threshold)
 

@@ -16,9 +16,10 @@ from cellmill.segmentation import (
     clean_up,
     erode_labels,
     find_markers,
-    least_area,
     object_areas,
+    objects_at_border,
     shaped_interior,
+    small_objects,
     smooth,
     watershed,
 )
@@ -96,13 +97,14 @@ def _by(points: Indexed, *names: str) -> Mapping[tuple[Any, ...], Indexed]:
 
 def _cleaned(labels: np.ndarray, truth: np.ndarray, points: Indexed) -> list[tuple[int, Counted]]:
     """Clean up and pair with the truth; points that drop the same objects share the result."""
-    areas = object_areas(labels)
-    known: dict[tuple[int, float], Counted] = {}
+    areas, cut = object_areas(labels), objects_at_border(labels)
+    known: dict[tuple[bytes, float], Counted] = {}
     found = []
     for index, point in points:
-        least = least_area(areas, point.small_objects_threshold, point.small_objects_fraction)
-        # Whatever the threshold, as many dropped objects are the same dropped objects.
-        key = (int(np.count_nonzero(areas < least)), point.fill_holes_threshold)
+        small = small_objects(
+            areas, cut, point.small_objects_threshold, point.small_objects_fraction
+        )
+        key = (small.tobytes(), point.fill_holes_threshold)
         if key not in known:
             cleaned = clean_up(labels, point)
             if cleaned.shape != truth.shape:

@@ -46,7 +46,8 @@ def postprocess(
         small_objects_threshold: Objects with fewer pixels, at the model's scale, are dropped; -1
             is the card's.
         small_objects_fraction: Objects below this part of the median area of those left are
-            dropped too, 0 for none; -1 is the card's.
+            dropped too (below half of it, where the image's border cuts them), 0 for none; -1 is
+            the card's.
         fill_holes_threshold: Holes with fewer pixels are filled; -1 is the card's.
         pixel_expansion: By how many pixels the interior map is dilated; -1 is the card's.
         label_erosion: Pixels taken off every object's edge.

@@ -15,9 +15,10 @@ from cellmill.segmentation import (
     canonical_labels,
     dense_labels,
     erode_labels,
-    least_area,
     object_areas,
+    objects_at_border,
     remove_small_objects,
+    small_objects,
 )
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=12)
@@ -107,16 +108,36 @@ def test_an_object_of_exactly_the_threshold_stays():
     assert remove_small_objects(labels, 2).tolist() == labels.tolist()
 
 
+def ids_at_border(labels):
+    ends = [(0, n - 1) for n in labels.shape]
+    places = np.ndindex(labels.shape)
+    at = (p for p in places if any(i in end for i, end in zip(p, ends, strict=True)))
+    return {int(labels[p]) for p in at} - {0}
+
+
 @settings(deadline=None)
 @given(LABELS, st.integers(0, 9), st.floats(0, 1))
 def test_relatively_small_objects_go_by_the_median_of_those_left(labels, threshold, fraction):
     counts = Counter(labels[labels > 0].tolist())
     left = {label: area for label, area in counts.items() if area >= threshold}
     least = fraction * statistics.median(left.values()) if left else 0
-    kept = [label for label, area in left.items() if area >= least]
+    cut = ids_at_border(labels)
+    kept = [label for label, area in left.items() if area >= (least / 2 if label in cut else least)]
     found = remove_small_objects(labels, threshold, fraction)
     assert np.array_equal(found, np.where(np.isin(labels, kept), labels, 0))
     assert 2 * len(kept) >= len(left)
+    assert objects_at_border(labels).tolist() == [label in cut for label in sorted(counts)]
+
+
+def test_what_the_border_cuts_may_be_half_as_large():
+    labels = np.zeros((40, 40), np.int32)
+    labels[2:12, 2:12], labels[2:12, 20:30], labels[20:30, 20:30] = 1, 2, 3
+    labels[20:30, :1] = 4
+    labels[34:37, 20:24] = 5
+    assert np.unique(remove_small_objects(labels, 0, 0.2)).tolist() == [0, 1, 2, 3, 4]
+    assert np.unique(remove_small_objects(labels, 10, 0.2)).tolist() == [0, 1, 2, 3, 4]
+    assert np.unique(remove_small_objects(labels, 11, 0.2)).tolist() == [0, 1, 2, 3]
+    assert np.unique(remove_small_objects(labels, 0, 0.1)).tolist() == [0, 1, 2, 3, 4, 5]
 
 
 @settings(deadline=None)
@@ -129,11 +150,11 @@ def test_a_fraction_of_the_median_means_the_same_at_every_scale(labels, fraction
 
 
 def test_specks_do_not_lower_the_median():
-    areas = np.array([1, 1, 1, 1, 40, 50, 60])
-    assert least_area(areas, 5, 0.5) == 25
-    assert least_area(areas, 0, 0.5) == 0.5
-    assert least_area(areas, 30, 0.5) == 30
-    assert least_area(areas[:0], 5, 0.5) == 5
+    areas, inside = np.array([1, 1, 1, 1, 24, 50, 60]), np.zeros(7, bool)
+    assert small_objects(areas, inside, 5, 0.5).tolist() == [True] * 5 + [False] * 2
+    assert not small_objects(areas, inside, 0, 0.5).any()
+    assert small_objects(areas, inside, 30, 0.5).tolist() == [True] * 5 + [False] * 2
+    assert small_objects(areas[:0], inside[:0], 5, 0.5).tolist() == []
 
 
 @settings(deadline=None)
