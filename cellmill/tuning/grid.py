@@ -26,7 +26,7 @@ _FACTORS = {"maxima_threshold": (0.5, 0.7, 1.0, 1.4, 2.0), "interior_threshold":
 _BESIDE = {
     "maxima_smooth": (0.0, 1.0, 2.0),
     "interior_smooth": (0.0, 1.0, 2.0),
-    "small_objects_fraction": (0.0, 0.1, 0.2),
+    "small_objects_fraction": (0.0, 0.1, 0.2, 0.3),
 }
 _MOST_POINTS = 20_000
 _DIGITS = 4
