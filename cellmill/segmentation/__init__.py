@@ -15,6 +15,7 @@ from cellmill.segmentation.flooding import TieRule, flood_tiles, watershed
 from cellmill.segmentation.hmaxima import h_maxima
 from cellmill.segmentation.holes import fill_holes
 from cellmill.segmentation.labels import (
+    areas_by_id,
     canonical_labels,
     dense_labels,
     erode_labels,
@@ -35,6 +36,7 @@ __all__ = [
     "Reach",
     "TieRule",
     "WatershedParameters",
+    "areas_by_id",
     "ball_footprint",
     "canonical_labels",
     "clean_up",

@@ -76,25 +76,35 @@ def object_areas(labels: np.ndarray) -> np.ndarray:
     Returns:
         int64, one for each label that occurs, background left out.
     """
-    areas = _areas(labels)[1:]
+    areas = areas_by_id(labels)[1:]
     return areas[areas > 0]
 
 
-def objects_at_border(labels: np.ndarray) -> np.ndarray:
-    """Say of every object whether the image's border cuts it, in order of ids.
+def areas_by_id(labels: np.ndarray) -> np.ndarray:
+    """Give the number of pixels (voxels) that have each id, from 0 to the highest.
 
     Args:
         labels: any dimension, integer, not negative, ids not far above the pixel count.
 
     Returns:
-        bool, one for each label that occurs, background left out.
+        int64, 0 for ids that do not occur; the first counts the background.
     """
-    areas = _areas(labels)
-    return at_border(labels, len(areas))[1:][areas[1:] > 0]
+    flat = labels.reshape(-1)
+    cuts = bands(flat.size, 1 << 20)
+    highest = max(in_threads(lambda cut: int(flat[slice(*cut)].max(initial=0)), cuts))
+    return np.sum(in_threads(lambda cut: _count(flat[slice(*cut)], highest), cuts), axis=0)
 
 
-def at_border(labels: np.ndarray, count: int) -> np.ndarray:
-    """Say of the ids below `count` whether they occur at the image's border; bool."""
+def objects_at_border(labels: np.ndarray, count: int) -> np.ndarray:
+    """Say of the ids 0…`count` - 1 whether the image's border cuts what has them.
+
+    Args:
+        labels: any dimension, integer, not negative, ids below `count`.
+        count: one more than the highest id, the length of what `areas_by_id` gives.
+
+    Returns:
+        `(count,)` bool; that of 0 says nothing of objects.
+    """
     found = np.zeros(count, bool)
     if labels.size:
         for axis, end in itertools.product(range(labels.ndim), (0, -1)):
@@ -147,9 +157,9 @@ def remove_small_objects(labels: np.ndarray, threshold: float, fraction: float =
     Returns:
         Labels of the same dtype, ids kept; the argument itself if nothing is small.
     """
-    areas = _areas(labels)
+    areas = areas_by_id(labels)
     small = np.zeros(len(areas), bool)
-    cut = at_border(labels, len(areas))
+    cut = objects_at_border(labels, len(areas))
     small[1:] = small_objects(areas[1:], cut[1:], threshold, fraction) & (areas[1:] > 0)
     if not small.any():
         return labels
@@ -179,13 +189,6 @@ def erode_labels(labels: np.ndarray, width: int) -> np.ndarray:
         highest = ndimage.maximum_filter(labels, footprint=faces, mode="nearest")
         labels = np.where(lowest == highest, labels, 0)
     return labels
-
-
-def _areas(labels: np.ndarray) -> np.ndarray:
-    flat = labels.reshape(-1)
-    cuts = bands(flat.size, 1 << 20)
-    highest = max(in_threads(lambda cut: int(flat[slice(*cut)].max(initial=0)), cuts))
-    return np.sum(in_threads(lambda cut: _count(flat[slice(*cut)], highest), cuts), axis=0)
 
 
 def _checked(labels: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cellmill.compiled import bands, in_threads, kernel
 from cellmill.segmentation.holes import fill_objects, outlines
-from cellmill.segmentation.labels import at_border, small_objects
+from cellmill.segmentation.labels import objects_at_border, small_objects
 
 
 def finish_objects(
@@ -36,7 +36,8 @@ def finish_objects(
     found = outlines(labels.reshape(-1, labels.shape[-1]), highest)
     areas = found.areas
     areas[0] = 0
-    areas[small_objects(areas, at_border(labels, highest + 1), small, small_fraction)] = 0
+    cut = objects_at_border(labels, highest + 1)
+    areas[small_objects(areas, cut, small, small_fraction)] = 0
     if holes > 1 and labels.ndim == 2:
         fill_objects(labels, found, holes)
     order = np.flatnonzero(areas)

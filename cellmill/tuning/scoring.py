@@ -13,10 +13,10 @@ from cellmill.preprocessing.finite import require_finite
 from cellmill.preprocessing.resize import resize_labels
 from cellmill.segmentation import (
     WatershedParameters,
+    areas_by_id,
     clean_up,
     erode_labels,
     find_markers,
-    object_areas,
     objects_at_border,
     shaped_interior,
     small_objects,
@@ -97,12 +97,13 @@ def _by(points: Indexed, *names: str) -> Mapping[tuple[Any, ...], Indexed]:
 
 def _cleaned(labels: np.ndarray, truth: np.ndarray, points: Indexed) -> list[tuple[int, Counted]]:
     """Clean up and pair with the truth; points that drop the same objects share the result."""
-    areas, cut = object_areas(labels), objects_at_border(labels)
+    areas = areas_by_id(labels)
+    cut = objects_at_border(labels, len(areas))
     known: dict[tuple[bytes, float], Counted] = {}
     found = []
     for index, point in points:
         small = small_objects(
-            areas, cut, point.small_objects_threshold, point.small_objects_fraction
+            areas[1:], cut[1:], point.small_objects_threshold, point.small_objects_fraction
         )
         key = (small.tobytes(), point.fill_holes_threshold)
         if key not in known:

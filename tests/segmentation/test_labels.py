@@ -126,7 +126,10 @@ def test_relatively_small_objects_go_by_the_median_of_those_left(labels, thresho
     found = remove_small_objects(labels, threshold, fraction)
     assert np.array_equal(found, np.where(np.isin(labels, kept), labels, 0))
     assert 2 * len(kept) >= len(left)
-    assert objects_at_border(labels).tolist() == [label in cut for label in sorted(counts)]
+    at_border = objects_at_border(labels, 7)
+    assert [at_border[label] for label in sorted(counts)] == [
+        label in cut for label in sorted(counts)
+    ]
 
 
 def test_what_the_border_cuts_may_be_half_as_large():
