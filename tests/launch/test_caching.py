@@ -12,7 +12,7 @@ from launch.compile import pipeline, pipeline_names, to_yaml
 from launch.inputs import cut, find_items
 from launch.paths import ROOT
 from launch.renderings import TARGETS, Choice, render
-from tests.launch.test_clouds import STORED, cached
+from tests.launch.cloud_runs import STORED, cached
 
 PINNED = {n: Image(f"r.example/{n}", __version__, "sha256:" + "1" * 64) for n in read_lock()}
 TAGGED = {n: Image(f"r.example/{n}", __version__) for n in read_lock()}

@@ -1,156 +1,32 @@
-"""Runs on Vertex AI and Kubeflow through their real clients, against stand-ins that keep state."""
+"""Runs on Vertex AI, and what both clouds share, through their real clients against stand-ins."""
 
 import json
 
-import numpy as np
 import pytest
-import tifffile
 import yaml
 
-from cellmill.arrays.batch import BatchWriter
 from cellmill.errors import BadInput, CellmillError
 from cellmill.version import __version__
-from components.images import Image, read_lock
+from components.images import read_lock
 from launch import clouds, remote
 from launch.buckets import Bucket
-from launch.inputs import cut, find_items
 from launch.local import RunFailed
-from launch.tables import outputs_of
 from tests.launch import cloud_stand_ins as stand_ins
+from tests.launch.cloud_runs import (
+    GIVEN,
+    IMAGES,
+    NAME,
+    ON_KUBEFLOW,
+    STORED,
+    cached,
+    check_folder,
+    in_bucket,
+    run,
+)
 
-IMAGES = {
-    name: Image(f"europe-docker.pkg.dev/p/cellmill-{name}", __version__, "sha256:" + "a" * 64)
-    for name in read_lock()
-}
-NAME = "deepcell_segmentation"
-GIVEN = {
-    "project": "some-project",
-    "region": "europe-west4",
-    "pipeline_root": "gs://some-bucket/runs",
-    "service_account": "runner@some-project.iam.gserviceaccount.com",
-    "network": "projects/123/global/networks/lab",
-    "kms_key": "projects/p/locations/europe-west4/keyRings/r/cryptoKeys/k",
-    "job_labels": "team=imaging,cost=42",
-    "wait": "1",
-}
-#: Tasks of slides that write into a store which other tasks read.
-STORED = {
-    *("tiff-to-npz", "plan-slide", "predict-shard"),
-    *("plan-watershed", "segment-shard", "stitch"),
-}
-ON_KUBEFLOW = {"pipeline_root": "gs://some-bucket/runs", "wait": "1"}
 KINDS = ("image", "truth")
 QUOTA = stand_ins.Refusal(429, "Quota exceeded for pipelineJobs", "RESOURCE_EXHAUSTED")
 DENIED = stand_ins.Refusal(403, "aiplatform.pipelineJobs.create denied", "PERMISSION_DENIED")
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(remote, "BACKOFF", (0.01, 0.01))
-    monkeypatch.setattr(remote, "LOOK", 0.01)
-    monkeypatch.setenv("DEEPCELL_ACCESS_TOKEN", "a-secret-token")
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-    with stand_ins.Bucket() as server:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-        yield server
-
-
-@pytest.fixture
-def cloud(bucket, monkeypatch):
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import aiplatform
-    from google.cloud.aiplatform.utils import resource_manager_utils
-
-    # The client compares the bucket's project with it; the service that knows it speaks gRPC only.
-    monkeypatch.setattr(resource_manager_utils, "get_project_number", lambda *a, **k: "123")
-    with stand_ins.Vertex() as server:
-        aiplatform.init(
-            api_endpoint=server.url, api_transport="rest", credentials=AnonymousCredentials()
-        )
-        yield server
-        aiplatform.initializer.global_config.__init__()
-
-
-@pytest.fixture
-def cluster(bucket):
-    with stand_ins.Kubeflow() as server:
-        yield server
-
-
-@pytest.fixture
-def arguments(tmp_path):
-    folder = tmp_path / "my images"
-    folder.mkdir()
-    for name in ("a", "b"):
-        tifffile.imwrite(folder / f"{name}.tif", np.full((8, 8), ord(name), np.uint8))
-    model = tmp_path / "model"
-    (model / "variables").mkdir(parents=True)
-    (model / "model.json").write_text("{}")
-    (model / "variables" / "v").write_text("1")
-    return {"batches": cut(find_items(str(folder)), 2), "model": str(model), "mpp": 0.5}
-
-
-def results(folder):
-    """What the tasks that give the pipeline's outputs would leave, by task and output."""
-    made = {}
-    suffixes = {}
-    for row in outputs_of(NAME):
-        suffixes.setdefault(row.output, []).append(row)
-    tasks = {"label_images": "export-labels", "measurements": "measure", "scores": "metrics"}
-    for output, rows in suffixes.items():
-        if not rows[0].per_image:
-            path = folder / "summarize" / output
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("{}" if output == "numbers" else output)
-            made["summarize", output] = [path]
-            continue
-        task = tasks.get(output, "report")
-        made[task, output] = []
-        for image in ("a", "b"):
-            path = folder / task / image / output
-            with BatchWriter(path) as out:
-                for row in rows:
-                    with out.open(image, row.suffix) as file:
-                        file.write(f"{output} {image}".encode())
-            made[task, output].append(path)
-    return made
-
-
-def in_bucket(bucket, tmp_path, root):
-    """Put the results there; their URIs."""
-    uris = {}
-    for (task, output), paths in results(tmp_path / "made").items():
-        uris[task, output] = []
-        for number, path in enumerate(paths):
-            uri = f"{root}/{task}/{number}/{output}"
-            bucket.put_folder(path, uri)
-            uris[task, output].append(uri)
-    return uris
-
-
-def check_folder(run):
-    for image in ("a", "b"):
-        assert (run / image / "labels.tif").read_text() == f"label_images {image}"
-        assert (run / image / "report.html").read_text() == f"reports {image}"
-    assert (run / "summary.html").read_text() == "summary"
-
-
-def cached(spec):
-    """The tasks that may be taken from a cache, in all graphs of a pipeline."""
-    graphs = [spec["root"], *spec["components"].values()]
-    return {
-        name
-        for graph in graphs
-        for name, task in graph.get("dag", {}).get("tasks", {}).items()
-        if task.get("cachingOptions", {}).get("enableCache")
-    }
-
-
-def run(target, arguments, tmp_path, given, folder="the run"):
-    return clouds.run_in_cloud(target, NAME, arguments, tmp_path / folder, given, IMAGES)
 
 
 def test_vertex_is_asked_for_exactly_what_was_wanted(cloud, bucket, arguments, tmp_path, capsys):
@@ -211,21 +87,6 @@ def test_what_vertex_is_sent_caches_what_the_rendering_does(
     found = cached(json.loads(body)["pipelineSpec"])
     assert {"fetch-model", "export-labels", "measure"} <= found
     assert found.isdisjoint(STORED) == (name == "slide_segmentation")
-
-
-@pytest.mark.parametrize("cache", ["0", "1"])
-def test_what_kubeflow_is_sent_caches_what_the_rendering_does(
-    cluster, bucket, arguments, tmp_path, cache
-):
-    given = {**ON_KUBEFLOW, "wait": "", "host": cluster.url, "cache": cache}
-    run = clouds.run_in_cloud(
-        "kubeflow", "slide_segmentation", arguments, tmp_path / "r", given, IMAGES
-    )
-    assert run is None
-    ((_, _, _, body),) = cluster.sent("POST", "/runs$")
-    found = cached(json.loads(body)["pipeline_spec"]["pipeline_spec"])
-    assert ("measure" in found) == (cache == "1")
-    assert found.isdisjoint(STORED)
 
 
 def test_a_quota_that_is_used_up_is_waited_for(cloud, bucket, arguments, tmp_path, capsys):
@@ -430,51 +291,3 @@ def test_no_credentials_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(CellmillError, match="gcloud auth application-default login") as caught:
         Bucket("gs://some-bucket/x", "some-project")
     assert "\n" not in str(caught.value)
-
-
-def test_kubeflow_is_asked_for_exactly_what_was_wanted(
-    cluster, bucket, arguments, tmp_path, capsys
-):
-    root = "gs://some-bucket/runs/deepcell-segmentation"
-    cluster.succeeded = lambda run_id: in_bucket(bucket, tmp_path, f"{root}/{run_id}")
-    given = {**ON_KUBEFLOW, "host": cluster.url, "accelerator": "NVIDIA_L4", "experiment": "mine"}
-    assert sorted(run("kubeflow", arguments, tmp_path, given)) == ["a", "b"]
-    ((_, _, _, body),) = cluster.sent("POST", "/runs$")
-    sent = json.loads(body)
-    documents = list(yaml.safe_load_all((tmp_path / "the run/pipeline.kubeflow.yaml").read_text()))
-    assert sent.pop("pipeline_spec") == {
-        "pipeline_spec": documents[0],
-        "platform_spec": documents[1],
-    }
-    assert sent["display_name"] == "deepcell-segmentation-the-run"
-    assert sent["experiment_id"] == "e0"
-    assert [e["display_name"] for e in cluster.experiments.values()] == ["mine"]
-    config = sent["runtime_config"]
-    assert config["pipeline_root"] == "gs://some-bucket/runs"
-    assert config["parameters"].keys() == {"batches", "model", "model_digest", "mpp"}
-    assert all(i["image"].startswith("gs://") for b in config["parameters"]["batches"] for i in b)
-    assert f"{cluster.url}/#/runs/details/r0" in capsys.readouterr().out
-    check_folder(tmp_path / "the run")
-    assert b"a-secret-token" not in body
-
-
-def test_kubeflows_failures_are_one_line(cluster, bucket, arguments, tmp_path):
-    given = {**ON_KUBEFLOW, "host": cluster.url}
-    cluster.states, cluster.why = ("RUNNING", "FAILED"), "OOMKilled"
-    with pytest.raises(RunFailed, match="stage 'predict': OOMKilled"):
-        run("kubeflow", arguments, tmp_path, given)
-    cluster.refusals = [stand_ins.Refusal(403, "User is not authorized")]
-    with pytest.raises(CellmillError, match="the right to run pipelines") as caught:
-        run("kubeflow", arguments, tmp_path, given, "denied")
-    assert "\n" not in str(caught.value)
-    cluster.refusals = [stand_ins.Refusal(503, "busy")]
-    assert run("kubeflow", arguments, tmp_path, {**given, "wait": ""}, "busy") is None
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("host", ""), ("host", "ftp://x"), ("pipeline_root", "x")]
-)
-def test_kubeflows_settings_are_checked(tmp_path, arguments, key, value):
-    given = {**ON_KUBEFLOW, "host": "http://127.0.0.1:1", key: value}
-    with pytest.raises(BadInput, match=f"^{key.upper()}:"):
-        run("kubeflow", arguments, tmp_path, given)
