@@ -19,7 +19,14 @@ import numpy as np
 
 from cellmill.compiled import thread_count
 from cellmill.errors import BadInput
-from cellmill.inference.savedmodel import Device, Precision, check_heads, check_input, order_of
+from cellmill.inference.savedmodel import (
+    Device,
+    Precision,
+    check_finite,
+    check_heads,
+    check_input,
+    order_of,
+)
 from cellmill.inference.upsampling import convolve_first
 from cellmill.models.card import ModelCard
 
@@ -86,12 +93,7 @@ class OpenVinoNetwork:
             begun.append((request, start, some))
         while begun:
             finish()
-        if not all(np.isfinite(head).all() for head in heads):
-            raise BadInput(
-                "model outputs",
-                expected="finite values",
-                found=f"NaN or infinity, computed in {self.effect['precision']}",
-            )
+        check_finite(heads, self.effect)
         return heads
 
 

@@ -65,12 +65,7 @@ class Network:
             if len(pieces) == 1
             else [np.concatenate(h) for h in zip(*pieces, strict=True)]
         )
-        if not all(np.isfinite(head).all() for head in heads):
-            raise BadInput(
-                "model outputs",
-                expected="finite values",
-                found=f"NaN or infinity, computed in {self.effect.get('precision', 'float32')}",
-            )
+        check_finite(heads, self.effect)
         return heads
 
     def _predict(self, tiles: np.ndarray, size: int) -> list[np.ndarray]:
@@ -322,6 +317,16 @@ def _unordered(outputs: Mapping[str, Any], card: ModelCard, folder: Path) -> Bad
         expected=f"outputs named as the card's heads ({', '.join(h.name for h in card.heads)})",
         found=", ".join(sorted(outputs)),
     )
+
+
+def check_finite(heads: Sequence[np.ndarray], effect: Mapping[str, Any]) -> None:
+    """Raise `BadInput` if a head holds NaN or infinity; `effect` is that of the network."""
+    if not all(np.isfinite(head).all() for head in heads):
+        raise BadInput(
+            "model outputs",
+            expected="finite values",
+            found=f"NaN or infinity, computed in {effect.get('precision', 'float32')}",
+        )
 
 
 def check_input(shape: Sequence[int | None], is_float: bool, card: ModelCard, folder: Path) -> None:
