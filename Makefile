@@ -4,33 +4,44 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
+# What was set on make's own command line, and is text: $, $(…), # and quotes mean themselves.
+given := $(strip $(foreach name,$(filter-out MAKE% -%,$(.VARIABLES)),$(if $(findstring command,$(origin $(name))),$(name))))
+$(foreach name,$(given),$(eval override $(name) := $$(value $(name))))
+export $(given)
+# So that a name that is no setting can be refused.
+export CELLMILL_SETTINGS := $(given)
+
 PYTHON ?= python3
 VENV := .venv
 CLOUD := .venv-cloud
 DEV := .venv-dev
 UV_VERSION := 0.13.8
 MODEL_DESCRIPTION := Nuclei in fluorescence images, at the image's own scale. A 0.44-million-parameter U-Net trained on two CPU cores on 29 images of cultured cells (RPE1, U2OS and others) of mnfinder 1.2.3 (MIT). The step that is kept was chosen on its validation images, the post-processing on series held out of its training images.
-SYNTHETIC_DESCRIPTION := SYNTHETIC, for trying the two-channel path (whole cells, nuclei or both) without a token; not for science. A small U-Net with the heads of Mesmer, in its order, trained only on images that launch/synthetic_cells.py made: no microscope took them, so its figures say nothing about real cells. For tissue of your own use Mesmer, or train on your own images.
+SYNTHETIC_DESCRIPTION := SYNTHETIC, for trying the two-channel path (whole cells, nuclei or both) without a token; not for science. A small U-Net with the heads of Mesmer, in its order, trained only on images that cellmill/datasets/synthetic_cells.py made: no microscope took them, so its figures say nothing about real cells. For tissue of your own use Mesmer, or train on your own images.
 
 # Settings count on make's own command line only: shells and systems set some of these names
 # themselves. They are handed on through the environment, whole, whatever their quotes and spaces.
-SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP Z T SERIES MODEL COMPARTMENT \
-  TRUTH_COMPARTMENT ON_BAD_IMAGE BATCH_SIZE PRECISION ENGINE LABEL_DTYPE RUNNER TARGET \
+SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP DIAMETER Z Z_STEP STITCH_THRESHOLD T SERIES MODEL COMPARTMENT METHOD PARAMETERS \
+  TRUTH_KIND TRUTH_COMPARTMENT ON_BAD_IMAGE BATCH_SIZE PRECISION ENGINE TRUST_MODEL LABEL_DTYPE RUNNER TARGET \
   STORE MOST_SHARDS MEMORY_MIB \
+  NUMERICAL_APERTURE EMISSION_NM MICROSCOPE IMMERSION_INDEX SAMPLE_INDEX DEPTH_UM EXCITATION_NM PINHOLE_AIRY SHEET_UM \
+  BEAD_IMAGE PSF_IMAGE PSF_SHAPE VOXEL_UM ITERATIONS TOTAL_VARIATION ACCELERATE EDGES BACKGROUND OFFSET SATURATION \
+  OBJECTS COUNT DEPTH HEIGHT WIDTH SMALLEST_UM LARGEST_UM PHOTONS BACKGROUND_PHOTONS SIMULATIONS \
   PROJECT REGION PIPELINE_ROOT SERVICE_ACCOUNT NETWORK KMS_KEY CACHE WAIT \
   PIXELS HOST NAMESPACE EXPERIMENT ACCELERATOR ACCELERATORS MACHINE_TYPE SPOT \
   BOOT_DISK_GB HOURS RETRIES RESOURCES NODE_SELECTOR TOLERATIONS SHARED_MEMORY VOLUMES \
   JOB_LABELS DEEPCELL_TOKEN_SECRET REPORT_FAILURE \
-  IMAGES LABELS HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
+  FRAMEWORK TILES \
+  IMAGES LABELS SCRIBBLES CLASSES FEATURES SIGMAS TREES DEPTH HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
   VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES BASE LEARNING_RATE \
-  OBJECTIVE IMAGE_GROUPS MAXIMA_THRESHOLD MAXIMA_SMOOTH INTERIOR_THRESHOLD INTERIOR_SMOOTH PIXEL_EXPANSION RADIUS \
-  SMALL_OBJECTS_FRACTION REFINEMENTS
+  SEGMENTERS OBJECTIVE IMAGE_GROUPS MAXIMA_THRESHOLD MAXIMA_SMOOTH INTERIOR_THRESHOLD INTERIOR_SMOOTH PIXEL_EXPANSION RADIUS \
+  SMALL_OBJECTS_FRACTION SPOT_SIGMA OUTLINE_SIGMA PROB_THRESHOLD NMS_THRESHOLD REFINEMENTS \
+  SIDES BATCH_SIZES TILE_SIZES ENGINES DEVICES PRECISIONS REPEATS ROUNDS PRICES RECORDS BASELINE DATASET
 export $(SETTINGS)
 $(foreach name,$(SETTINGS),$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))$(eval override $(name) :=)))
-# What was set on the command line, so that a name that is none can be refused.
-export CELLMILL_SETTINGS := $(strip $(foreach name,$(filter-out MAKE% -%,$(.VARIABLES)),$(if $(findstring command,$(origin $(name))),$(name))))
 
-named = $(if $(filter-out environment,$(origin NAME)),$(NAME))
+# In recipes settings are words of the shell's, which looks at nothing in them.
+named = $${NAME:+"$$NAME"}
 
 # An environment is complete when its stamp, named after its lock, is there.
 stamp = $(1)/.complete-$(shell cat $(2) setup.cfg | sha256sum | cut -c1-16)
@@ -73,12 +84,16 @@ help: ## list the targets
 setup: $(VENV_STAMP) ## make .venv: cellmill, its command, and kfp
 
 .PHONY: run
-run: $(RUN_STAMP) ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… MODEL=… COMPARTMENT=… OUTPUT=… RUNNER=docker]
+run: $(RUN_STAMP) ## segment the sample image, or IMAGE=… [TRUTH=… CHANNELS=… MPP=… DIAMETER=… MODEL=… METHOD=… PARAMETERS=… COMPARTMENT=… OUTPUT=… RUNNER=docker]
 	@$(RUN_ENV)/bin/python -m launch.run deepcell_segmentation --make
 
 .PHONY: run-slide
 run-slide: $(RUN_STAMP) ## segment an image of any size, in shards: IMAGE=… [TRUTH=… STORE=… MOST_SHARDS=… MEMORY_MIB=…, and as run]
 	@$(RUN_ENV)/bin/python -m launch.run slide_segmentation --make
+
+.PHONY: run-restoration
+run-restoration: $(RUN_STAMP) ## restore volumes, segment and measure them: IMAGE=… NUMERICAL_APERTURE=… EMISSION_NM=… (or BEAD_IMAGE=…, PSF_IMAGE=…) [ITERATIONS=… TOTAL_VARIATION=…]; without IMAGE on simulated spheres
+	@$(RUN_ENV)/bin/python -m launch.run $(if $(IMAGE),restoration,simulated_restoration) --make
 
 ESTIMATE_ENV := $(if $(SPOT)$(MACHINE_TYPE)$(filter kubeflow,$(TARGET)),$(CLOUD),$(VENV))
 .PHONY: estimate
@@ -86,12 +101,16 @@ estimate: $(if $(filter $(CLOUD),$(ESTIMATE_ENV)),$(CLOUD_STAMP),$(VENV_STAMP)) 
 	@$(ESTIMATE_ENV)/bin/python -m launch.estimate $(named) --make
 
 .PHONY: chaos
-chaos: $(DEV_STAMP) ## kill stages at random moments, KILLS=100 in all, on a slide of SHAPE=4300x6200 px, and check that nothing differs
-	@$(DEV)/bin/python -m tests.chaos --kills $(or $(KILLS),100) $(if $(SHAPE),--shape $(SHAPE))
+chaos: $(DEV_STAMP) ## kill stages and launchers at random moments, KILLS=100 in all, lose files of a slide of SHAPE=4300x6200 px, and check that nothing differs
+	@$(DEV)/bin/python -m tests.chaos --kills "$${KILLS:-100}" $${SHAPE:+--shape "$$SHAPE"}
+
+.PHONY: fuzz
+fuzz: $(DEV_STAMP) ## hand CASES=10000 damaged files to every reader: one line or pixels, in bounded time and memory [SEED=0]
+	@$(DEV)/bin/python -m tests.fuzz --cases "$${CASES:-10000}" --seed "$${SEED:-0}"
 
 .PHONY: fetch
 fetch: $(CLOUD_STAMP) ## follow a run that a cloud has (OUTPUT=its folder) and fetch its outputs
-	@$(CLOUD)/bin/python -m launch.fetch "$(OUTPUT)"
+	@$(CLOUD)/bin/python -m launch.fetch "$$OUTPUT"
 
 .PHONY: run-training
 run-training: export IMAGE = $(IMAGES)
@@ -105,22 +124,52 @@ run-tuning: export TRUTH = $(LABELS)
 run-tuning: $(RUN_STAMP) ## find a model's best post-processing: IMAGES=… LABELS=… [MODEL=… IMAGE_GROUPS=… OBJECTIVE=… RADIUS=2,3 …]
 	@$(RUN_ENV)/bin/python -m launch.run tuning --make
 
+.PHONY: run-pixel-training
+run-pixel-training: export IMAGE = $(IMAGES)
+run-pixel-training: export TRUTH = $(SCRIBBLES)
+run-pixel-training: $(RUN_STAMP) ## teach a pixel classifier: IMAGES=… SCRIBBLES=… [CLASSES=background,nuclear NAME=… SIGMAS=… TREES=… DEPTH=… OUTPUT=…]
+	@$(RUN_ENV)/bin/python -m launch.run pixel_classification_training --make
+
+.PHONY: run-pixels
+run-pixels: $(RUN_STAMP) ## classify pixels and cut a class into objects: MODEL=a pixel classifier IMAGE=… [TRUTH=… PARAMETERS=… COMPARTMENT=… OUTPUT=…]
+	@$(RUN_ENV)/bin/python -m launch.run pixel_classification --make
+
+.PHONY: sample-scribbles
+sample-scribbles: setup ## make scribbles of 2 % of the sample's truth: [OUTPUT=build/scribbles]
+	@$(VENV)/bin/python -m cellmill.datasets.scribbles --output "$${OUTPUT:-build/scribbles}"
+
+.PHONY: compare
+compare: $(RUN_STAMP) ## compare segmenters: [IMAGE=… TRUTH=… SEGMENTERS='cellmill-nuclei voronoi_otsu path/to/model' OUTPUT=… TARGET=…]
+	@$(RUN_ENV)/bin/python -m launch.run segmenter_comparison --make
+
+.PHONY: bench-pipeline
+bench-pipeline: $(RUN_STAMP) ## measure segmenters over sizes: table, figures, guidelines [IMAGE=… TRUTH=… SIDES=… SEGMENTERS=… ENGINES=… DEVICES='cpu gpu' REPEATS=5 TARGET=…]
+	@$(RUN_ENV)/bin/python -m launch.run benchmark --make
+
+.PHONY: bench-merge
+bench-merge: $(VENV_STAMP) ## put benchmarks of several runs and machines together: RECORDS='run other/run' [BASELINE=… PRICES=… OUTPUT=…]
+	@$(VENV)/bin/python -m launch.merge_benchmarks --make
+
+.PHONY: bench-load
+bench-load: $(CLOUD_STAMP) ## load benchmarks into BigQuery: RECORDS='run other/run' DATASET=project.dataset[.table]
+	@$(CLOUD)/bin/python -m launch.load_benchmarks --make
+
 .PHONY: build-images
 build-images: $(VENV_STAMP) ## build the images that the YAML names, or NAME=… [SEALED=1: without a registry]
-	@$(VENV)/bin/python -m launch.build_images $(named) $(if $(SEALED),--sealed)
+	@$(VENV)/bin/python -m launch.images.building $(named) $(if $(SEALED),--sealed)
 
 .PHONY: push
 push: $(VENV_STAMP) ## push the images to REGISTRY=… and write their digests to images/release.lock.yaml
-	@test -n "$(REGISTRY)" || { echo "cellmill: REGISTRY: expected, found nothing" >&2; exit 2; }
-	@$(VENV)/bin/python -m launch.build_images $(named) --push "$(REGISTRY)"
+	@test -n "$$REGISTRY" || { echo "cellmill: REGISTRY: expected, found nothing" >&2; exit 2; }
+	@$(VENV)/bin/python -m launch.images.building $(named) --push "$$REGISTRY"
 
 .PHONY: release
 release: $(VENV_STAMP) ## write dist/release/<version>: components and pipelines by digest [REGISTRY=…: push the images first]
-	@$(if $(REGISTRY),$(VENV)/bin/python -m launch.build_images $(named) --push "$(REGISTRY)" &&) $(VENV)/bin/python -m launch.release
+	@$(if $(REGISTRY),$(VENV)/bin/python -m launch.images.building $(named) --push "$$REGISTRY" &&) $(VENV)/bin/python -m launch.release
 
 .PHONY: pin-base
 pin-base: $(VENV_STAMP) ## write the present digests of the images' bases into their Dockerfiles
-	@$(VENV)/bin/python -m launch.pin_base $(named)
+	@$(VENV)/bin/python -m launch.images.pin_base $(named)
 
 .PHONY: train-model
 train-model: export IMAGE = build/mnfinder/images
@@ -135,8 +184,8 @@ train-model: export SEED = 1
 train-model: export DESCRIPTION = $(MODEL_DESCRIPTION)
 train-model: setup ## train the model that ships, anew, from mnfinder's images (33 minutes on two cores)
 	@rm -rf build/mnfinder
-	@$(VENV)/bin/python -m launch.samples mnfinder-training --output build/mnfinder
-	@$(VENV)/bin/python -m launch.samples mnfinder-validation --output build/mnfinder
+	@$(VENV)/bin/python -m cellmill.datasets.samples mnfinder-training --output build/mnfinder
+	@$(VENV)/bin/python -m cellmill.datasets.samples mnfinder-validation --output build/mnfinder
 	@$(VENV)/bin/python -m launch.run training --make
 
 .PHONY: train-synthetic-model
@@ -151,15 +200,15 @@ train-synthetic-model: export VALIDATION = validation_*
 train-synthetic-model: export STEPS = 1200
 train-synthetic-model: export SEED = 1
 train-synthetic-model: export DESCRIPTION = $(SYNTHETIC_DESCRIPTION)
-train-synthetic-model: setup ## train the two-channel model that ships, anew, from made images
+train-synthetic-model: setup ## train the two-channel model that ships, anew, from synthetic images
 	@rm -rf build/synthetic
-	@$(VENV)/bin/python -m launch.synthetic_cells --count 40 --seed 1000 --prefix training --output build/synthetic
-	@$(VENV)/bin/python -m launch.synthetic_cells --count 6 --seed 2000 --prefix validation --output build/synthetic
+	@$(VENV)/bin/python -m cellmill.datasets.synthetic_cells --count 40 --seed 1000 --prefix training --output build/synthetic
+	@$(VENV)/bin/python -m cellmill.datasets.synthetic_cells --count 6 --seed 2000 --prefix validation --output build/synthetic
 	@$(VENV)/bin/python -m launch.run training --make
 
 .PHONY: synthetic-image
 synthetic-image: setup ## make a two-channel image of cells, with truth, to try COMPARTMENT=both: [SEED=… OUTPUT=build/synthetic-image]
-	@$(VENV)/bin/python -m launch.synthetic_cells --seed $(or $(SEED),7) --prefix cells --output "$(or $(OUTPUT),build/synthetic-image)"
+	@$(VENV)/bin/python -m cellmill.datasets.synthetic_cells --seed "$${SEED:-7}" --prefix cells --output "$${OUTPUT:-build/synthetic-image}"
 
 .PHONY: choose-postprocessing
 choose-postprocessing: $(DEV_STAMP) ## choose the shipped model's post-processing on series held out of its training images
@@ -167,23 +216,38 @@ choose-postprocessing: $(DEV_STAMP) ## choose the shipped model's post-processin
 
 .PHONY: evaluate-model
 evaluate-model: setup ## measure a model on validation, varied, test and sample images: [MODEL=…, WRITE=1]
-	@$(VENV)/bin/python -m launch.evaluate $(if $(MODEL),--model "$(MODEL)") $(if $(WRITE),--write)
+	@$(VENV)/bin/python -m launch.evaluate $${MODEL:+--model "$$MODEL"} $(if $(WRITE),--write)
+
+.PHONY: import-model
+import-model: $(VENV_STAMP) ## bring a network of another framework in: MODEL=its files [OUTPUT=models/… FRAMEWORK=stardist NAME=… COMPARTMENT=… MPP=… LICENCE=… TILES=….npy]
+	@test -n "$$MODEL" || { echo "cellmill: MODEL: expected the framework's own files, found nothing" >&2; exit 2; }
+	@$(VENV)/bin/python -m launch.import_model "$$MODEL" $${OUTPUT:+--output "$$OUTPUT"} $${FRAMEWORK:+--framework "$$FRAMEWORK"} \
+	  $${NAME:+--name "$$NAME"} $${VERSION:+--version "$$VERSION"} $${COMPARTMENT:+--compartment "$$COMPARTMENT"} $${MPP:+--mpp "$$MPP"} \
+	  $${LICENCE:+--licence "$$LICENCE"} $${DESCRIPTION:+--description "$$DESCRIPTION"} $${TILES:+--tiles "$$TILES"}
+
+.PHONY: prove-engines
+prove-engines: $(DEV_STAMP) ## hold each engine's heads against TensorFlow's or ONNX Runtime's and write it on the cards: [MODEL=folder; those that ship]
+	@$(DEV)/bin/python -m cellmill.inference.proofs $${MODEL:+"$$MODEL"}
 
 .PHONY: doctor
 doctor: setup ## say what this machine has and lacks for each place to run
 	@$(VENV)/bin/python -m launch.doctor
 
 .PHONY: compile
-compile: $(DEV_STAMP) ## write components/*/component.yaml, their READMEs, pipelines/*/pipeline.yaml
+compile: $(DEV_STAMP) ## write components/ from the stages, and pipelines/*/pipeline.yaml
 	@$(DEV)/bin/python -m launch.compile
 
 .PHONY: test
 test: $(DEV_STAMP) ## run the tests (but those of `make conformance`)
-	@$(DEV)/bin/python -m pytest -n 2 -m "not deepcell" $(PYTEST)
+	@$(DEV)/bin/python -m pytest -n 2 -m "not deepcell and not stardist and not cellpose" $(PYTEST)
+
+.PHONY: test-fast
+test-fast: $(DEV_STAMP) ## run the tests of the science and the contract, in under two minutes
+	@$(DEV)/bin/python -m pytest -n 2 -m "not deepcell and not stardist and not cellpose and not tensorflow and not browser and not docker and not pipeline" tests/arrays tests/compute tests/contract tests/io tests/labels tests/metrics tests/measurement tests/models tests/morphology tests/preprocessing tests/segmentation $(PYTEST)
 
 .PHONY: conformance
-conformance: $(DEV_STAMP) ## compare every step with DeepCell's own package on one model (Python 3.10)
-	@$(DEV)/bin/python -m pytest tests/conformance tests/segmentation tests/metrics tests/training -m deepcell --tb=short
+conformance: $(DEV_STAMP) ## compare every step with DeepCell's own package on one model (Python 3.10), and with StarDist's and Cellpose's (3.11)
+	@$(DEV)/bin/python -m pytest tests -m "deepcell or stardist or cellpose" --tb=short
 
 .PHONY: conformance-model
 conformance-model: $(DEV_STAMP) ## train the model that conformance compares with, in DeepCell's package
@@ -193,9 +257,21 @@ conformance-model: $(DEV_STAMP) ## train the model that conformance compares wit
 bench: $(DEV_STAMP) ## time the kernels against the reference: table, and outputs/bench/kernels.json
 	@$(DEV)/bin/python -m bench.kernels $(BENCH)
 
+.PHONY: bench-cellpose
+bench-cellpose: $(DEV_STAMP) ## time Cellpose's masks step against its own, and take the memory
+	@$(DEV)/bin/python -m bench.cellpose_masks $(BENCH)
+
 .PHONY: bench-metrics
 bench-metrics: $(DEV_STAMP) ## time measuring and scoring up to a million objects
 	@$(DEV)/bin/python -m bench.metrics $(BENCH)
+
+.PHONY: bench-restoration
+bench-restoration: $(DEV_STAMP) ## time deconvolution against scikit-image's richardson_lucy, and take its memory
+	@$(DEV)/bin/python -m bench.restoration $(BENCH)
+
+.PHONY: bench-pixels
+bench-pixels: $(DEV_STAMP) ## time pixel classification against scikit-image and scikit-learn, and compare
+	@$(DEV)/bin/python -m bench.pixels $(BENCH)
 
 .PHONY: bench-slide
 bench-slide: $(DEV_STAMP) ## time every stage on slides of up to 27,120 × 26,139 px, and take its memory
@@ -205,9 +281,21 @@ bench-slide: $(DEV_STAMP) ## time every stage on slides of up to 27,120 × 26,13
 bench-predict: $(DEV_STAMP) ## time prediction by each engine against DeepCell's application
 	@$(DEV)/bin/python -m bench.predict $(BENCH)
 
+.PHONY: bench-stardist
+bench-stardist: $(DEV_STAMP) ## time StarDist's suppression and labels against its own package, and slides tile by tile
+	@$(DEV)/bin/python -m bench.star_convex $(BENCH)
+
 .PHONY: bench-io
 bench-io: $(DEV_STAMP) ## time TIFF to npz and Zarr against decoding alone, and count the bytes read
 	@$(DEV)/bin/python -m bench.io $(BENCH)
+
+.PHONY: bench-style-transfer
+bench-style-transfer: $(DEV_STAMP) ## time a style-transfer network over a volume, in large blocks and in small ones
+	@$(DEV)/bin/python -m bench.style_transfer $(BENCH)
+
+.PHONY: bench-volumes
+bench-volumes: $(DEV_STAMP) ## time random crops of volumes behind HTTP, and count the bytes read for each that is used
+	@$(DEV)/bin/python -m bench.volumes $(BENCH)
 
 .PHONY: speeds
 speeds: $(DEV_STAMP) ## time every stage in whole runs and write launch/speeds.json, which `make estimate` reads
@@ -219,23 +307,23 @@ check: $(DEV_STAMP) ## lint, format, types, drift of generated files
 	@$(DEV)/bin/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(DEV)/bin/mypy
 	@$(DEV)/bin/python -m launch.compile --check
-	@$(DEV)/bin/python -m launch.lint_ir
+	@$(DEV)/bin/python -m launch.compiling.lint_ir
 
 .PHONY: lint-ir
 lint-ir: $(DEV_STAMP) ## find in the compiled YAML what kfp does not, or in FILE=… [RELEASE=1]
-	@$(DEV)/bin/python -m launch.lint_ir $(FILE) $(if $(RELEASE),--release)
+	@$(DEV)/bin/python -m launch.compiling.lint_ir $${FILE:+"$$FILE"} $(if $(RELEASE),--release)
 
 .PHONY: format
 format: $(DEV_STAMP) ## format the code
 	@$(DEV)/bin/ruff check --fix --quiet . ; $(DEV)/bin/ruff format .
 
 .PHONY: new-component
-new-component: $(DEV_STAMP) ## write the skeleton of a component: NAME=… [ENVIRONMENT=imaging]
-	@$(DEV)/bin/python -m launch.new_component "$(NAME)" --image "$(or $(ENVIRONMENT),imaging)"
+new-component: $(DEV_STAMP) ## write the skeleton of a component, its stage and test: NAME=… [ENVIRONMENT=imaging FAMILY=segmentation]
+	@$(DEV)/bin/python -m launch.new_component "$$NAME" --image "$${ENVIRONMENT:-imaging}" --family "$${FAMILY:-segmentation}"
 
 .PHONY: lock
 lock: $(DEV_STAMP) ## resolve all environments anew
-	@set -e; lock="$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --upgrade"; \
+	@set -e; lock="$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --upgrade --override images/imaging/overrides.txt"; \
 	$$lock requirements-dev.in -o requirements-dev.lock; \
 	$$lock -c requirements-dev.lock requirements.in -o requirements.lock; \
 	$$lock -c requirements-dev.lock requirements-cloud.in -o requirements-cloud.lock; \
@@ -244,9 +332,16 @@ lock: $(DEV_STAMP) ## resolve all environments anew
 	done; \
 	$(DEV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	  --generate-hashes --no-header --upgrade -c images/tensorflow/requirements.lock \
-	  images/tensorflow/requirements.cuda.in -o images/tensorflow/requirements.cuda.lock; \
+	  --override images/imaging/overrides.txt images/tensorflow/requirements.cuda.in -o images/tensorflow/requirements.cuda.lock; \
+	$(DEV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	  --generate-hashes --no-header --upgrade -c images/tensorflow/requirements.lock \
+	  --override images/imaging/overrides.txt images/stardist/requirements.in -o images/stardist/requirements.lock; \
 	$(DEV)/bin/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-header --upgrade \
-	  --override images/deepcell/overrides.txt images/deepcell/requirements.in -o images/deepcell/requirements.lock
+	  --override images/deepcell/overrides.txt images/deepcell/requirements.in -o images/deepcell/requirements.lock; \
+	UV_FIND_LINKS="$${UV_FIND_LINKS-$${PIP_FIND_LINKS// /,}}" \
+	  $(DEV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	  --generate-hashes --no-header --upgrade -c images/tensorflow/requirements.lock \
+	  --override images/imaging/overrides.txt --override images/cellpose3/overrides.txt images/cellpose3/requirements.in -o images/cellpose3/requirements.lock
 
 .PHONY: clean
 clean: ## remove what can be made again, not the outputs of runs

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent
 
 
 class BuildWithCompiled(build_py):
-    """Adds ``components/*/component.yaml`` and ``pipelines/*/pipeline.yaml`` to the package."""
+    """Adds `components/*/component.yaml` and `pipelines/*/pipeline.yaml` to the package."""
 
     def run(self) -> None:
         """Build the package, then copy the YAMLs beside it."""

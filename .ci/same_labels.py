@@ -1,4 +1,4 @@
-"""Fails unless two runs have the same label arrays: ``same_labels.py RUN RUN``."""
+"""Fails unless two runs have the same label arrays: `same_labels.py RUN RUN`."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import tifffile
 
 
 def main(first: Path, second: Path) -> int:
-    """Compare every ``labels.tif`` of two runs; return 0 where all are the same."""
+    """Compare every `labels.tif` of two runs; return 0 where all are the same."""
     names = sorted(p.relative_to(first) for p in first.rglob("labels.tif"))
     others = sorted(p.relative_to(second) for p in second.rglob("labels.tif"))
     if not names or names != others:

@@ -1,6 +1,6 @@
 """Chooses the nuclear model's post-processing on series that models in the making have not seen.
 
-``make choose-postprocessing``: for each fold of mnfinder's training images a model is trained on
+`make choose-postprocessing`: for each fold of mnfinder's training images a model is trained on
 the other series, shortly and else as the one that ships; its maps of the series held out, and the
 shipped model's maps of the validation images, are scored over a grid of parameters, at each of
 several zooms, as the parameters must hold for small nuclei and large ones. The objective is the
@@ -22,24 +22,24 @@ import numpy as np
 import tifffile
 
 from cellmill.arrays.files import write_text
-from cellmill.inference.savedmodel import load
-from cellmill.models.card import ModelCard, PostprocessingParameters
+from cellmill.datasets.samples import Sample, mnfinder
+from cellmill.inference.engines import load_network
+from cellmill.models.card import ModelCard
 from cellmill.models.shipped import default_model
 from cellmill.preprocessing import preprocess
-from cellmill.segmentation import maps_of, watershed_parameters
+from cellmill.segmentation.methods import Recipe, recipes_of
 from cellmill.training.accuracy import predict_heads
 from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import PREPROCESSING, head_names, made_with, trained_card
 from cellmill.training.export import export_network
 from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
 from cellmill.training.network import build_network
-from cellmill.tuning.grid import AXES, ParameterGrid
+from cellmill.training.object_sizes import trained_sizes
+from cellmill.tuning.grid import ParameterGrid
 from cellmill.tuning.scores import OBJECTIVES, Scores, best_point, held_out, objective_values
 from cellmill.tuning.scoring import score_points
-from cellmill.tuning.surface import parameters_of
+from launch import ROOT
 from launch.evaluate import zoomed
-from launch.paths import ROOT
-from launch.samples import Sample, mnfinder
 
 FOLDS = (("2022-10-14_U2OS", "2022-05"), ("2023-05-31_misc", "2022-03", "2022-04"))
 """Series that a fold's model is not trained on; each training image is in one fold."""
@@ -77,48 +77,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="the choice, into the model's card")
     given = parser.parse_args(argv)
     samples = mnfinder("training")
-    training = [_image(sample) for sample in samples]
+    training = [image_of(sample) for sample in samples]
     models = [
-        _trained(training, series, given.steps, given.folder / f"fold-{i}-{given.steps}-steps")
+        fold_model(training, series, given.steps, given.folder / f"fold-{i}-{given.steps}-steps")
         for i, series in enumerate(FOLDS[: given.folds])
     ]
     groups: dict[str, list[Scores]] = {}
-    grid = ParameterGrid.around(ModelCard.load(given.model).postprocessing["nuclear"], GRID)
+    recipe = recipes_of(ModelCard.load(given.model), ("nuclear",))["nuclear"]
+    grid = ParameterGrid.around(recipe.parameters, GRID)
     points = list(grid.points())
     work = [
         (m, sample)
         for m, s in zip(models, FOLDS[: given.folds], strict=True)
         for sample, image in zip(samples, training, strict=True)
-        if _is_of(image, s)
+        if is_of(image, s)
     ]
     work += [(given.model, sample) for sample in mnfinder("validation")]
-    networks = {folder: load(folder, ModelCard.load(folder)) for folder in {m for m, _ in work}}
+    networks = {
+        folder: load_network(folder, ModelCard.load(folder), engine="tensorflow")
+        for folder in {m for m, _ in work}
+    }
     for (folder, sample), zoom in itertools.product(work, ZOOMS):
-        card, image = ModelCard.load(folder), _image(sample, zoom)
-        maps = maps_of(predict_heads(image.image, networks[folder], card), grid.default)
-        group = VALIDATION if folder == given.model else _series_of(image)
-        scores = score_points(
-            np.asarray(maps[0][:, :], np.float32),
-            np.asarray(maps[1][:, :], np.float32),
-            image.labels,
-            [watershed_parameters(point) for point in points],
-        )
+        card, image = ModelCard.load(folder), image_of(sample, zoom)
+        maps = recipe.maps(predict_heads(image.image, networks[folder], card))
+        group = VALIDATION if folder == given.model else series_of(image)
+        scores = score_points(recipe.method, maps, image.labels, points)
         groups.setdefault(f"{group}, zoom {zoom:g}", []).append(scores)
         print(f"{image.name}, zoom {zoom:g}: {len(points)} combinations", file=sys.stderr)
     added = {group: Scores.added(each) for group, each in sorted(groups.items())}
     command = f"make choose-postprocessing FOLDS='--folds {given.folds} --steps {given.steps}'"
-    document = _document(added, points, grid.default, command)
+    document = _document(added, points, grid, command)
     write_text(given.folder / "chosen.json", json.dumps(document, indent=1) + "\n")
     print(json.dumps({key: document[key] for key in ("best", "groups", "held_out")}, indent=1))
     if given.write:
-        _write(given.model, points, document)
+        best = replace(recipe, parameters=points[document["place"]])
+        _write(given.model, best, document)
     return 0
 
 
 def _document(
     groups: Mapping[str, Scores],
-    points: Sequence[PostprocessingParameters],
-    default: PostprocessingParameters,
+    points: Sequence[Any],
+    grid: ParameterGrid,
     command: str,
 ) -> dict[str, Any]:
     """The best point, how the next best and each value of a parameter do, and each group."""
@@ -126,16 +126,16 @@ def _document(
     eligible = np.ones(len(points), bool)
     best = best_point(values, eligible)
     own = {name: OBJECTIVES[OBJECTIVE](each) for name, each in groups.items()}
-    own_place = points.index(default) if default in points else best
+    own_place = points.index(grid.default) if grid.default in points else best
     chosen = held_out(groups, OBJECTIVE, eligible, own_place)
     return {
         "command": command,
         "objective": f"{OBJECTIVE}, mean over series and zooms",
         "combinations": len(points),
         "place": best,
-        "best": {**parameters_of(points[best]), "value": round(float(values[best]), 4)},
+        "best": {**grid.tuned(points[best]), "value": round(float(values[best]), 4)},
         "next": [
-            {**parameters_of(points[i]), "value": round(float(values[i]), 4)}
+            {**grid.tuned(points[i]), "value": round(float(values[i]), 4)}
             for i in np.argsort(-values, kind="stable")[1:10]
         ],
         "greatest_by_value": {
@@ -150,7 +150,7 @@ def _document(
                 )
                 for value in sorted({getattr(p, name) for p in points})
             }
-            for name in AXES
+            for name in grid.axes
         },
         "groups": {
             name: {
@@ -162,31 +162,29 @@ def _document(
             for name, each in own.items()
         },
         "held_out": {
-            name: {**parameters_of(points[each.chosen]), "value": round(each.value, 4)}
+            name: {**grid.tuned(points[each.chosen]), "value": round(each.value, 4)}
             for name, each in chosen.items()
         },
     }
 
 
-def _write(
-    folder: Path, points: Sequence[PostprocessingParameters], document: Mapping[str, Any]
-) -> None:
+def _write(folder: Path, best: Recipe, document: Mapping[str, Any]) -> None:
     """The best parameters, and on what they were chosen, into the model's card."""
     card = ModelCard.load(folder)
     said = {key: document[key] for key in ("command", "objective", "combinations", "groups")}
     replace(
-        card,
-        postprocessing={"nuclear": points[document["place"]]},
+        card.with_postprocessing({"nuclear": best.plain()}),
         accuracy={**card.accuracy, "postprocessing": said},
     ).save(folder)
 
 
-def _series_of(image: TrainingImage) -> str:
+def series_of(image: TrainingImage) -> str:
     """`2022-10-14_U2OS` of `training_2022-10-14_U2OS_5`."""
     return image.name.partition("_")[2].rpartition("_")[0]
 
 
-def _image(sample: Sample, zoom: float = 1.0) -> TrainingImage:
+def image_of(sample: Sample, zoom: float = 1.0) -> TrainingImage:
+    """An image with its truth, zoomed; with micronuclei as hard background where it is not."""
     picture = np.asarray(tifffile.imread(sample.image))
     labels = tifffile.imread(sample.nuclei).astype(np.int32)
     if zoom != 1:
@@ -200,11 +198,12 @@ def _image(sample: Sample, zoom: float = 1.0) -> TrainingImage:
     )
 
 
-def _is_of(image: TrainingImage, series: Sequence[str]) -> bool:
+def is_of(image: TrainingImage, series: Sequence[str]) -> bool:
+    """Whether an image is of one of some series."""
     return any(each in image.name for each in series)
 
 
-def _trained(
+def fold_model(
     images: Sequence[TrainingImage], series: Sequence[str], steps: int, folder: Path
 ) -> Path:
     """A model that has not seen some series; its last weights, as nothing is to choose a step.
@@ -213,7 +212,7 @@ def _trained(
     """
     if (folder / "model.json").exists() and _sources(folder) == made_with()["sources"]:
         return folder
-    seen = [image for image in images if not _is_of(image, series)]
+    seen = [image for image in images if not is_of(image, series)]
     seed_everything(_SEED)
     network = build_network(1, head_names("nuclear"))
     parameters = FitParameters(steps=steps, validate_every=steps, seed=_SEED)
@@ -226,7 +225,8 @@ def _trained(
     fit(network, seen, seen[:2], parameters, Augmentation(), tell)
     export_network(network, folder)
     said = {**made_with(), "images": [image.name for image in seen], "steps": steps}
-    trained_card("fold", "1", ("nuclear",), ("nuclear",), said).save(folder)
+    sizes = trained_sizes(seen, ("nuclear",))
+    trained_card("fold", "1", ("nuclear",), ("nuclear",), said, sizes=sizes).save(folder)
     return folder
 
 

@@ -31,10 +31,10 @@ import tifffile
 
 from bench.mosaic import Mosaic
 from cellmill.arrays import resume
-from cellmill.arrays.batch import BatchWriter, Container
-from cellmill.compiled import thread_count
-from cellmill.images import open_image_at, read_pixels
-from launch.paths import ROOT
+from cellmill.arrays.batch_writer import BatchWriter, Container
+from cellmill.compute.threads import thread_count
+from cellmill.io.images import open_image_at, read_pixels
+from launch import ROOT
 
 COMPRESSIONS = ("none", "zlib", "lzw", "zstd")
 CONTAINERS: tuple[Container, ...] = ("npz", "zarr")

@@ -29,19 +29,16 @@ import SimpleITK
 import skimage.morphology
 
 from bench.maps import mosaic, network_maps
-from cellmill.compiled import thread_count
+from cellmill.compute.threads import thread_count
+from cellmill.labels.numbering import canonical_labels
 from cellmill.models.card import Preprocessing
+from cellmill.morphology.flooding import TIE_RULES, TieRule
+from cellmill.morphology.hmaxima import h_maxima
+from cellmill.morphology.maxima import ball_footprint
 from cellmill.preprocessing import preprocess
-from cellmill.segmentation import (
-    TieRule,
-    ball_footprint,
-    canonical_labels,
-    deep_watershed,
-    h_maxima,
-)
-from cellmill.segmentation.flooding import TIE_RULES
-from launch.environments import environment
-from launch.paths import ROOT
+from cellmill.segmentation.deep_watershed import deep_watershed
+from launch import ROOT
+from launch.images.environments import environment
 
 #: Mesmer's whole-cell defaults.
 MESMER: dict[str, Any] = {

@@ -9,7 +9,7 @@ import tifffile
 from scipy import ndimage
 from skimage.segmentation import expand_labels
 
-from launch.samples import mnfinder, sample_image
+from cellmill.datasets.samples import mnfinder, sample_image
 
 _BLOCK = 512
 #: Nuclei grow by so many pixels into whole cells that touch where they are crowded.

@@ -1,4 +1,4 @@
-"""Measurements and scores of made slides with up to a million objects: seconds and memory.
+"""Measurements and scores of synthetic slides with up to a million objects: seconds and memory.
 
 `python -m bench.metrics [--sides 4096 27120] [--channels 2] [--memory-mib 1024] [--output …]`
 
@@ -25,11 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from cellmill.compiled import kernel, thread_count
+from cellmill.compute.kernels import kernel
+from cellmill.compute.memory import peak_rss
+from cellmill.compute.threads import thread_count
 from cellmill.measurement import measure_compartments
-from cellmill.memory import peak_rss
 from cellmill.metrics import evaluate
-from launch.paths import ROOT
+from launch import ROOT
 
 _PITCH = 27
 _SMALL = 600

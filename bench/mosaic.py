@@ -21,7 +21,7 @@ import numpy as np
 import tifffile
 
 from cellmill.arrays.windows import Box, Grid
-from launch.samples import sample_image
+from cellmill.datasets.samples import sample_image
 
 _TILE = 512
 

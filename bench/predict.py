@@ -32,30 +32,28 @@ from scipy import ndimage
 
 from bench.mosaic import Mosaic
 from cellmill.arrays.batch import Batch
-from cellmill.compiled import thread_count
-from cellmill.contract import Dataset, Model, Record
+from cellmill.compute.threads import thread_count
+from cellmill.contract import GroundTruth, Images, Model, Predictions, Preprocessed, Record
 from cellmill.inference.engines import load_network
-from cellmill.inference.tiled import predict_tiled
-from cellmill.inference.tiles import TileGrid
-from cellmill.metrics import match, pair_labels
+from cellmill.inference.registry import ENGINES
+from cellmill.inference.tiled import card_grid, predict_tiled
+from cellmill.labels.pairs import pair_labels
+from cellmill.metrics import match
 from cellmill.models.card import ModelCard
 from cellmill.models.fetch import fetch_model
-from cellmill.segmentation import ball_footprint, h_maxima, maps_of, segment
+from cellmill.models.networks import network_form
+from cellmill.morphology.hmaxima import h_maxima
+from cellmill.morphology.maxima import ball_footprint
+from cellmill.segmentation.methods import recipes_of, segment_one
 from cellmill.stages.predict import predict
 from cellmill.stages.preprocess import preprocess
 from cellmill.stages.tiff_to_npz import tiff_to_npz
-from launch.environments import environment
-from launch.paths import ROOT
+from launch import ROOT
+from launch.images.environments import environment
 from tests.conformance.conformance_model import conformance_model
 
-#: Engine, precision and compartment of each row on the PanopticNet.
-WAYS = (
-    ("tensorflow", "float32", "all"),
-    ("openvino", "float32", "all"),
-    ("openvino", "float32", "nuclear"),
-    ("tensorflow", "mixed_bfloat16", "all"),
-    ("openvino", "mixed_bfloat16", "all"),
-)
+#: Precision and compartment of the rows of each engine that computes so.
+WAYS = (("float32", "all"), ("float32", "nuclear"), ("mixed_bfloat16", "all"))
 _IOU = 0.9
 
 
@@ -137,10 +135,11 @@ def ours(
 ) -> tuple[float, float, dict[str, np.ndarray]]:
     """Seconds of the whole run and of predict, both without loading the model, and the heads."""
     engine, precision, compartment = way
-    images, prepared, heads = (Dataset(folder / name) for name in ("images", "prepared", "heads"))
+    images, prepared = Images(folder / "images"), Preprocessed(folder / "prepared")
+    heads = Predictions(folder / "heads")
     record = Record(folder / "record.json")
     start = time.perf_counter()
-    tiff_to_npz(images, Dataset(folder / "truth"), record, [str(image)], channels=channels)
+    tiff_to_npz(images, GroundTruth(folder / "truth"), record, [str(image)], channels=channels)
     preprocess(images, Model(model), prepared, record)
     middle = time.perf_counter()
     done = Record(folder / "predict.json")
@@ -154,19 +153,17 @@ def ours(
     return end - start - loading, end - middle - loading, arrays
 
 
-def in_memory(model: Path, side: int, engine: Any, repeats: int = 2) -> float:
+def in_memory(model: Path, side: int, engine: str, repeats: int = 2) -> float:
     """Best seconds of tiling and network over noise in memory."""
     card = ModelCard.load(model)
     network = load_network(model, card, engine=engine, device="cpu")
     image = np.random.default_rng(0).random((side, side, len(card.input.channels)), np.float32)
-    grid = TileGrid.over(
-        (side, side), card.input.tile, overlap=card.tiling.overlap, padding=card.tiling.padding
-    )
-    outputs = [np.empty((side, side, head.channels), np.float32) for head in card.heads]
+    grid = card_grid(card, (side, side))
+    outputs = [np.empty(head.shape_over((side, side)), np.float32) for head in card.heads]
     times = []
     for _ in range(1 + repeats):
         start = time.perf_counter()
-        predict_tiled(image, network, grid, outputs)
+        predict_tiled(image, network, grid, outputs, heads=card.heads)
         times.append(time.perf_counter() - start)
     return min(times[1:])
 
@@ -177,17 +174,29 @@ def quality(
     """F1 of objects against those of float32, and how many markers both have."""
     f1: dict[str, float] = {}
     markers: dict[str, tuple[int, int]] = {}
-    for name, parameters in card.postprocessing.items():
-        labels = [segment(maps, parameters) for maps in (exact, heads)]
+    for name, recipe in recipes_of(card, card.compartments).items():
+        labels = [segment_one(maps, recipe) for maps in (exact, heads)]
         f1[name] = round(match(pair_labels(*labels), _IOU).f1, 4)
         found = []
         for maps in (heads, exact):
-            maxima = np.asarray(maps_of(maps, parameters)[0][:, :])
-            footprint = ball_footprint(parameters.radius, 2)
-            peaks = h_maxima(maxima, parameters.maxima_threshold, footprint)
+            maxima = recipe.maps(maps).read("maxima")
+            footprint = ball_footprint(recipe.parameters.radius, 2)
+            peaks = h_maxima(maxima, recipe.parameters.maxima_threshold, footprint)
             found.append(int(ndimage.label(peaks, np.ones((3, 3)))[1]))
         markers[name] = (found[0], found[1])
     return f1, markers
+
+
+def ways(model: Path, *, whole: bool = False) -> list[tuple[str, str, str]]:
+    """Engine, precision and compartment of each row: of all engines that read the network here."""
+    form = network_form(model)
+    return [
+        (engine.name, precision, compartment)
+        for precision, compartment in WAYS
+        for engine in ENGINES.values()
+        if form in engine.reads and engine.is_installed and precision in engine.precisions
+        if not whole or (precision, compartment) == ("float32", "all")
+    ]
 
 
 def panopticnet(sides: Sequence[int], folder: Path) -> Iterator[Row]:
@@ -199,14 +208,15 @@ def panopticnet(sides: Sequence[int], folder: Path) -> Iterator[Row]:
         write_image(image, side, 2)
     # Kernels are compiled, libraries loaded.
     write_image(folder / "small.tif", 300, 2)
-    for way in WAYS:
+    rows = ways(model)
+    for way in rows:
         ours(folder / "small.tif", model, way, "0,1", folder)
     theirs = reference(model, images, folder)
     for side, image in zip(sides, images, strict=True):
         seconds, expected = theirs[image.stem]
         by_name = {head.name: array for head, array in zip(card.heads, expected, strict=True)}
         exact: dict[str, np.ndarray] = {}
-        for way in WAYS:
+        for way in rows:
             mine, alone, heads = ours(image, model, way, "0,1", folder)
             exact = exact or heads
             differs = max(float(np.abs(heads[n] - by_name[n]).max()) for n in heads)
@@ -215,16 +225,15 @@ def panopticnet(sides: Sequence[int], folder: Path) -> Iterator[Row]:
 
 
 def shipped(side: int, folder: Path) -> Iterator[Row]:
-    """The model that ships, by both engines."""
+    """The model that ships, by every engine that reads it."""
     model = fetch_model("").folder
     write_image(folder / "nuclei.tif", side, 1)
     write_image(folder / "small.tif", 300, 1)
-    for engine in ("tensorflow", "openvino"):
-        way = (engine, "float32", "all")
+    for way in ways(model, whole=True):
         ours(folder / "small.tif", model, way, "0", folder)
         mine, alone, _ = ours(folder / "nuclei.tif", model, way, "0", folder)
         yield Row(
-            "shipped", side, way, 0.0, mine, alone, in_memory(model, side, engine), -1, {}, {}
+            "shipped", side, way, 0.0, mine, alone, in_memory(model, side, way[0]), -1, {}, {}
         )
 
 

@@ -31,9 +31,9 @@ from bench.maps import network_maps
 from bench.mosaic import Mosaic, write_mosaic
 from cellmill.arrays.batch import Batch
 from cellmill.arrays.windows import Grid
-from cellmill.compiled import in_threads, thread_count
-from cellmill.slides.plan import UNIT
-from launch.paths import ROOT
+from cellmill.compute.threads import in_threads, thread_count
+from cellmill.stages.shared.slides.plan import UNIT
+from launch import ROOT
 
 _SMALL = (300, 300)
 _BLOCK = 512
@@ -111,7 +111,7 @@ def slide(
     at = {
         name: folder / name
         for name in (
-            *("images", "truth", "model", "plan", "watershed", "labels", "preprocessed"),
+            *("images", "truth", "model", "plan", "segmentation", "labels", "preprocessed"),
             *("label_images", "measurements", "scores", "metrics", "reports", "html"),
         )
     }
@@ -148,17 +148,17 @@ def slide(
     if predicted < len(shards):
         aside(make_maps, at["plan"], shape)
     flags = {"predicted": parts, "predict_records": records, "predict_record": folder / "p.json"}
-    done = run("plan_watershed", folder, **take("plan", "watershed"), **flags, **memory)
-    yield "plan_watershed", pixels, *done
+    done = run("plan_segmentation", folder, **take("plan", "segmentation"), **flags, **memory)
+    yield "plan_segmentation", pixels, *done
     parts, records = [], []
     for k, (y0, y1, x0, x1) in enumerate(shards):
         parts.append(folder / f"segmented-{k}")
         records.append(folder / f"segmented-{k}.json")
         flags = {"segmented": parts[-1], "record": records[-1], "shard": k}
-        done = run("segment_shard", folder, **take("watershed"), **flags, **memory)
+        done = run("segment_shard", folder, **take("segmentation"), **flags, **memory)
         yield "segment_shard", (y1 - y0) * (x1 - x0) / 1e6, *done
     flags = {"segmented": parts, "segment_records": records, "segment_record": folder / "s.json"}
-    done = run("stitch", folder, **take("watershed", "labels"), **flags, **memory)
+    done = run("stitch", folder, **take("segmentation", "labels"), **flags, **memory)
     yield "stitch", pixels, *done
     for stage, names in (
         ("export_labels", ("labels", "label_images")),

@@ -1,4 +1,4 @@
-"""Measures each stage's speed in whole runs, for ``make estimate``: writes `launch/speeds.json`.
+"""Measures each stage's speed in whole runs, for `make estimate`: writes `launch/speeds.json`.
 
 `python -m bench.speeds [--shapes 512x512 4096x4096]`
 
@@ -22,8 +22,8 @@ from typing import Any
 
 from bench.mosaic import write_mosaic
 from cellmill.contract.recording import machine
+from launch import ROOT
 from launch.estimate import SPEEDS
-from launch.paths import ROOT
 
 PIPELINES = ("deepcell_segmentation", "slide_segmentation")
 

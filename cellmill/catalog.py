@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cellmill import extras
 from cellmill.errors import BadInput
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -45,7 +46,7 @@ def pipeline_path(name: str) -> Path:
 
 
 def component(name: str) -> Any:
-    """Return a component, loaded through kfp, to be called inside a ``@dsl.pipeline``.
+    """Return a component, loaded through kfp, to be called inside a `@dsl.pipeline`.
 
     Raises:
         BadInput: there is no component of that name, or kfp is not installed.
@@ -63,13 +64,8 @@ def pipeline(name: str) -> Any:
 
 
 def _load(path: Path) -> Any:
-    try:
-        from kfp.components import load_component_from_file
-    except ImportError:
-        raise BadInput(
-            "kfp", expected="installed (pip install 'cellmill[pipelines]')", found="not installed"
-        ) from None
-    return load_component_from_file(str(path))
+    kfp = extras.load("kfp.components", f"loading '{path.parent.name}' into a pipeline")
+    return kfp.load_component_from_file(str(path))
 
 
 def _folder(kind: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kfp import dsl
 
-from components.images import read_lock
+from components.container_images import read_lock
 
 _IMAGES = read_lock()
 
@@ -14,7 +14,7 @@ def run_stage(stage: str, *, image: str) -> dsl.ContainerSpec:
 
     Args:
         stage: the stage's name.
-        image: the image's name, a folder under ``images/``.
+        image: the image's name, a folder under `images/`.
     """
     return dsl.ContainerSpec(
         image=_IMAGES[image].reference,

@@ -68,7 +68,7 @@ debian() {
 other() {
   [ -n "$(docker image ls --quiet "local/python:$1")" ] && return
   local python prefix layer="$folder/layer"
-  python="$(python3 -c 'import sys; from launch.environments import find_python; print(find_python(sys.argv[1]))' "$1")"
+  python="$(python3 -c 'import sys; from launch.images.environments import find_python; print(find_python(sys.argv[1]))' "$1")"
   prefix="$("$python" -c 'import sys; print(sys.base_prefix)')"
   rm -rf "$layer" && mkdir -p "$layer"
   tar -C "$prefix" -c --exclude=__pycache__ --exclude=test --exclude=site-packages bin include lib | tar -C "$layer" -x

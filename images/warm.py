@@ -8,7 +8,8 @@ import numpy as np
 from cellmill.models.card import ModelCard, known_cards
 from cellmill.models.shipped import shipped_models
 from cellmill.preprocessing import preprocess
-from cellmill.segmentation import segment
+from cellmill.segmentation.interface import IMAGE
+from cellmill.segmentation.methods import segment
 
 SHAPE = (96, 96)
 
@@ -20,10 +21,11 @@ def main() -> None:
     shipped = [ModelCard.load(folder) for folder in shipped_models().values()]
     for card in (*known_cards().values(), *shipped):
         channels = np.repeat(disc[..., None], len(card.input.channels), axis=2)
-        preprocess(channels, card.preprocessing)
         heads = {h.name: np.repeat(disc[..., None], h.channels, axis=2) for h in card.heads}
-        for parameters in card.postprocessing.values():
-            segment(heads, parameters)
+        # A method may read the image itself, as a network would be shown it.
+        heads[IMAGE] = preprocess(channels, card.preprocessing)
+        for name in card.compartments:
+            segment(card, heads, name)
 
 
 if __name__ == "__main__":

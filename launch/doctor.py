@@ -13,15 +13,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cellmill.cache import cache_folder
 from cellmill.errors import CellmillError
-from components.images import read_lock
-from launch.docker import docker, has_image
-from launch.environments import CUDA, find_python, image_names, wanted_python
-from launch.paths import ROOT
-from launch.remote import released_images
-from launch.roles import missing_roles
-from launch.task_handler import check_seam
+from cellmill.io.cache import cache_folder
+from cellmill.terminal import say
+from components.container_images import read_lock
+from launch import ROOT
+from launch.cloud.remote import released_images
+from launch.cloud.roles import missing_roles
+from launch.images.docker import docker, has_image
+from launch.images.environments import CUDA, find_python, image_names, wanted_python
+from launch.local.task_handler import check_seam
 
 #: Bytes that the environments of all stages take.
 _ROOM = 5_000_000_000
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _line(place: str, lacks: Sequence[str]) -> None:
-    print(f"{'✗' if lacks else '✓'} {place:<12} {'; '.join(lacks) if lacks else 'ready'}")
+    say(f"{'✗' if lacks else '✓'} {place:<12} {'; '.join(lacks) if lacks else 'ready'}")
 
 
 def _local() -> Iterator[str]:

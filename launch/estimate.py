@@ -1,4 +1,4 @@
-"""Says what a run will take before it is run: ``python -m launch.estimate [PIPELINE] --make``.
+"""Says what a run will take before it is run: `python -m launch.estimate [PIPELINE] --make`.
 
 Time is from measured speeds (`launch/speeds.json`), money from the dated table of prices
 (`cellmill/reporting/prices.json`), machines from the pipeline rendered as it would be sent. What is
@@ -8,6 +8,7 @@ not known is said to be unknown.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
@@ -21,14 +22,16 @@ import yaml
 from cellmill.contract.cli import OneLineParser
 from cellmill.contract.recording import MACHINE_VARIABLE
 from cellmill.errors import BadInput, CellmillError
-from cellmill.images import open_file, open_image_at
+from cellmill.io.images import open_file, open_image_at
+from cellmill.io.listing import list_uris
 from cellmill.reporting.costs import Rented, dollars, hourly, prices
 from cellmill.reporting.text import number, seconds
-from cellmill.uris import list_uris
-from launch.choices import choice_of
-from launch.compile import pipeline_names
-from launch.paths import ROOT
-from launch.renderings import render
+from cellmill.terminal import say
+from launch import ROOT
+from launch.compiling.choices import choice_of
+from launch.compiling.compiled import pipeline_names
+from launch.compiling.renderings import render
+from launch.runs.inputs import plane_choice
 
 SPEEDS = ROOT / "launch" / "speeds.json"
 REGION = "us-central1"
@@ -42,7 +45,7 @@ _SETTINGS = {
     "machine_type": "the exact machine of network stages",
     "spot": "1 for machines that are cheap and can be taken away",
     "series": "image of a file that holds several, 0-based",
-    "z": "plane of a stack, 0-based",
+    "z": "plane of a stack, 0-based, or all",
     "t": "time point of a series, 0-based",
 }
 
@@ -74,7 +77,7 @@ def estimate(
     Args:
         pipeline: its name.
         megapixels: of all images, one channel.
-        given: the settings, by the names of ``make estimate``.
+        given: the settings, by the names of `make estimate`.
         speeds: as `launch/speeds.json` holds them.
 
     Raises:
@@ -158,7 +161,7 @@ def _stage(
 
 
 def pixels_of(text: str) -> float:
-    """Read a number of pixels: ``139e6``, ``708873480`` or ``27120x26139``.
+    """Read a number of pixels: `139e6`, `708873480` or `27120x26139`.
 
     Raises:
         BadInput: it is none.
@@ -173,21 +176,16 @@ def pixels_of(text: str) -> float:
 
 
 def pixels_at(image: str, given: Mapping[str, str]) -> float:
-    """Return the pixels of all images that ``IMAGE`` stands for; only their headers are read.
+    """Return the pixels of all images that `IMAGE` stands for; only their headers are read.
 
     Raises:
         BadInput: there are none, or one is none.
     """
-    choice = {}
-    for key in ("series", "z", "t"):
-        if text := given.get(key, ""):
-            if not text.isdigit():
-                raise BadInput(key.upper(), expected="a whole number", found=repr(text))
-            choice[key] = int(text)
+    choice = plane_choice(given)
     total = 0
     for uri in list_uris(image):
         with open_file(uri) as file, open_image_at(uri, file, **choice) as opened:
-            total += opened.shape[0] * opened.shape[1]
+            total += math.prod(opened.shape)
     return float(total)
 
 
@@ -282,9 +280,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise BadInput("IMAGE or PIXELS", expected="one of them", found=found)
         pixels = pixels_of(given["pixels"]) if given["pixels"] else pixels_at(given["image"], given)
         speeds = json.loads(Path(SPEEDS).read_text())
-        print("\n".join(told(pipeline, pixels / 1e6, given, speeds)))
+        for line in told(pipeline, pixels / 1e6, given, speeds):
+            say(line)
     except CellmillError as error:
-        print(f"cellmill: {error}", file=sys.stderr)
+        say(f"cellmill: {error}", to=sys.stderr)
         return 2
     return 0
 

@@ -1,11 +1,15 @@
-"""Measures a nuclear model on images with truth by the pipeline: ``make evaluate-model [MODEL=…]``.
+"""Measures a nuclear model on images with truth by the pipeline: `make evaluate-model [MODEL=…]`.
 
-Four sets, each segmented and scored by ``deepcell_segmentation`` as a user's images are:
-``validation`` (mnfinder's, on which the training's step was chosen), ``test`` (mnfinder's, on which
-nothing is ever chosen), ``sample`` (stardist's, another microscope), and ``varied``, the validation
+Four sets, each segmented and scored by `deepcell_segmentation` as a user's images are:
+`validation` (mnfinder's, on which the training's step was chosen), `test` (mnfinder's, on which
+nothing is ever chosen), `sample` (stardist's, another microscope), and `varied`, the validation
 images zoomed, dimmed, blurred and in 8 bits, which say over which range the figures hold.
 
-What comes out is printed and lies in ``outputs/evaluation/<model>.json``. With ``--write`` it is
+Two more, `validation-zooms` and `test-zooms`, are those images at zooms from 0.25 to 4, without
+a pixel size, segmented in this process: as they are, with `diameter="auto"`, with the median
+diameter of their true objects told, and with the pixel size told where the file says it.
+
+What comes out is printed and lies in `outputs/evaluation/<model>.json`. With `--write` it is
 written into the model's card, so that nobody types a figure.
 """
 
@@ -25,19 +29,30 @@ import tifffile
 
 from cellmill.arrays.files import write_text
 from cellmill.contract.cli import OneLineParser
+from cellmill.datasets import samples
 from cellmill.errors import BadInput, CellmillError
-from cellmill.metrics import pool
+from cellmill.io.images import read_image
+from cellmill.labels.objects import object_diameters
+from cellmill.metrics import Matching, match, pair_labels, pool
 from cellmill.models.card import ModelCard
 from cellmill.models.fetch import fetch_model
 from cellmill.models.shipped import default_model
+from cellmill.segmenter import Segmenter
+from cellmill.terminal import say
 from cellmill.version import __version__
-from launch import run, samples
-from launch.paths import ROOT
+from launch import ROOT, run
 
-SETS = ("validation", "sample", "varied", "test")
+ZOOMED: Mapping[str, samples.Split] = {"validation-zooms": "validation", "test-zooms": "test"}
+"""Sets of images at several zooms, by their names, and the splits that they are made of."""
+
+SETS = ("validation", "sample", "varied", "test", *ZOOMED)
+ZOOMS = (0.25, 0.33, 0.5, 1.0, 2.0, 3.0, 4.0)
+TOLD = ("nothing", "auto", "diameter", "pixel_size")
+"""What a segmentation is told of a zoomed image's scale."""
 COMMAND = "make evaluate-model"
 IOUS = (0.5, 0.7, 0.9)
 _ERRORS = ("missed_detections", "gained_detections", "merge", "split", "catastrophe")
+_POOLED = ("pooled", "per_image_mean", "series")
 _ON_CARD: dict[str, tuple[str, ...]] = {"sample": ("pooled",), "varied": ("series",)}
 _FOLDER = ROOT / "outputs" / "evaluation"
 
@@ -99,7 +114,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if wrong := [each for each in sets if each not in SETS]:
             raise BadInput("sets", expected=f"of {', '.join(SETS)}", found=wrong[0])
         fetched = fetch_model(given.model)
-        measured = {each: _measured(each, given.model) for each in sets}
+        measured = {each: _measured(each, given.model) for each in sets if each not in ZOOMED}
+        segmenter = Segmenter(given.model or str(default_model())) if {*sets} & {*ZOOMED} else None
+        for each in sets:
+            if segmenter and each in ZOOMED:
+                measured[each] = zoom_curve(samples.mnfinder(ZOOMED[each]), segmenter)
         card = fetched.card
         written = _FOLDER / f"{card.name}-{card.version}.json"
         about = {"model": card.name, "version": card.version, "code": f"cellmill {__version__}"}
@@ -109,11 +128,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             kept = ModelCard.load(folder)
             replace(kept, accuracy={**kept.accuracy, **on_card(measured)}).save(folder)
     except CellmillError as error:
-        print(f"cellmill: {error}", file=sys.stderr)
+        say(f"cellmill: {error}", to=sys.stderr)
         return 2
     for line in table(measured):
-        print(line)
-    print(f"all figures: {written.relative_to(ROOT)}")
+        say(line)
+    say(f"all figures: {written.relative_to(ROOT)}")
     return 0
 
 
@@ -121,7 +140,7 @@ def on_card(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What a card says of each set: the command, and figures pooled, by image and by series."""
     found: dict[str, Any] = {}
     for name, each in measured.items():
-        kept = _ON_CARD.get(name, ("pooled", "per_image_mean", "series"))
+        kept = tuple(each) if name in ZOOMED else _ON_CARD.get(name, _POOLED)
         found[name] = {"command": COMMAND, "code": f"cellmill {__version__}"}
         found[name] |= {key: each[key] for key in kept}
     return found
@@ -131,12 +150,73 @@ def table(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The figures as lines of text."""
     lines = [f"{'':44}{'objects':>8}{'found':>7}{'AP@0.5':>8}{'AP@0.7':>8}{'AP@0.9':>8}"]
     for name, each in measured.items():
+        if name in ZOOMED:
+            lines += _zoom_table(name, each)
+            continue
         rows = {} if name == "varied" else {name: each["pooled"]}
         series = each["series"] if len(each["series"]) > 1 or name == "varied" else {}
         for row, figures in {**rows, **{f"  {key}": v for key, v in series.items()}}.items():
             scores = "".join(f"{figures['average_precision'][str(t)]:8.3f}" for t in IOUS)
             lines.append(f"{row:44}{figures['objects']:8}{figures['predicted']:7}{scores}")
     return lines
+
+
+def _zoom_table(name: str, curve: Mapping[str, Any]) -> list[str]:
+    lines = [f"{f'{name}: AP@0.5 by zoom':44}{'objects':>8}{''.join(f'{z:>7g}' for z in ZOOMS)}"]
+    for told in TOLD:
+        scores = "".join(f"{curve[told][f'{zoom:g}']:7.3f}" for zoom in ZOOMS)
+        lines.append(f"{f'  told {told}':44}{curve['objects'][told]:8}{scores}")
+    return lines
+
+
+def zoom_curve(
+    images: Sequence[samples.Sample], segmenter: Segmenter, zooms: Sequence[float] = ZOOMS
+) -> dict[str, Any]:
+    """How well nuclei are found at several zooms, by what is told of the images' scale.
+
+    Args:
+        images: with truth.
+        segmenter: the model, loaded.
+        zooms: by which each image is enlarged.
+
+    Returns:
+        JSON values: `measured`, what the figures are; `images`; `objects`, how many true ones there
+        are at zoom 1 by what is told; and for each of `TOLD` the average precision at IoU 0.5 by
+        zoom, pooled over all objects, of the images whose pixel size is known for `pixel_size`.
+    """
+    found: dict[tuple[str, float], list[Matching]] = {}
+    for sample in images:
+        read = read_image(sample.image)
+        whole, truth = read.pixels[..., 0], tifffile.imread(sample.nuclei).astype(np.int32)
+        diameter = float(np.median(object_diameters(truth)))
+        for zoom in zooms:
+            image, labels = (whole, truth) if zoom == 1 else zoomed(whole, truth, zoom)
+            settings: dict[str, dict[str, Any]] = {
+                "nothing": {},
+                "auto": {"diameter": "auto"},
+                "diameter": {"diameter": diameter * zoom},
+            }
+            if read.mpp:
+                settings["pixel_size"] = {"mpp": (read.mpp[0] / zoom, read.mpp[1] / zoom)}
+            for told, setting in settings.items():
+                labelled = segmenter(image, **setting).label_image
+                matching = match(pair_labels(labels, labelled), 0.5)
+                found.setdefault((told, zoom), []).append(matching)
+
+    def counted(told: str, zoom: float) -> np.ndarray:
+        counts = [(each.tp, each.fp, each.fn) for each in found.get((told, zoom), [])]
+        return np.sum(counts, axis=0) if counts else np.zeros(3, int)
+
+    objects = {told: int(counted(told, 1.0)[[0, 2]].sum()) for told in TOLD}
+    curves = {
+        told: {
+            f"{zoom:g}": round(float(counted(told, zoom)[0] / max(counted(told, zoom).sum(), 1)), 4)
+            for zoom in zooms
+        }
+        for told in TOLD
+    }
+    measured = "average precision at IoU 0.5, pooled over objects, by what is told and by zoom"
+    return {"measured": measured, "images": len(images), "objects": objects, **curves}
 
 
 def _measured(name: str, model: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Brings the outputs of a run in a cloud here: ``python -m launch.fetch RUN_FOLDER``."""
+"""Brings the outputs of a run in a cloud here: `python -m launch.fetch RUN_FOLDER`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cellmill.errors import CellmillError
-from launch.clouds import resume
-from launch.collect import link_latest
-from launch.paths import ROOT
+from cellmill.terminal import say
+from launch import ROOT
+from launch.cloud.running import resume
+from launch.runs.collecting import link_latest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,11 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         images = resume(folder)
     except CellmillError as error:
-        print(f"cellmill: {error}", file=sys.stderr)
+        say(f"cellmill: {error}", to=sys.stderr)
         return 2
     if folder.parent == ROOT / "outputs":
         link_latest(folder)
-    print(f"fetched {len(images)} image(s) to {folder}")
+    say(f"fetched {len(images)} image(s) to {folder}")
     return 0
 
 

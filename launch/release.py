@@ -1,9 +1,9 @@
 """Publishes what others build on: components and pipelines with their images pinned by digest.
 
-``python -m launch.release [--lock FILE] [--output FOLDER]`` writes ``dist/release/<version>/``: a
-``component.yaml`` and a README for each component, a ``pipeline.yaml`` for each pipeline, a
-catalogue page, and checksums of all. Images are those that ``make push`` wrote to
-``images/release.lock.yaml``; components whose image is never handed on are left out.
+`python -m launch.release [--lock FILE] [--output FOLDER]` writes `dist/release/<version>/`: a
+`component.yaml` and a README for each component, a `pipeline.yaml` for each pipeline, a
+catalogue page, and checksums of all. Images are those that `make push` wrote to
+`images/release.lock.yaml`; components whose image is never handed on are left out.
 """
 
 from __future__ import annotations
@@ -18,29 +18,31 @@ from pathlib import Path
 
 import yaml
 
+from cellmill.contract.spec import StageSpec
 from cellmill.errors import CellmillError
+from cellmill.terminal import say
 from cellmill.version import __version__
-from components.images import RELEASE_LOCK, Image, read_lock
-from launch.build_images import NEVER_PUSHED
-from launch.caching import placed
-from launch.compile import (
+from components.container_images import RELEASE_LOCK, ContainerImage, read_lock
+from launch import ROOT
+from launch.cloud.remote import released_images
+from launch.compiling.caching import placed
+from launch.compiling.compiled import (
     component,
     component_names,
     hardware_by_component,
     pipeline_names,
     to_yaml,
 )
-from launch.lint_ir import lint
-from launch.paths import ROOT
-from launch.readmes import component_readme, interface_rows
-from launch.remote import released_images
-from launch.renderings import render
+from launch.compiling.lint_ir import lint
+from launch.compiling.readmes import component_readme, interface_rows
+from launch.compiling.renderings import render
+from launch.images.building import NEVER_PUSHED
 
 SUMS = "SHA256SUMS"
 CATALOGUE = "README.md"
 
 
-def release(folder: Path, images: Mapping[str, Image]) -> list[str]:
+def release(folder: Path, images: Mapping[str, ContainerImage]) -> list[str]:
     """Write a release.
 
     Args:
@@ -52,7 +54,7 @@ def release(folder: Path, images: Mapping[str, Image]) -> list[str]:
 
     Raises:
         BadInput: an image that a component needs is not among them.
-        CellmillError: a file breaks a rule of ``make lint-ir``.
+        CellmillError: a file breaks a rule of `make lint-ir`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".release-") as place:
@@ -63,7 +65,7 @@ def release(folder: Path, images: Mapping[str, Image]) -> list[str]:
     return left_out
 
 
-def _write_all(folder: Path, images: Mapping[str, Image]) -> Iterator[str]:
+def _write_all(folder: Path, images: Mapping[str, ContainerImage]) -> Iterator[str]:
     hardware = hardware_by_component()
     entries = []
     for name in component_names():
@@ -72,11 +74,11 @@ def _write_all(folder: Path, images: Mapping[str, Image]) -> Iterator[str]:
             yield name
             continue
         text = _checked(f"components/{name}/component.yaml", placed(text, images))
-        description = component(name).description or ""
-        readme = component_readme(name, description, text, hardware.get(name, ""))
+        spec = StageSpec.load(name)
+        readme = component_readme(spec, text, hardware.get(name, ""))
         _write(folder / "components" / name / "component.yaml", text)
         _write(folder / "components" / name / "README.md", readme)
-        entries.append(_entry(name, description, text, hardware.get(name, "")))
+        entries.append(_entry(name, spec.summary, text, hardware.get(name, "")))
     for name in pipeline_names():
         text = _checked(f"pipelines/{name}/pipeline.yaml", render(name, "portable", None, images))
         _write(folder / "pipelines" / name / "pipeline.yaml", text)
@@ -120,14 +122,14 @@ def _catalogue(entries: Sequence[str]) -> str:
     return "\n".join([*head, *entries]) + "\n"
 
 
-def _entry(name: str, description: str, text: str, hardware: str) -> str:
+def _entry(name: str, summary: str, text: str, hardware: str) -> str:
     document = yaml.safe_load(text)
     (executor,) = document["deploymentSpec"]["executors"].values()
     lines = [
         "",
         f"### [{name}](components/{name}/README.md)",
         "",
-        description.strip().split("\n\n")[0],
+        summary,
         "",
         "| | |",
         "|---|---|",
@@ -154,11 +156,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         left_out = release(given.output.absolute(), released_images(given.lock))
     except CellmillError as error:
-        print(f"cellmill: {error}", file=sys.stderr)
+        say(f"cellmill: {error}", to=sys.stderr)
         return 2
     for name in left_out:
-        print(f"left out: {name} (packages for academic use only)")
-    print(f"written to {given.output}")
+        say(f"left out: {name} (packages for academic use only)")
+    say(f"written to {given.output}")
     return 0
 
 

@@ -10,12 +10,12 @@ PLACES = [
 ]
 
 
-def stages(folder, image, truth=None, **channels):
-    """Run the stages of `deepcell_segmentation` in turn; return the first exit code but 0."""
+def calls(folder, image, truth=None, **channels):
+    """Give the command lines of the stages of `deepcell_segmentation`, in turn."""
     item = {"image": str(image), "truth": str(truth or "")}
     at = {name: str(folder / name) for name in PLACES}
     flags = [x for key, value in channels.items() for x in (f"--{key}", str(value))]
-    calls = [
+    given = [
         ["tiff_to_npz", "--items", json.dumps(item), "images", "truth", *flags],
         ["fetch_model", "model"],
         ["preprocess", "images", "model", "preprocessed"],
@@ -27,10 +27,13 @@ def stages(folder, image, truth=None, **channels):
         ["report", "images", "labels", "measurements", "scores", "truth", "reports", "html"],
         ["summarize", "reports", "summary", "table"],
     ]
-    for stage, *arguments in calls:
-        expanded = [
-            x for a in arguments for x in ((f"--{a.replace('_', '-')}", at[a]) if a in at else (a,))
-        ]
-        if code := main([stage, *expanded]):
+    placed = {name: (f"--{name.replace('_', '-')}", place) for name, place in at.items()}
+    return [[part for each in call for part in placed.get(each, (each,))] for call in given]
+
+
+def stages(folder, image, truth=None, **channels):
+    """Run the stages of `deepcell_segmentation` in turn; return the first exit code but 0."""
+    for call in calls(folder, image, truth, **channels):
+        if code := main(call):
             return code
     return 0

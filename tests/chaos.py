@@ -1,11 +1,15 @@
-"""Kills stages at random moments, starts them again, and checks that nothing differs in the end.
+"""Kills stages and launchers at random moments, loses files, and checks that nothing differs.
 
 `python -m tests.chaos [--kills 100] [--seed 0] [--shape 4300x6200]`
 
 Every stage of a slide is run once undisturbed. Then each is started anew, in another folder, and
 killed (SIGKILL) at moments drawn from the time that it took, over and over, until it has had its
-share of the kills; then it may end. What it leaves must equal what the undisturbed run left: every
-array, every measurement, every score.
+share of the kills; then it may end. Now and then a file of the store is removed meanwhile: whoever
+misses it, a stage or the comparison, may refuse to go on, and then the run is begun again from its
+first stage. Side by
+side with that the launcher is killed, on the same image, and a file of its store removed each time;
+its stages have to end with it, and the same command has to go on. What all of them leave must equal
+what the undisturbed run left: every array, every measurement, every score.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,11 +31,17 @@ import tifffile
 
 from bench.mosaic import write_mosaic
 from cellmill.arrays.batch import Batch
-from launch.paths import ROOT
+from cellmill.arrays.folder_lock import lock_folder, unlock_folder
+from cellmill.errors import BadInput
+from launch import ROOT
 
 _ARRAYS = ("images", "truth", "plan", "labels", "preprocessed", "predictions", "labels_whole")
 #: A stage that took no time is killed within its first seconds.
 _LEAST_SECONDS = 2.0
+#: Of so many kills one is a launcher's, and of so many kills of stages one loses a file.
+_LAUNCHERS, _LOSSES = 5, 8
+#: Seconds in which the stages of a launcher that was killed have to end.
+_END = 10.0
 
 
 def stages(source: Path, folder: Path, shards: int) -> Iterator[tuple[str, list[str]]]:
@@ -59,15 +70,15 @@ def stages(source: Path, folder: Path, shards: int) -> Iterator[tuple[str, list[
         yield "predict_shard", at("images", "model", "plan", **mine)
     lists = each("predicted", predicted=predicted)
     lists += each("predict_records", predict_records=predict_records)
-    yield "plan_watershed", [*at("plan", "watershed", "predict_record"), *lists]
+    yield "plan_segmentation", [*at("plan", "segmentation", "predict_record"), *lists]
     segmented = [folder / f"segmented-{k}" for k in range(shards)]
     segment_records = [folder / f"segmented-{k}.json" for k in range(shards)]
     for k in range(shards):
         mine = {"segmented": str(segmented[k]), "record": str(segment_records[k]), "shard": k}
-        yield "segment_shard", at("watershed", **mine)
+        yield "segment_shard", at("segmentation", **mine)
     lists = each("segmented", segmented=segmented)
     lists += each("segment_records", segment_records=segment_records)
-    yield "stitch", [*at("watershed", "labels", "segment_record"), *lists]
+    yield "stitch", [*at("segmentation", "labels", "segment_record"), *lists]
     yield "export_labels", [*at("labels", "label_images"), "--ome-zarr"]
     yield "measure", at("images", "labels", "measurements")
     yield "metrics", at("labels", "truth", "metrics", "scores")
@@ -77,11 +88,11 @@ def stages(source: Path, folder: Path, shards: int) -> Iterator[tuple[str, list[
     yield "postprocess", at("predictions", **whole)
 
 
-def start(stage: str, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a stage as a user does by hand."""
+def start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a module of this clone as a user does by hand."""
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "cellmill", stage, *arguments],
+            [sys.executable, "-m", *command],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -89,26 +100,143 @@ def start(stage: str, arguments: Sequence[str], log: Path) -> subprocess.Popen[b
         )
 
 
-def finished(stage: str, arguments: Sequence[str], log: Path) -> float:
-    """Run a stage to its end; how long it took, in seconds."""
-    begun = time.monotonic()
-    if code := start(stage, arguments, log).wait():
-        raise SystemExit(f"chaos: {stage} ended with {code}:\n{log.read_text()[-2000:]}")
-    return time.monotonic() - begun
-
-
-def killed(stage: str, arguments: Sequence[str], log: Path, after: float) -> bool:
-    """Start a stage and kill it after some seconds; whether it still ran."""
-    process = start(stage, arguments, log)
+def killed(command: Sequence[str], log: Path, after: float) -> bool:
+    """Start something and kill it after some seconds; whether it still ran."""
+    process = start(command, log)
     try:
         process.wait(after)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         process.wait()
         return True
-    if process.returncode:
-        raise SystemExit(f"chaos: {stage} ended with {process.returncode}:\n{log.read_text()}")
     return False
+
+
+def lose_a_file(store: Path, draw: random.Random) -> str:
+    """Remove a file of a store, whichever it is; its name, or nothing where there is none."""
+    found = sorted(str(path) for path in store.rglob("*") if path.is_file())
+    if not found:
+        return ""
+    lost = Path(draw.choice(found))
+    lost.unlink(missing_ok=True)
+    return str(lost.relative_to(store))
+
+
+class Stages:
+    """The stages of a slide in one folder, run in turn.
+
+    Args:
+        folder: that they write to.
+        calls: a name and the arguments of each.
+    """
+
+    def __init__(self, folder: Path, calls: Sequence[tuple[str, list[str]]]) -> None:
+        self.folder, self.calls = folder, calls
+        self.log = folder / "log.txt"
+        self.kills = self.refusals = 0
+
+    def command(self, index: int) -> list[str]:
+        """The command of a stage."""
+        stage, flags = self.calls[index]
+        return ["cellmill", stage, *flags]
+
+    def finish(self, index: int, *, may_refuse: bool = False) -> float:
+        """Run a stage to its end; how long it took, in seconds.
+
+        Args:
+            index: of the stage.
+            may_refuse: whether it may miss a file; then all is begun again.
+        """
+        begun = time.monotonic()
+        code = start(self.command(index), self.log).wait()
+        if code == 2 and may_refuse:
+            self.begin_again(index)
+            return self.finish(index)
+        if code:
+            stage, said = self.calls[index][0], self.log.read_text()[-2000:]
+            raise SystemExit(f"chaos: {stage} ended with {code}:\n{said}")
+        return time.monotonic() - begun
+
+    def begin_again(self, stop: int) -> None:
+        """Run the stages before one anew, because a file that was lost is missed."""
+        self.refusals += 1
+        for earlier in range(stop):
+            self.finish(earlier)
+
+    def disturb(self, index: int, kills: int, span: float, draw: random.Random) -> list[str]:
+        """Kill a stage so many times, at moments within a span; the files that were lost."""
+        lost = []
+        for _ in range(kills):
+            # A stage that ended first is begun anew, and killed earlier.
+            while not killed(self.command(index), self.log, draw.uniform(0, span)):
+                span *= 0.8
+            self.kills += 1
+            if self.kills % _LOSSES == _LOSSES // 2:
+                lost.append(lose_a_file(self.folder / "store", draw))
+        return [name for name in lost if name]
+
+
+class Launcher(threading.Thread):
+    """Kills a launcher so many times, then lets it end.
+
+    Args:
+        folder: its `OUTPUT`, `STORE` and log lie there.
+        image: a file.
+        truth: a file.
+        kills: how often.
+        span: within how many seconds.
+        draw: says when.
+    """
+
+    def __init__(
+        self, folder: Path, image: Path, truth: Path, kills: int, span: float, draw: random.Random
+    ) -> None:
+        super().__init__(name="launcher", daemon=True)
+        self.output, self.store, self.log = folder / "run", folder / "kept", folder / "log.txt"
+        self._kills, self._span, self._draw = kills, span, draw
+        given = {"image": image, "truth": truth, "output": self.output, "store": self.store}
+        flags = [text for name, value in given.items() for text in (f"--{name}", str(value))]
+        self._command = ["launch.run", "slide_segmentation", *flags]
+        self.wrong: list[str] = []
+        self.lost: list[str] = []
+
+    def run(self) -> None:
+        """Kill, lose a file, start again; in the end let it finish."""
+        for _ in range(self._kills):
+            while not killed(self._command, self.log, self._draw.uniform(0, self._span)):
+                self._span *= 0.8
+                shutil.rmtree(self.output, ignore_errors=True)
+            if not self._ended():
+                self.wrong.append("stages of a launcher that was killed go on")
+            self.lost.append(lose_a_file(self.store, self._draw))
+        if code := start(self._command, self.log).wait():
+            said = self.log.read_text()[-2000:]
+            self.wrong.append(f"the launcher ended with {code}:\n{said}")
+
+    def _ended(self) -> bool:
+        """Whether the stages end, which hold the lock of the run's folder."""
+        if not self.output.is_dir():
+            return True
+        try:
+            unlock_folder(lock_folder(self.output, _END))
+        except BlockingIOError:
+            return False
+        return True
+
+    def differences(self, whole: Path) -> list[str]:
+        """What differs from an undisturbed run of the stages."""
+        if self.wrong:
+            return self.wrong
+        labels = Batch.open(whole / "labels")
+        (entry,) = labels.entries
+        found = []
+        if not _equal(labels.array(entry, "nuclear"), tifffile.imread(self.output / "labels.tif")):
+            found.append("labels of the launcher's run")
+        for name in ("csv", "parquet"):
+            table = whole / "measurements" / f"{entry.name}.{name}"
+            if table.read_bytes() != (self.output / f"measurements.{name}").read_bytes():
+                found.append(f"measurements.{name} of the launcher's run")
+        return found
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -142,6 +270,47 @@ def _equal(one, other) -> bool:  # type: ignore[no-untyped-def]
     )
 
 
+def undisturbed(source: Path, folder: Path) -> tuple[int, list[float]]:
+    """Run all stages once; how many shards there are, and how long each stage took."""
+    seconds: list[float] = []
+    shards = 1
+    while True:
+        run = Stages(folder, [*stages(source, folder, shards)])
+        if len(seconds) == len(run.calls):
+            return shards, seconds
+        seconds.append(run.finish(len(seconds)))
+        stage = run.calls[len(seconds) - 1][0]
+        print(f"{stage}: {seconds[-1]:.1f} s undisturbed", flush=True)
+        if stage == "plan_slide":
+            (entry,) = Batch.open(folder / "plan").entries
+            shards = len(entry.attributes["plan"]["shards"])
+
+
+def disturbed(run: Stages, seconds: Sequence[float], kills: int, draw: random.Random) -> list[str]:
+    """Run all stages, killing them so many times in all; the files that were lost meanwhile."""
+    # Longer stages get more of the kills: that is where a machine is lost.
+    turns = draw.choices(range(len(run.calls)), [max(s, _LEAST_SECONDS) for s in seconds], k=kills)
+    lost: list[str] = []
+    for index, (stage, _) in enumerate(run.calls):
+        wanted = turns.count(index)
+        lost += run.disturb(index, wanted, max(seconds[index], _LEAST_SECONDS), draw)
+        last = run.finish(index, may_refuse=bool(lost))
+        print(f"{stage}: {wanted} times started to be killed, then {last:.1f} s", flush=True)
+    return lost
+
+
+def compared(whole: Path, run: Stages, lost: Sequence[str]) -> list[str]:
+    """What differs from the undisturbed run. What was lost after its last reader is missed here."""
+    try:
+        return differences(whole, run.folder)
+    except BadInput as refusal:
+        if not lost:
+            raise
+        print(f"begun again, because a file that was lost is missed: {refusal}")
+        run.begin_again(len(run.calls))
+        return differences(whole, run.folder)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the stages, kill them, compare; 0 if nothing differs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -150,53 +319,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--shape", default="4300x6200", help="YxX of the mosaic in pixels")
     parser.add_argument("--output", type=Path, default=ROOT / "outputs" / "chaos")
     given = parser.parse_args(arguments)
-    draw = random.Random(given.seed)
     height, width = (int(side) for side in given.shape.split("x"))
     shutil.rmtree(given.output, ignore_errors=True)
-    whole, broken = given.output / "undisturbed", given.output / "killed"
-    for folder in (whole, broken):
-        folder.mkdir(parents=True)
-    write_mosaic(given.output / "mosaic", (height, width), empty=0.2)
-
-    seconds: list[float] = []
-    shards = 1
-    calls: list[tuple[str, list[str]]] = []
-    done = 0
-    while True:
-        calls = [*stages(given.output / "mosaic", whole, shards)]
-        if done == len(calls):
-            break
-        stage, flags = calls[done]
-        seconds.append(finished(stage, flags, whole / "log.txt"))
-        print(f"{stage}: {seconds[-1]:.1f} s undisturbed", flush=True)
-        done += 1
-        if stage == "plan_slide":
-            (entry,) = Batch.open(whole / "plan").entries
-            shards = len(entry.attributes["plan"]["shards"])
-
-    # Longer stages get more of the kills: that is where a machine is lost.
-    turns = draw.choices(
-        range(len(calls)), [max(s, _LEAST_SECONDS) for s in seconds], k=given.kills
+    source, *folders = (
+        given.output / name for name in ("mosaic", "undisturbed", "killed", "launched")
     )
-    hits = 0
-    calls = [*stages(given.output / "mosaic", broken, shards)]
-    for index, (stage, flags) in enumerate(calls):
-        wanted = turns.count(index)
-        span = max(seconds[index], _LEAST_SECONDS)
-        for _ in range(wanted):
-            # A stage that ended first is begun anew, and killed earlier.
-            while not killed(stage, flags, broken / "log.txt", draw.uniform(0, span)):
-                span *= 0.8
-            hits += 1
-        last = finished(stage, flags, broken / "log.txt")
-        print(f"{stage}: {wanted} times started to be killed, then {last:.1f} s", flush=True)
-    found = differences(whole, broken)
-    print(f"{hits} of {given.kills} kills hit a running stage; {len(found)} results differ")
+    for folder in folders:
+        folder.mkdir(parents=True)
+    whole, broken, launched = folders
+    write_mosaic(source, (height, width), empty=0.2)
+    shards, seconds = undisturbed(source, whole)
+
+    launchers = -(-given.kills // _LAUNCHERS)
+    image, truth = source / "mosaic.ome.tif", source / "mosaic_truth.tif"
+    span, draw = sum(seconds), random.Random(given.seed + 1)
+    launcher = Launcher(launched, image, truth, launchers, span, draw)
+    launcher.start()
+    run = Stages(broken, [*stages(source, broken, shards)])
+    lost = disturbed(run, seconds, given.kills - launchers, random.Random(given.seed))
+    launcher.join()
+    found = [*compared(whole, run, lost), *launcher.differences(whole)]
+    print(f"{len(lost)} files lost, {run.refusals} times begun again for it: {', '.join(lost)}")
+    missed = ", ".join(filter(None, launcher.lost))
+    print(f"the launcher: {launchers} times killed; lost from its store: {missed or 'nothing'}")
+    print(f"{given.kills} kills hit what ran; {len(found)} results differ")
     for line in found:
         print(f"  {line}")
     if not found:
         shutil.rmtree(given.output)
-    return int(bool(found) or not hits)
+    return int(bool(found))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,20 @@
-"""What tests of every part share: the interpreter that has the deepcell package."""
+"""What tests of every part share: interpreters that have the references' packages, a toy method."""
 
 import os
+import platform
+import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from cellmill.errors import CellmillError
-from launch.environments import environment, find_python, wanted_python
+from cellmill.segmentation.methods import METHODS
+from launch.images.environments import environment, find_python, wanted_python
+
+# How long an example takes depends on the machine and on what is compiled at its first call.
+hypothesis.settings.register_profile("cellmill", deadline=None)
+hypothesis.settings.load_profile("cellmill")
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +32,36 @@ def deepcell_python() -> Path:
         except CellmillError as error:
             pytest.skip(f"NOT compared with deepcell: {error}")
     return environment("deepcell")
+
+
+def _locked_for_linux(name: str, image: str) -> Path:
+    """Give the interpreter of a package to compare with: CELLMILL_<NAME>_PYTHON, or its own.
+
+    Skips, saying so, on other machines than Linux on x86-64, which its lock is for; with
+    `CELLMILL_REQUIRE_<NAME>` set nothing is skipped.
+    """
+    if named := os.environ.get(f"CELLMILL_{name.upper()}_PYTHON", ""):
+        return Path(named)
+    machine = (sys.platform, platform.machine())
+    required = os.environ.get(f"CELLMILL_REQUIRE_{name.upper()}")
+    if machine != ("linux", "x86_64") and not required:
+        pytest.skip(f"NOT compared with {name}, which is locked for Linux, on {machine}")
+    return environment(image)
+
+
+@pytest.fixture(scope="session")
+def stardist_python() -> Path:
+    """Give StarDist's interpreter."""
+    return _locked_for_linux("stardist", "stardist")
+
+
+@pytest.fixture(scope="session")
+def cellpose_python() -> Path:
+    """Give cellpose's interpreter."""
+    return _locked_for_linux("cellpose", "cellpose3")
+
+
+@pytest.fixture
+def toy_method(monkeypatch):
+    """The toy of `tests/segmentation/toy.py`, registered as any method is: by one line."""
+    monkeypatch.setitem(METHODS, "toy", "tests.segmentation.toy")

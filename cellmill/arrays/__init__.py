@@ -1,1 +1,1 @@
-"""Array artifacts on disk: aligned ``.npz`` files, and batches of them with a manifest."""
+"""Array artifacts on disk: aligned `.npz` files, and batches of them with a manifest."""

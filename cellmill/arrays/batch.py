@@ -1,6 +1,6 @@
 """A batch of images on disk: one folder, one entry per image, and a manifest written last.
 
-The folder counts only once ``manifest.json`` is there. An entry has arrays, in an ``.npz`` or a
+The folder counts only once `manifest.json` is there. An entry has arrays, in an `.npz` or a
 Zarr store, or other files (a table, a report), or both, or neither where its image was skipped. A
 store may lie elsewhere, in a bucket too: the manifest then says where.
 
@@ -19,19 +19,22 @@ from typing import Any
 import numpy as np
 
 from cellmill.arrays import npz
-from cellmill.arrays.batch_writer import BatchWriter, Container
+from cellmill.arrays.batch_folder import run_of
 from cellmill.arrays.entries import (
     FORMAT,
     MANIFEST,
     ArrayInfo,
     Entry,
+    Manifest,
     check_name,
-    entry_from_json,
 )
+from cellmill.arrays.lease import hold
+from cellmill.arrays.resume import checksum
 from cellmill.arrays.windows import Windowed, WritableWindowed
 from cellmill.errors import BadInput
+from cellmill.typed_json import WrongField, from_json
 
-__all__ = ["MANIFEST", "ArrayInfo", "Batch", "BatchWriter", "Container", "Entry", "check_name"]
+__all__ = ["MANIFEST", "ArrayInfo", "Batch", "Entry", "check_name"]
 
 _AXES_BY_NDIM = {0: "", 1: "I", 2: "YX", 3: "YXC", 4: "ZYXC"}
 
@@ -55,7 +58,7 @@ class Batch:
         """Open a batch: its folder, or a single entry's file (then a batch of one).
 
         Args:
-            path: a folder with a manifest; or one file or store of such a folder; or any ``.npz``
+            path: a folder with a manifest; or one file or store of such a folder; or any `.npz`
                 or OME-Zarr 0.5.
 
         Raises:
@@ -88,21 +91,30 @@ class Batch:
 
     @classmethod
     def _open_folder(cls, folder: Path) -> Batch:
-        manifest = folder / MANIFEST
+        path = folder / MANIFEST
         try:
-            raw = json.loads(manifest.read_text())
-            if raw["format"] != FORMAT:
-                raise BadInput(f"manifest '{manifest}'", expected=FORMAT, found=str(raw["format"]))
-            entries = tuple(entry_from_json(e) for e in raw["entries"])
-            return cls(folder, entries, raw["attributes"])
+            found = from_json(Manifest, json.loads(path.read_text()), "")
         except FileNotFoundError:
             raise BadInput(
                 f"batch '{folder}'", expected=f"a {MANIFEST}", found="none (unfinished or no batch)"
             ) from None
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except WrongField as wrong:
+            place = f", {wrong.place}" if wrong.place else ""
             raise BadInput(
-                f"manifest '{manifest}'", expected=FORMAT, found=f"{type(error).__name__}: {error}"
+                f"manifest '{path}'{place}",
+                expected=f"{wrong.expected} ({FORMAT})",
+                found=wrong.found,
+            ) from None
+        except (ValueError, OSError, RecursionError) as error:
+            raise BadInput(
+                f"manifest '{path}'", expected=FORMAT, found=f"{type(error).__name__}: {error}"
             ) from error
+        return cls(folder, found.entries, found.attributes)
+
+    @property
+    def run(self) -> str:
+        """The run that it is of, where it has stores elsewhere; empty where it does not say."""
+        return run_of(self.folder)
 
     def entry(self, name: str) -> Entry:
         """Return the entry of that name.
@@ -171,10 +183,12 @@ class Batch:
     def store(self, entry: Entry, key: str, *, write: bool = False) -> WritableWindowed:
         """Open an array that lies in a Zarr store, to be written too if asked for.
 
+        A store outside of the batch is held meanwhile (see `cellmill.arrays.lease`).
+
         Raises:
-            BadInput: it lies in none, or the store cannot be reached.
+            BadInput: it lies in none, the store cannot be reached, or another run has it.
         """
-        from cellmill.arrays.zarr import open_zarr
+        from cellmill.arrays.zarr import open_zarr, work_of
 
         info = entry.arrays[key]
         if not info.store:
@@ -183,12 +197,18 @@ class Batch:
                 expected="a Zarr array",
                 found="one in an .npz",
             )
-        return open_zarr(self.store_of(info), info.axes, write=write)
-
-    def store_of(self, info: ArrayInfo) -> str:
-        """The place of an array in a Zarr store, as any process of this machine sees it."""
-        there = "://" in info.store or Path(info.store).is_absolute()
-        return info.store if there else str(self.folder.absolute() / info.store)
+        uri = info.store_in(self.folder)
+        if self.run and info.elsewhere:
+            store = uri.rsplit("/", 2)[0]
+            hold(store.rsplit("/", 1)[0], self.run, writes=write)
+            work = work_of(store)
+            if work and checksum(work, f"{entry.name}/{key}") != info.crc32:
+                raise BadInput(
+                    f"store '{store}'",
+                    expected=f"what batch '{self.folder}' left there",
+                    found="what other work made there since",
+                )
+        return open_zarr(uri, info.axes, write=write)
 
     def file(self, entry: Entry, suffix: str) -> Path:
         """Return the path of an entry's file.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,52 @@ from cellmill.errors import BadInput
 
 #: The index of a channel that is not in the image and is filled with zeros.
 BLANK = -1
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Return the names of an image's channels, told apart where several are alike.
+
+    A name that one channel has stays as it is. Of a name that several have, each gets its index:
+    in brackets where a number alone would give the name of another channel. A name is the same
+    whichever of the other channels are asked for with it, as long as all are given here.
+
+    Args:
+        names: of all channels of an image, in order; empty for a channel without a name.
+
+    Example:
+        >>> distinct_names(["DAPI", "CD3", "", "CD3"])
+        ['DAPI', 'CD3 1', 'channel_2', 'CD3 3']
+        >>> distinct_names(["DAPI", "DAPI", "DAPI 1"])
+        ['DAPI [0]', 'DAPI [1]', 'DAPI 1']
+    """
+    given = [name.strip() or f"channel_{index}" for index, name in enumerate(names)]
+    places: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(given):
+        places[_compared(name)].append(index)
+    found = list(given)
+    taken = set(places)
+    for alike in places.values():
+        if len(alike) == 1:
+            continue
+        for mark in _marks():
+            marked = [f"{given[index]} {mark.format(index)}" for index in alike]
+            if not taken & {_compared(name) for name in marked}:
+                break
+        taken |= {_compared(name) for name in marked}
+        for index, name in zip(alike, marked, strict=True):
+            found[index] = name
+    return found
+
+
+def _marks() -> Iterator[str]:
+    yield "{}"
+    for depth in itertools.count(1):
+        yield "[" * depth + "{}" + "]" * depth
+
+
+def _compared(name: str) -> str:
+    """A name as it is compared: one that is written in two ways looks the same to a reader."""
+    return unicodedata.normalize("NFC", name)
 
 
 class SelectedChannels:
@@ -29,8 +78,7 @@ class SelectedChannels:
     """
 
     def __init__(self, image: Windowed, channels: Sequence[int], what: str = "image") -> None:
-        if len(image.shape) != 3:
-            raise BadInput(what, expected="axes YXC", found=f"shape {image.shape}")
+        _check_axes(image, what)
         count = image.shape[2]
         if all(index == BLANK for index in channels) or not all(
             BLANK <= index < count for index in channels
@@ -79,10 +127,9 @@ def selected_channels(
             `SelectedChannels`.
     """
     what = f"image '{entry.name}'"
-    if len(image.shape) != 3:
-        raise BadInput(what, expected="axes YXC", found=f"shape {image.shape}")
+    _check_axes(image, what)
     count = image.shape[2]
-    given = entry.attributes.get("segmentation_channels")
+    given = entry.attribute("segmentation_channels", tuple[int, ...], None)
     channels: Sequence[int] = given or range(count)
     if wanted is not None and len(channels) != len(wanted):
         names = ", ".join(entry.channels) or f"{count} without names"
@@ -94,3 +141,14 @@ def selected_channels(
             found=f"{len(channels)} ({chosen}); the image has {names}",
         )
     return SelectedChannels(image, channels, what)
+
+
+def _check_axes(image: Windowed, what: str) -> None:
+    if len(image.shape) == 4:
+        raise BadInput(
+            what,
+            expected="an image (Y, X, C): z=… takes one focal plane of a volume",
+            found=f"a volume {tuple(image.shape)}",
+        )
+    if len(image.shape) != 3:
+        raise BadInput(what, expected="axes YXC", found=f"shape {image.shape}")

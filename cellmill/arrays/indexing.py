@@ -1,9 +1,11 @@
-"""Reading the index of a windowed array."""
+"""Indices of arrays: what a window asks for, and what lies beyond an axis's ends."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from cellmill.arrays.windows import Box
 
@@ -41,3 +43,15 @@ def box_of(window: Any, shape: Sequence[int]) -> tuple[Box, tuple[Any, ...]]:
             edges += [place, place + 1]
             rest.append(0)
     return Box(*edges), (*rest, *items[2:])
+
+
+def reflected(places: np.ndarray, size: int) -> np.ndarray:
+    """The pixels behind places along an axis that goes on mirrored: d c b, a b c d, c b a.
+
+    Args:
+        places: integers, however far beyond the ends 0 and `size`.
+        size: of the axis; the outermost pixels are not repeated.
+    """
+    period = max(2 * (size - 1), 1)
+    folded = np.abs(places) % period
+    return np.minimum(folded, period - folded)

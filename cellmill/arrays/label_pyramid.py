@@ -9,9 +9,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cellmill.arrays.windows import Grid, Windowed, WritableWindowed
-from cellmill.arrays.zarr import SHARD, create_array, image_attributes, write_group
-from cellmill.compiled import in_threads, threads_within
+from cellmill.arrays.groups import write_group
+from cellmill.arrays.ome import image_attributes
+from cellmill.arrays.windows import Grid, Windowed, WritableWindowed, sections_of
+from cellmill.arrays.zarr import SHARD, create_array
+from cellmill.compute.threads import in_threads, threads_within
+from cellmill.errors import BadInput
 
 #: A pyramid ends with the first level whose sides are no longer than this, in px.
 SMALLEST_LEVEL = 1024
@@ -23,7 +26,7 @@ def write_label_pyramids(
     uri: str,
     labels: Mapping[str, Windowed],
     *,
-    mpp: tuple[float, float] | None = None,
+    mpp: tuple[float, ...] | None = None,
     dtype: str = "int32",
     memory_mib: int = 1024,
 ) -> None:
@@ -33,13 +36,13 @@ def write_label_pyramids(
 
     Args:
         uri: of the OME-Zarr, a path or a URI.
-        labels: `(Y, X)` integers by name.
-        mpp: pixel size (y, x) in microns, None where unknown.
+        labels: `(Y, X)` or `(Z, Y, X)` integers by name; planes are kept, their sides reduced.
+        mpp: pixel size (y, x), or (z, y, x), in microns, None where unknown.
         dtype: of what is written; labels must fit.
         memory_mib: to work in.
 
     Raises:
-        BadInput: the place cannot be written.
+        BadInput: labels do not fit the dtype, or the place cannot be written.
     """
     root = uri.rstrip("/")
     write_group(root, {})
@@ -50,15 +53,17 @@ def write_label_pyramids(
         level: Windowed = source
         step, factors = 1, [1]
         while True:
-            shape = (-(-level.shape[0] // step), -(-level.shape[1] // step))
-            made = create_array(f"{group}/{len(factors) - 1}", (shape, np.dtype(dtype), "YX"))
+            shape = (-(-level.shape[-2] // step), -(-level.shape[-1] // step))
+            axes, whole = "ZYX"[-len(level.shape) :], (*level.shape[:-2], *shape)
+            made = create_array(f"{group}/{len(factors) - 1}", (whole, np.dtype(dtype), axes))
             grid = Grid(shape, SHARD)
-            _reduce(level, step, made, grid, threads)
+            for plane, reduced in zip(sections_of(level), sections_of(made), strict=True):
+                _reduce(plane, step, reduced, grid, threads)
             level, step = made, 2
             if max(shape) <= SMALLEST_LEVEL:
                 break
             factors.append(2 * factors[-1])
-        about = image_attributes(name, "YX", factors, mpp=mpp, dtype=dtype, label=True)
+        about = image_attributes(name, axes, factors, mpp=mpp, dtype=dtype, label=True)
         write_group(group, about)
 
 
@@ -68,6 +73,17 @@ def _reduce(source: Windowed, step: int, out: WritableWindowed, grid: Grid, thre
     def write(tile: int) -> None:
         box = grid.box(tile)
         window = tuple(slice(side.start * step, side.stop * step) for side in box.slices)
-        out[box.slices] = np.asarray(source[window])[::step, ::step]
+        labels = np.asarray(source[window])[::step, ::step]
+        if not np.can_cast(labels.dtype, out.dtype) and labels.size:
+            _check_fit(labels, out.dtype)
+        out[box.slices] = labels
 
     in_threads(write, range(len(grid)), threads)
+
+
+def _check_fit(labels: np.ndarray, dtype: np.dtype) -> None:
+    limits = np.iinfo(dtype)
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < limits.min or highest > limits.max:
+        found = highest if highest > limits.max else lowest
+        raise BadInput("labels", expected=f"numbers that {dtype} holds", found=f"{found}")

@@ -1,7 +1,7 @@
-"""Uncompressed, 64-byte-aligned ``.npz`` files that are written and read window by window.
+"""Uncompressed, 64-byte-aligned `.npz` files that are written and read window by window.
 
-A file written here is an ordinary ``.npz`` (``numpy.load`` reads it): a ZIP archive of stored
-``.npy`` members. Each member's data begins at a multiple of 64 bytes, so that an array can be
+A file written here is an ordinary `.npz` (`numpy.load` reads it): a ZIP archive of stored
+`.npy` members. Each member's data begins at a multiple of 64 bytes, so that an array can be
 memory-mapped and a stage touches only the window it works on. A window is mapped, copied and
 unmapped: pages of a map that stays would count as the process's memory. Dates are fixed: equal
 arrays make equal files.
@@ -17,14 +17,17 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from cellmill.arrays.checksums import crc32
 from cellmill.arrays.files import stage_file
+from cellmill.arrays.npz_headers import DAMAGE, check_unpacked_size, read_header
+from cellmill.compute.faults import check_room, reserve
 from cellmill.errors import BadInput
 
 ALIGNMENT = 64
@@ -46,7 +49,7 @@ class NpzArray:
         shape: of the array.
         dtype: of its values.
         offset: of the first value in the file, bytes.
-        order: ``"C"`` or ``"F"``.
+        order: `"C"` or `"F"`.
         writable: whether windows can be written.
     """
 
@@ -269,7 +272,6 @@ def _central_directory(members: list[_Member], crcs: list[int], start: int) -> b
 
 def _crc(member: _Member, path: Path) -> int:
     """CRC-32 of a member: its header, then its values a span at a time."""
-    crc32 = _crc32()
     value, left = crc32(member.header), member.array_bytes
     span = memoryview(bytearray(min(_SPAN, left)))
     with path.open("rb", buffering=0) as file:
@@ -279,20 +281,11 @@ def _crc(member: _Member, path: Path) -> int:
     return value
 
 
-def _crc32() -> Callable[..., int]:
-    """CRC-32 by libdeflate, four times as fast as zlib's; or zlib's, where only numpy is there."""
-    with contextlib.suppress(ImportError, AttributeError):
-        import imagecodecs
-
-        return imagecodecs.deflate_crc32
-    return zlib.crc32
-
-
 @contextlib.contextmanager
 def create_npz(
     path: Path, arrays: Mapping[str, tuple[tuple[int, ...], np.dtype | type | str]]
 ) -> Iterator[dict[str, NpzArray]]:
-    """Create an ``.npz`` and give its arrays to be written window by window, zero-filled.
+    """Create an `.npz` and give its arrays to be written window by window, zero-filled.
 
     The file gets its name when the block ends without an error; before that it does not exist.
 
@@ -302,12 +295,16 @@ def create_npz(
 
     Yields:
         The arrays by key, C-contiguous.
+
+    Raises:
+        MachineFault: the disk has no room for them.
     """
     members = _layout({key: (tuple(shape), np.dtype(d)) for key, (shape, d) in arrays.items()})
     start = members[-1].data_offset + members[-1].size if members else 0
     with stage_file(path) as temporary:
+        check_room(path, start, "the arrays")
         with temporary.open("wb") as file:
-            file.truncate(start)
+            reserve(file.fileno(), start)
         arrays_by_key = {
             m.key: NpzArray(temporary, m.shape, m.dtype, m.array_offset, writable=True)
             for m in members
@@ -325,7 +322,7 @@ def create_npz(
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write whole arrays as an aligned, uncompressed ``.npz``.
+    """Write whole arrays as an aligned, uncompressed `.npz`.
 
     Args:
         path: the file to make.
@@ -337,10 +334,10 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_npz(path: Path) -> dict[str, NpzArray | np.ndarray]:
-    """Open an ``.npz``: members that are stored to be read by windows, copies where compressed.
+    """Open an `.npz`: members that are stored to be read by windows, copies where compressed.
 
     Args:
-        path: the file, of this module's making or of ``numpy.savez``/``savez_compressed``.
+        path: the file, of this module's making or of `numpy.savez`/`savez_compressed`.
 
     Returns:
         The arrays by key.
@@ -357,7 +354,7 @@ def read_npz(path: Path) -> dict[str, NpzArray | np.ndarray]:
             }
     except FileNotFoundError:
         raise BadInput(f"array file '{path}'", expected="a file", found="nothing there") from None
-    except (zipfile.BadZipFile, ValueError, EOFError, struct.error, zlib.error, OSError) as error:
+    except DAMAGE as error:
         raise BadInput(
             f"array file '{path}'", expected="an .npz of plain arrays", found=f"{error}"
         ) from error
@@ -369,10 +366,22 @@ def checksums(path: Path) -> dict[str, int]:
         return {i.filename.removesuffix(".npy"): i.CRC for i in archive.infolist()}
 
 
+def is_intact(path: Path, sums: Mapping[str, int]) -> bool:
+    """Whether a file holds the arrays of these checksums, every byte read and compared."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return checksums(path) == dict(sums) and archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, struct.error):
+        return False
+
+
 def _read_member(
     archive: zipfile.ZipFile, file: io.BufferedReader, path: Path, info: zipfile.ZipInfo
 ) -> NpzArray | np.ndarray:
     if info.compress_type != zipfile.ZIP_STORED:
+        check_unpacked_size(info)
+        with archive.open(info) as member:
+            read_header(member, info)
         with archive.open(info) as member:
             return np.lib.format.read_array(member, allow_pickle=False)
     file.seek(info.header_offset)
@@ -382,18 +391,8 @@ def _read_member(
     name_length, extra_length = struct.unpack("<2H", fixed[26:30])
     begin = info.header_offset + 30 + name_length + extra_length
     file.seek(begin)
-    version = np.lib.format.read_magic(file)
-    read_header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, fortran_order, dtype = read_header(file)
-    if dtype.hasobject:
-        raise ValueError(f"pickled objects under '{info.filename}'")
-    count = int(np.prod(shape, dtype=np.int64))
-    if file.tell() - begin + count * dtype.itemsize != info.file_size:
-        raise ValueError(f"'{info.filename}' shorter than its shape {shape} says")
+    shape, fortran_order, dtype = read_header(file, info)
+    count = math.prod(shape)
     if file.tell() + count * dtype.itemsize > path.stat().st_size:
         raise ValueError(f"the file ends inside '{info.filename}'")
     return NpzArray(path, shape, dtype, file.tell(), "F" if fortran_order else "C")

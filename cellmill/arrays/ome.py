@@ -1,20 +1,28 @@
-"""What an OME-Zarr 0.5 group of any making says of its image.
+"""What an OME-Zarr group says of its image: read, of any making, and written, in version 0.5.
 
-Source: OME-NGFF specification 0.5 (multiscales, omero).
+Source: OME-NGFF specifications 0.5 (Zarr v3) and 0.4 (Zarr 2): multiscales, omero, plate, well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cellmill.arrays.zarr import read_group
+from cellmill.arrays.groups import read_any_group
 from cellmill.errors import BadInput
 
 VERSION = "0.5"
+#: What is read, by the version of Zarr.
+_READ = {3: "0.5", 2: "0.4"}
+_EITHER = "0.5 or 0.4"
+#: Axes as they lie on disk, by how they are shown.
+STORED_AXES = {"YX": "YX", "YXC": "CYX", "ZYX": "ZYX", "ZYXC": "CZYX"}
+_KINDS = {"C": "channel", "Z": "space", "Y": "space", "X": "space", "T": "time"}
+_COLOURS = ("0000FF", "00FF00", "FF0000", "00FFFF", "FF00FF", "FFFF00", "FFFFFF")
 #: Microns in the units that lengths are given in (UDUNITS names, as the specification lists them).
 _MICRONS = {
     "angstrom": 1e-4,
@@ -34,10 +42,12 @@ class Level:
     Attributes:
         uri: of its array.
         mpp: pixel size (y, x) in microns, None where unknown.
+        z_step: microns between focal planes, None where unknown.
     """
 
     uri: str
     mpp: tuple[float, float] | None
+    z_step: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,11 +58,75 @@ class OmeImage:
         axes: of its arrays, small letters, in the order they are stored.
         levels: full resolution first.
         channels: their names; none where the group names none.
+        remark: what is said of the pixel size and was not understood; else empty.
     """
 
     axes: str
     levels: tuple[Level, ...]
     channels: tuple[str, ...]
+    remark: str = ""
+
+
+def image_attributes(
+    name: str,
+    axes: str,
+    factors: Sequence[int],
+    *,
+    mpp: tuple[float, ...] | None = None,
+    channels: Sequence[str] = (),
+    dtype: np.dtype | type | str = "uint16",
+    label: bool = False,
+) -> dict[str, Any]:
+    """The OME metadata of an image group: one level for each factor, `0`, `1`, ….
+
+    Args:
+        name: of the image.
+        axes: as they are shown.
+        factors: how many times smaller each level is than the first, along Y and X.
+        mpp: pixel size (y, x), or (z, y, x), of the first level in microns; None leaves the unit
+            out.
+        channels: names.
+        dtype: of the pixels, whose range is shown at first.
+        label: whether it is a label image, one of those that a group `labels` names.
+    """
+    stored = STORED_AXES[axes]
+    sizes = dict(zip("ZYX"[-len(mpp) :], mpp, strict=True)) if mpp else {}
+    about: list[dict[str, str]] = []
+    for axis in stored:
+        about.append({"name": axis.lower(), "type": _KINDS[axis]})
+        if axis in sizes:
+            about[-1]["unit"] = "micrometer"
+
+    def scale(factor: int) -> list[float]:
+        return [sizes.get(a, 1.0) * (factor if a in "YX" else 1) for a in stored]
+
+    def shift(factor: int) -> list[float]:
+        # A pixel that stands for several has its centre in their middle.
+        return [sizes.get(a, 1.0) * (factor - 1) / 2 if a in "YX" else 0.0 for a in stored]
+
+    levels = []
+    for number, factor in enumerate(factors):
+        moves: list[dict[str, Any]] = [{"type": "scale", "scale": scale(factor)}]
+        if factor > 1:
+            moves.append({"type": "translation", "translation": shift(factor)})
+        levels.append({"path": f"{number}", "coordinateTransformations": moves})
+    ome: dict[str, Any] = {
+        "version": VERSION,
+        "multiscales": [{"name": name, "axes": about, "datasets": levels}],
+    }
+    if channels and "C" in axes:
+        kind = np.dtype(dtype)
+        low, high = (0, int(np.iinfo(kind).max)) if kind.kind in "iu" else (0.0, 1.0)
+        window = {"min": low, "max": high, "start": low, "end": high}
+        ome["omero"] = {
+            "channels": [
+                {"label": name, "color": color, "window": window, "active": True}
+                for name, color in zip(channels, itertools.cycle(_COLOURS), strict=False)
+            ]
+        }
+    if label:
+        ome["image-label"] = {}
+    return {"ome": ome}
 
 
 def read_image(uri: str) -> OmeImage:
@@ -63,34 +137,75 @@ def read_image(uri: str) -> OmeImage:
             or as bioformats2raw does (the group `0`).
 
     Raises:
-        BadInput: it is no OME-Zarr 0.5 image.
+        BadInput: it is no OME-Zarr 0.5 or 0.4 image.
     """
     label = f"image '{uri}'"
     found = "no image in it"
     for group in (uri, f"{uri.rstrip('/')}/image", f"{uri.rstrip('/')}/0"):
         try:
-            attributes = read_group(group)
+            kind, ome, version = _described(group)
         except BadInput as bad:
             found = bad.found if group == uri else found
             continue
-        ome = attributes.get("ome")
-        if "multiscales" in attributes:
-            found = "OME-Zarr 0.4 or older"
-        if not isinstance(ome, dict) or "multiscales" not in ome:
+        if "plate" in ome:
+            found = "a plate: the fields in its wells are images (plate.zarr/A/1/0)"
+        if "multiscales" not in ome:
             continue
-        if ome.get("version") != VERSION:
-            raise BadInput(
-                label, expected=f"OME-Zarr {VERSION}", found=f"version {ome.get('version')}"
-            )
+        if version != _READ[kind]:
+            raise BadInput(label, expected=f"OME-Zarr {_EITHER}", found=f"version {version}")
         try:
             return _image(group, ome)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise BadInput(
                 label,
-                expected=f"OME-Zarr {VERSION} metadata",
+                expected=f"OME-Zarr {version} metadata",
                 found=f"{type(error).__name__}: {error}",
             ) from error
-    raise BadInput(label, expected=f"an OME-Zarr {VERSION} image", found=found)
+    raise BadInput(label, expected=f"an OME-Zarr {_EITHER} image", found=found)
+
+
+def fields_of_plate(uri: str) -> list[str]:
+    """Return the paths within a plate of its images, each field of each well; else none.
+
+    A well that cannot be read stands for its fields, so that whoever opens it says why.
+    """
+    root = uri.rstrip("/")
+    try:
+        _, ome, _ = _described(root)
+        wells = [_path(well) for well in ome["plate"]["wells"]]
+    except (BadInput, KeyError, TypeError, ValueError):
+        return []
+    found: list[str] = []
+    for well in wells:
+        try:
+            _, ome, _ = _described(f"{root}/{well}")
+            found += [f"{well}/{_path(image)}" for image in ome["well"]["images"]]
+        except (BadInput, KeyError, TypeError, ValueError):
+            found.append(well)
+    return found
+
+
+def _path(given: Mapping[str, Any]) -> str:
+    """The path of a well or a field; it leads further down."""
+    path = str(given["path"]).strip("/")
+    if not path or set(path.split("/")) & {"", ".", ".."}:
+        raise ValueError(f"path {path!r}")
+    return path
+
+
+def _described(group: str) -> tuple[int, Mapping[str, Any], str]:
+    """Return a group's version of Zarr, what it says as OME-Zarr does, and in which version."""
+    kind, attributes = read_any_group(group)
+    if kind == 3:
+        ome = attributes.get("ome")
+        if not isinstance(ome, dict):
+            old = attributes if "multiscales" in attributes else {}
+            return kind, old, "0.4 or older in Zarr v3"
+        return kind, ome, str(ome.get("version"))
+    scales = attributes.get("multiscales")
+    first = scales[0] if isinstance(scales, list) and scales else {}
+    given = first.get("version", _READ[2]) if isinstance(first, dict) else _READ[2]
+    return kind, attributes, str(given)
 
 
 def _image(group: str, ome: Mapping[str, Any]) -> OmeImage:
@@ -104,6 +219,7 @@ def _image(group: str, ome: Mapping[str, Any]) -> OmeImage:
         Level(
             f"{group.rstrip('/')}/{each['path']}",
             _mpp(axes, units, common * _scale(each, len(axes))),
+            _z_step(axes, units, common * _scale(each, len(axes))),
         )
         for each in scales["datasets"]
     )
@@ -111,7 +227,25 @@ def _image(group: str, ome: Mapping[str, Any]) -> OmeImage:
         raise ValueError("no datasets")
     given = (ome.get("omero") or {}).get("channels") or ()
     channels = tuple(str(channel.get("label", i)) for i, channel in enumerate(given))
-    return OmeImage(axes, levels, channels)
+    return OmeImage(axes, levels, channels, _not_understood(axes, units, levels[0], common, scales))
+
+
+def _not_understood(
+    axes: str,
+    units: Mapping[str, str],
+    first: Level,
+    common: np.ndarray,
+    scales: Mapping[str, Any],
+) -> str:
+    """Say what is given of the pixel size, where it is no length; a scale of 1 says nothing."""
+    if first.mpp is not None:
+        return ""
+    scale = common * _scale(scales["datasets"][0], len(axes))
+    y, x = (float(scale[axes.index(axis)]) for axis in "yx")
+    unit = units["y"] or units["x"]
+    if (y, x) == (1, 1) and not unit:
+        return ""
+    return f"OME-Zarr gives pixels of {y:g} × {x:g} in " + (f"'{unit}'" if unit else "no unit")
 
 
 def _scale(described: Mapping[str, Any], axes: int) -> np.ndarray:
@@ -125,3 +259,10 @@ def _scale(described: Mapping[str, Any], axes: int) -> np.ndarray:
 def _mpp(axes: str, units: Mapping[str, str], scale: np.ndarray) -> tuple[float, float] | None:
     y, x = (_MICRONS.get(units[axis], 0.0) * float(scale[axes.index(axis)]) for axis in "yx")
     return (y, x) if min(y, x) > 0 and np.isfinite([y, x]).all() else None
+
+
+def _z_step(axes: str, units: Mapping[str, str], scale: np.ndarray) -> float | None:
+    if "z" not in axes:
+        return None
+    step = _MICRONS.get(units["z"], 0.0) * float(scale[axes.index("z")])
+    return step if step > 0 and np.isfinite(step) else None

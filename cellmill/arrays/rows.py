@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellmill.arrays.windows import Windowed
-from cellmill.compiled import in_threads
+from cellmill.compute.threads import in_threads
 from cellmill.errors import BadInput
 
 #: Chunks of a store are this high or a power of two lower, as a rule.

@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 import io
 import os
+import re
 import shutil
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,22 +20,46 @@ from urllib.parse import unquote
 import numpy as np
 import tensorstore as ts
 
-from cellmill.compiled import thread_count
+from cellmill.arrays.checksums import crc32
+from cellmill.compute.faults import out_of
+from cellmill.compute.threads import thread_count
 from cellmill.errors import BadInput
 
 _CACHE_BYTES = 64 << 20
+#: Seconds for a connection, and seconds without a byte, after which a server is asked again.
+#: Without them TensorStore waits for ever. What is set already stays.
+_TIME_LIMITS = {
+    "TENSORSTORE_CURL_CONNECT_TIMEOUT_SECONDS": "10",
+    "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": "20",
+    "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1",
+}
+#: How often: web servers are given up sooner than clouds, which ask for patience when busy.
+_RETRIES = {"http": 3, "gcs": 10, "s3": 10}
+#: Marks that are read at once, and what each begins with.
+_AT_ONCE = 256
+_CHECK = struct.Struct("<L")
+#: How TensorStore tells a system's error number.
+_SYSTEM_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
 @functools.cache
-def context() -> ts.Context:
-    """What all arrays of this process share: a small cache, as many threads as may be used."""
+def context(cache_bytes: int = _CACHE_BYTES) -> ts.Context:
+    """What all arrays of this process share: a small cache, as many threads as may be used.
+
+    Args:
+        cache_bytes: how much is kept of what was read; arrays share what others of this size keep.
+    """
     threads = thread_count()
+    for name, value in _TIME_LIMITS.items():
+        os.environ.setdefault(name, value)
     return ts.Context(
         {
-            "cache_pool": {"total_bytes_limit": _CACHE_BYTES},
+            **{f"{kind}_request_retries": {"max_retries": n} for kind, n in _RETRIES.items()},
+            "cache_pool": {"total_bytes_limit": cache_bytes},
             "data_copy_concurrency": {"limit": threads},
             "file_io_concurrency": {"limit": max(4, threads)},
-            # What a killed process wrote stays without it; a machine without power loses its tasks.
+            # What a killed process wrote stays without it. What a machine without power lost is
+            # found: files and marks are compared with their checksums.
             "file_io_sync": False,
         }
     )
@@ -98,7 +124,10 @@ def remove(uri: str) -> None:
 
 
 def refused(uri: str, error: Exception) -> BadInput:
-    """What TensorStore says of a place, in one line."""
+    """What TensorStore says of a place, in one line; a `MachineFault` where its disk is full."""
+    code = _SYSTEM_ERROR.search(str(error))
+    if fault := out_of(int(code.group(1)) if code else None, f"store '{uri}'"):
+        return fault
     text = str(error).split(" [", 1)[0].split("\n", 1)[0]
     return BadInput(f"store '{uri}'", expected="arrays that can be read or written", found=text)
 
@@ -107,7 +136,8 @@ class Ledger:
     """Which parts of a piece of work are done, kept beside its results, one small file a part.
 
     A part is marked once its results are written. A stage that was killed and is started again
-    asks the ledger and does the rest. Marks of other work (another fingerprint) do not count.
+    asks the ledger and does the rest. Marks of other work (another fingerprint) do not count, nor
+    do damaged ones: each begins with the checksum of what it keeps.
 
     Args:
         uri: the place.
@@ -122,12 +152,22 @@ class Ledger:
     def done(self) -> set[str]:
         """The parts that are marked."""
         names = self._list(self._prefix)
-        return {name.removeprefix(self._prefix) for name in names}
+        found: set[str] = set()
+        try:
+            for start in range(0, len(names), _AT_ONCE):
+                some = names[start : start + _AT_ONCE]
+                reading = [self._store.read(name) for name in some]
+                for name, read in zip(some, reading, strict=True):
+                    if _kept(read.result().value) is not None:
+                        found.add(name.removeprefix(self._prefix))
+        except ValueError as error:
+            raise refused(self._uri, error) from error
+        return found
 
     def mark(self, part: str, payload: bytes = b"") -> None:
         """Say that a part is done, and keep what later work needs of it."""
         try:
-            self._store.write(self._prefix + part, payload).result()
+            self._store.write(self._prefix + part, _CHECK.pack(crc32(payload)) + payload).result()
         except ValueError as error:
             raise refused(self._uri, error) from error
 
@@ -135,15 +175,17 @@ class Ledger:
         """What was kept with a part's mark.
 
         Raises:
-            BadInput: the part is not marked.
+            BadInput: the part is not marked, or its mark is damaged.
         """
         try:
             found = self._store.read(self._prefix + part).result()
         except ValueError as error:
             raise refused(self._uri, error) from error
-        if found.state != "value":
-            raise BadInput(f"store '{self._uri}'", expected=f"'{part}' done", found="no mark of it")
-        return found.value
+        kept = _kept(found.value)
+        if kept is None:
+            said = "a damaged mark of it" if found.state == "value" else "no mark of it"
+            raise BadInput(f"store '{self._uri}'", expected=f"'{part}' done", found=said)
+        return kept
 
     def clear(self) -> None:
         """Remove all marks, of this and of other work."""
@@ -167,8 +209,16 @@ class Ledger:
         return [key.decode() for key in keys]
 
 
+def _kept(mark: bytes) -> bytes | None:
+    """What a mark keeps; None of one that is missing or damaged."""
+    if len(mark) < _CHECK.size:
+        return None
+    payload = mark[_CHECK.size :]
+    return payload if _CHECK.unpack_from(mark) == (crc32(payload),) else None
+
+
 def packed(**arrays: np.ndarray) -> bytes:
-    """Small arrays as the bytes of an ``.npz``."""
+    """Small arrays as the bytes of an `.npz`."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()

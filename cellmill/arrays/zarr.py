@@ -2,42 +2,56 @@
 
 A store `<name>.zarr` is a group with an image group for each array: `<name>.zarr/<key>/0`. On disk
 the channel comes first, as OME-Zarr wants it; here arrays are shown in the library's own order.
+
+The arrays that tasks share are recorded: each file that is written is taken down (see
+`cellmill.arrays.shard_files`). Of such an array nothing that is missing is read as zeros.
 Sources: OME-Zarr 0.5 (ngff.openmicroscopy.org), Zarr core 3 and its sharding codec.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorstore as ts
 
+from cellmill.arrays.groups import read_group, write_group
+from cellmill.arrays.ome import STORED_AXES, image_attributes
+from cellmill.arrays.shard_files import Place, ShardFiles, places_in
 from cellmill.arrays.store import context, key_values, location, refused, remove
 from cellmill.errors import BadInput
 
 #: Sides of a shard (the file that one task writes) and of the chunks in it, pixels.
 SHARD, CHUNK = 2048, 256
-_OME = "0.5"
 #: The attribute of a store that names the work that makes it.
 _WORK = "cellmill-work"
-_COLOURS = ("0000FF", "00FF00", "FF0000", "00FFFF", "FF00FF", "FFFF00", "FFFFFF")
-_AXES = {"C": "channel", "Z": "space", "Y": "space", "X": "space", "T": "time"}
-#: Axes as they lie on disk, by how they are shown.
-_STORED = {"YX": "YX", "YXC": "CYX", "ZYX": "ZYX", "ZYXC": "CZYX"}
+#: The attribute of an array whose files are recorded.
+_RECORDED = {"cellmill-shards": "recorded"}
 
 Layout = tuple[tuple[int, ...], np.dtype | type | str, str]
 """Shape, dtype and axes of an array, as they are shown."""
 
 
 class ZarrArray:
-    """One array of a store, windowed; reading and writing are safe from several threads."""
+    """One array of a store, windowed; reading and writing are safe from several threads.
 
-    def __init__(self, view: ts.TensorStore, uri: str) -> None:
-        self._view, self._uri = view, uri
+    Args:
+        view: its axes in the order in which they are shown.
+        uri: of the array.
+        files: of a recorded array.
+        stored: where each axis of the files lies among those that are shown.
+    """
+
+    def __init__(
+        self,
+        view: ts.TensorStore,
+        uri: str,
+        files: ShardFiles | None = None,
+        stored: Sequence[int] = (),
+    ) -> None:
+        self._view, self._uri, self._files, self._stored = view, uri, files, stored
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -71,18 +85,42 @@ class ZarrArray:
         Raises:
             BadInput: the store cannot be written.
         """
+        within = self._within(window)
+        array = np.asarray(values, self.dtype)
         try:
-            view = self._view[self._within(window)]
-            # The values do not change before the call is back, so that no copy of them is needed.
-            view.write(
-                np.asarray(values, self.dtype), can_reference_source_data_indefinitely=True
-            ).result()
+            self._write(within, array)
         except ValueError as error:
-            raise refused(self._uri, error) from error
+            # A shard that was cut off cannot be written over: what is left of it is in the way.
+            if not self._files or not self._files.remove_damaged(self._places(within)):
+                raise refused(self._uri, error) from error
+            try:
+                self._write(within, array)
+            except ValueError as again:
+                raise refused(self._uri, again) from again
+        if self._files:
+            self._files.record(self._places(within))
+
+    def _write(self, within: tuple[slice | int, ...], values: np.ndarray) -> None:
+        # The values do not change before the call is back, so that no copy of them is needed.
+        self._view[within].write(values, can_reference_source_data_indefinitely=True).result()
+
+    def is_intact(self, window: Any) -> bool:
+        """Whether the files of a window are there as they were written, all of them.
+
+        Raises:
+            BadInput: the store is out of reach.
+        """
+        return not self._files or self._files.intact(self._places(self._within(window)))
 
     def part(self, index: tuple[slice | int, ...]) -> ZarrArray:
-        """A part of the array as an array of its own; nothing is read."""
+        """A part of an array that is read, as an array of its own; nothing is read yet."""
         return ZarrArray(self._view[self._within(index)].translate_to[0], self._uri)
+
+    def _places(self, within: tuple[slice | int, ...]) -> Iterator[Place]:
+        """The shards that a window reaches."""
+        assert self._files is not None
+        shown = [part if isinstance(part, slice) else slice(part, part + 1) for part in within]
+        return places_in([shown[axis] for axis in self._stored], self._files.sides)
 
     def __array__(
         self, dtype: np.dtype | type | None = None, copy: bool | None = None
@@ -112,34 +150,37 @@ def create_zarr(
     uri: str,
     layout: Mapping[str, Layout],
     *,
-    mpp: tuple[float, float] | None = None,
+    mpp: tuple[float, ...] | None = None,
     channels: Sequence[str] = (),
     shard: int = SHARD,
     work: str | None = None,
 ) -> dict[str, ZarrArray]:
-    """Make the arrays of a store, zero-filled; those that are there already in this form are kept.
+    """Make the recorded arrays of a store; those that are there already in this form are kept.
+
+    They are to be written whole: what nobody wrote cannot be read as part of the finished array.
 
     Args:
         uri: of the store, a path or a URI that ends in `.zarr`.
         layout: shape, dtype and axes by key.
-        mpp: pixel size (y, x) in microns, None where unknown.
+        mpp: pixel size (y, x), or (z, y, x), in microns, None where unknown.
         channels: names of the channels of arrays that have any.
         shard: side of a shard in pixels.
-        work: what the arrays are made by (see ``cellmill.arrays.resume``): what lies there of other
+        work: what the arrays are made by (see `cellmill.arrays.resume`): what lies there of other
             work, or of work without a name, is removed first. None: whatever is there is kept.
 
     Raises:
         BadInput: there is another array of that name, or the place cannot be written.
     """
-    if work is not None and not (work and _work_of(uri) == work):
+    if work is not None and not (work and work_of(uri) == work and _can_be_opened(uri, layout)):
         # Its name first: what a kill leaves of a removed store is nobody's work.
-        if _work_of(uri):
+        if work_of(uri):
             write_group(uri, {})
         remove(uri)
     arrays = {}
     for key, (shape, dtype, axes) in layout.items():
         image = f"{uri.rstrip('/')}/{key}"
-        arrays[key] = create_array(f"{image}/0", (shape, dtype, axes), shard=shard)
+        layer = (shape, dtype, axes)
+        arrays[key] = create_array(f"{image}/0", layer, shard=shard, recorded=True)
         count = int(shape[axes.index("C")]) if "C" in axes else 0
         names = channels if len(channels) == count else ()
         about = image_attributes(key, axes, [1], mpp=mpp, channels=names, dtype=dtype)
@@ -149,20 +190,42 @@ def create_zarr(
     return arrays
 
 
-def _work_of(uri: str) -> str:
+def work_of(uri: str) -> str:
+    """The fingerprint of the work that made a store; empty where it has no name."""
     with contextlib.suppress(BadInput):
         return str(read_group(uri).get(_WORK, ""))
     return ""
 
 
-def create_array(uri: str, layout: Layout, *, shard: int = SHARD) -> ZarrArray:
+def _can_be_opened(uri: str, layout: Mapping[str, Layout]) -> bool:
+    """Whether the arrays of a store that are there have metadata that can be read."""
+    for key in layout:
+        place = f"{uri.rstrip('/')}/{key}/0"
+        if key_values(place).read("zarr.json").result().state == "missing":
+            continue
+        try:
+            open_zarr(place, layout[key][2], write=True)
+        except BadInput:
+            return False
+    return True
+
+
+def create_array(
+    uri: str, layout: Layout, *, shard: int = SHARD, recorded: bool = False
+) -> ZarrArray:
     """Make one array, zero-filled; one that is there already in this form is kept.
+
+    Args:
+        uri: of the array.
+        layout: its shape, dtype and axes.
+        shard: side of a shard in pixels.
+        recorded: whether the files that are written are recorded.
 
     Raises:
         BadInput: there is another array, or the place cannot be written.
     """
     shape, dtype, axes = tuple(int(n) for n in layout[0]), np.dtype(layout[1]), layout[2]
-    stored = _STORED[axes]
+    stored = STORED_AXES[axes]
     sides = [shape[axes.index(axis)] for axis in stored]
     outer = [
         min(shard, -(-n // CHUNK) * CHUNK) if a in "YX" else 1
@@ -199,6 +262,7 @@ def create_array(uri: str, layout: Layout, *, shard: int = SHARD) -> ZarrArray:
         "codecs": [sharding],
         "fill_value": False if dtype.kind == "b" else 0,
         "dimension_names": [axis.lower() for axis in stored],
+        "attributes": _RECORDED if recorded else {},
     }
     spec = {"driver": "zarr3", "kvstore": location(uri), "metadata": metadata}
     return _opened({**spec, "create": True, "open": True}, uri, axes, write=True)
@@ -210,131 +274,50 @@ def open_zarr(uri: str, axes: str, *, write: bool = False) -> ZarrArray:
     Args:
         uri: of the array, such as `slide.zarr/image/0`.
         axes: in which order it is shown: `YX`, `YXC`, `ZYX` or `ZYXC`.
-        write: whether it is to be written.
+        write: whether it is to be written. A recorded array that is read only must be whole.
 
     Raises:
-        BadInput: there is none, it has other axes, or the place cannot be reached.
+        BadInput: there is none, it has other axes, or the place cannot be reached; or of a
+            recorded array that is read only a shard is missing or is not as it was written.
     """
     spec = {"driver": "zarr3", "kvstore": location(uri)}
     return _opened({**spec, "open": True}, uri, axes, write=write)
 
 
 def open_stored(uri: str) -> ZarrArray:
-    """Open one array of a store for reading, its axes as they lie on disk.
+    """Open one array of a store for reading, of Zarr v3 or Zarr 2, its axes as they lie on disk.
 
     Raises:
         BadInput: there is none, or the place cannot be reached.
     """
-    return _opened(
-        {"driver": "zarr3", "kvstore": location(uri), "open": True}, uri, "", write=False
-    )
-
-
-def image_attributes(
-    name: str,
-    axes: str,
-    factors: Sequence[int],
-    *,
-    mpp: tuple[float, float] | None = None,
-    channels: Sequence[str] = (),
-    dtype: np.dtype | type | str = "uint16",
-    label: bool = False,
-) -> dict[str, Any]:
-    """The OME metadata of an image group: one level for each factor, `0`, `1`, ….
-
-    Args:
-        name: of the image.
-        axes: as they are shown.
-        factors: how many times smaller each level is than the first.
-        mpp: pixel size (y, x) of the first level in microns; None leaves the unit out.
-        channels: names.
-        dtype: of the pixels, whose range is shown at first.
-        label: whether it is a label image, one of those that a group `labels` names.
-    """
-    stored = _STORED[axes]
-    about: list[dict[str, str]] = []
-    for axis in stored:
-        about.append({"name": axis.lower(), "type": _AXES[axis]})
-        if mpp and axis in "YX":
-            about[-1]["unit"] = "micrometer"
-    sizes = dict(zip("YX", mpp or (1.0, 1.0), strict=True))
-
-    def scale(factor: int) -> list[float]:
-        return [sizes[a] * factor if a in sizes else 1.0 for a in stored]
-
-    def shift(factor: int) -> list[float]:
-        # A pixel that stands for several has its centre in their middle.
-        return [sizes[a] * (factor - 1) / 2 if a in sizes else 0.0 for a in stored]
-
-    levels = []
-    for number, factor in enumerate(factors):
-        moves: list[dict[str, Any]] = [{"type": "scale", "scale": scale(factor)}]
-        if factor > 1:
-            moves.append({"type": "translation", "translation": shift(factor)})
-        levels.append({"path": f"{number}", "coordinateTransformations": moves})
-    ome: dict[str, Any] = {
-        "version": _OME,
-        "multiscales": [{"name": name, "axes": about, "datasets": levels}],
-    }
-    if channels and "C" in axes:
-        kind = np.dtype(dtype)
-        low, high = (0, int(np.iinfo(kind).max)) if kind.kind in "iu" else (0.0, 1.0)
-        window = {"min": low, "max": high, "start": low, "end": high}
-        ome["omero"] = {
-            "channels": [
-                {"label": name, "color": color, "window": window, "active": True}
-                for name, color in zip(channels, itertools.cycle(_COLOURS), strict=False)
-            ]
-        }
-    if label:
-        ome["image-label"] = {}
-    return {"ome": ome}
-
-
-def write_group(uri: str, attributes: Mapping[str, Any]) -> None:
-    """Write a group's metadata.
-
-    Raises:
-        BadInput: the place cannot be written.
-    """
-    document = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
     try:
-        key_values(uri).write("zarr.json", json.dumps(document, indent=1).encode()).result()
+        is_old = key_values(uri).read(".zarray").result().state == "value"
     except ValueError as error:
         raise refused(uri, error) from error
-
-
-def read_group(uri: str) -> dict[str, Any]:
-    """Read a group's attributes.
-
-    Raises:
-        BadInput: there is no group.
-    """
-    try:
-        found = key_values(uri).read("zarr.json").result()
-    except ValueError as error:
-        raise refused(uri, error) from error
-    try:
-        document = json.loads(found.value)
-        if document["zarr_format"] != 3 or document["node_type"] != "group":
-            raise ValueError("not a group of Zarr v3")
-        return dict(document.get("attributes", {}))
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            f"store '{uri}'",
-            expected="a Zarr v3 group",
-            found=f"{error}" if found.value else "none",
-        ) from error
+    driver = "zarr" if is_old else "zarr3"
+    return _opened({"driver": driver, "kvstore": location(uri), "open": True}, uri, "", write=False)
 
 
 def _opened(spec: Mapping[str, Any], uri: str, axes: str, *, write: bool) -> ZarrArray:
+    files = None
     try:
-        array = ts.open(dict(spec), context=context(), read=True, write=write).result()
+        options: dict[str, Any] = {"context": context(), "read": True, "write": write}
+        array = ts.open(dict(spec), **options).result()
+        about = array.spec().to_json()["metadata"].get("attributes", {})
+        if about.items() >= _RECORDED.items():
+            # What is written is stored, zeros too; then what is not stored was never written.
+            strict = {"store_data_equal_to_fill_value": True, "fill_missing_data_reads": write}
+            array = ts.open({**spec, **strict}, **options).result()
+            sides = [int(side or 1) for side in array.chunk_layout.write_chunk.shape or ()]
+            files = ShardFiles(uri, array.shape, sides)
     except ValueError as error:
         raise refused(uri, error) from error
+    if files and not write:
+        files.check_whole()
     if not axes:
         return ZarrArray(array, uri)
-    stored = _STORED[axes]
+    stored = STORED_AXES[axes]
     if array.rank != len(stored):
         raise BadInput(f"array '{uri}'", expected=f"axes {axes}", found=f"shape {array.shape}")
-    return ZarrArray(array.transpose([stored.index(axis) for axis in axes]), uri)
+    view = array.transpose([stored.index(axis) for axis in axes])
+    return ZarrArray(view, uri, files, [axes.index(axis) for axis in stored])

@@ -6,17 +6,21 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import Any, NoReturn, Protocol
 
+from cellmill.compute.faults import fault_of
 from cellmill.contract.runtime import Bound, run_executor_input, run_stage
 from cellmill.contract.spec import ParameterSpec, StageSpec, stage_names, stage_summary
 from cellmill.contract.types import Metrics, Record
 from cellmill.errors import BadInput, CellmillError
+from cellmill.terminal import say
 from cellmill.version import __version__
 
 EXIT_OK = 0
+EXIT_MACHINE = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
@@ -25,53 +29,77 @@ class OneLineParser(argparse.ArgumentParser):
     """Says what is wrong with the flags in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise the message as ``CellmillError``."""
+        """Raise the message as `CellmillError`."""
         raise CellmillError(f"{message} (see {self.prog} --help)")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+class Command(Protocol):
+    """A command that is no stage: called with its arguments, it returns an exit code."""
+
+    @property
+    def summary(self) -> str:
+        """One line for the list of commands."""
+        ...
+
+    def __call__(self, arguments: Sequence[str], /) -> int:
+        """Run it; errors are raised."""
+        ...
+
+
+def main(
+    argv: Sequence[str] | None = None, commands: Mapping[str, Command] = MappingProxyType({})
+) -> int:
     """Run the command line.
 
     Args:
         argv: the arguments, without the program's name; those of the process by default.
+        commands: what there is beside stages, by name.
 
     Returns:
-        0 when all went well; 2 when an input or a parameter is bad, with one line on stderr;
-        130 after Ctrl-C. Anything else is raised, which ends the process with a traceback and 1.
+        0 when all went well; 2 when an input or a parameter is bad, and 1 when the machine refuses
+        (a full disk, no memory), each with one line on stderr; 130 after Ctrl-C. Anything else is
+        raised, which ends the process with a traceback and 1.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else ""
     try:
         if name in ("", "-h", "--help"):
-            print(_overview())
+            for line in _overview(commands):
+                say(line)
         elif name in ("-V", "--version"):
-            print(f"cellmill {__version__}")
+            say(f"cellmill {__version__}")
+        elif name in commands:
+            return commands[name](arguments[1:])
         else:
             _run(name, arguments[1:])
-    except CellmillError as error:
-        stage = f" {name}" if name.replace("-", "_") in stage_names() else ""
-        print(f"cellmill{stage}: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    except Exception as error:
+        fault = fault_of(error)
+        if not fault and not isinstance(error, CellmillError):
+            raise
+        known = name in commands or name.replace("-", "_") in stage_names()
+        stage = f" {name}" if known else ""
+        say(f"cellmill{stage}: {fault or error}", to=sys.stderr)
+        return EXIT_MACHINE if fault else EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print("cellmill: interrupted", file=sys.stderr)
+        say("cellmill: interrupted", to=sys.stderr)
         return EXIT_INTERRUPTED
     return EXIT_OK
 
 
-def _overview() -> str:
+def _overview(commands: Mapping[str, Command]) -> list[str]:
     names = stage_names()
-    width = max(len(n) for n in names)
+    width = max(len(n) for n in [*names, *commands])
     lines = [f"  {n:<{width}}  {stage_summary(n)}" for n in names]
-    return "\n".join(
-        [
-            f"cellmill {__version__}: microscopy images of any size in, cells out",
-            "",
-            "usage: cellmill STAGE [--help] [--FLAG VALUE ...]",
-            "",
-            "stages:",
-            *lines,
-        ]
-    )
+    others = [f"  {name:<{width}}  {command.summary}" for name, command in commands.items()]
+    return [
+        f"cellmill {__version__}: microscopy images of any size in, cells out",
+        "",
+        "usage: cellmill STAGE [--help] [--FLAG VALUE ...]",
+        "",
+        "stages:",
+        *lines,
+        *(["", "other commands:", *others] if others else []),
+    ]
 
 
 def _run(name: str, arguments: list[str]) -> None:
@@ -97,7 +125,7 @@ def _run(name: str, arguments: list[str]) -> None:
             p.name: _value(p, values[p.name]) for p in spec.parameters if values[p.name] is not None
         }
         for key, value in run_stage(spec, bound).items():
-            print(f"{key}: {value}")
+            say(f"{key}: {value}")
 
 
 def parser(spec: StageSpec) -> argparse.ArgumentParser:

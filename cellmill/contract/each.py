@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract.progress import Progress
 from cellmill.contract.recording import Recorder
-from cellmill.errors import BadInput, CellmillError
+from cellmill.errors import BadInput, CellmillError, MachineFault
+from cellmill.terminal import say
 
 
 def for_each_image(
@@ -24,7 +26,7 @@ def for_each_image(
     """Do the work on every image of a batch.
 
     An image that an earlier stage skipped is passed on as skipped. An image on which the work
-    raises ``CellmillError`` fails the stage, or with ``"skip"`` is recorded as skipped. An image
+    raises `CellmillError` fails the stage, or with `"skip"` is recorded as skipped. An image
     that a process before this one had done, before it was killed, is not done again.
 
     Args:
@@ -32,11 +34,13 @@ def for_each_image(
         work: what to do with one entry; it writes to the writers.
         writers: the batches being written; a skipped image is marked in each.
         record: the stage's record.
-        on_bad_image: ``"fail"`` or ``"skip"``.
+        on_bad_image: `"fail"` or `"skip"`.
         label: what the progress line calls the work.
 
     Raises:
-        BadInput: an image is bad and ``on_bad_image`` is ``"fail"``; or no image is left.
+        BadInput: an image is bad and `on_bad_image` is `"fail"`; or no image is left.
+        MachineFault: the machine refuses, whatever `on_bad_image` is: a full disk is no image's
+            fault.
     """
     entries = list(source.entries if isinstance(source, Batch) else source)
     errors: list[str] = []
@@ -50,11 +54,13 @@ def for_each_image(
                 if entry.ok and not done:
                     try:
                         work(entry)
+                    except MachineFault:
+                        raise
                     except CellmillError as failure:
                         error = str(failure)
                         if on_bad_image == "fail":
                             raise
-                        print(f"skipped {entry.name}: {error}", file=sys.stderr)
+                        say(f"skipped {entry.name}: {error}", to=sys.stderr)
                 if error:
                     errors.append(error)
                     timing.status, timing.error = "skipped", error

@@ -9,7 +9,10 @@ from typing import Any
 
 from cellmill.errors import BadInput
 
-_ADDED = ("wall_s", "cpu_s", "bytes_read", "bytes_written")
+_ADDED = (
+    *("start_wall_s", "start_cpu_s", "import_wall_s", "import_cpu_s"),
+    *("wall_s", "cpu_s", "bytes_read", "bytes_written"),
+)
 
 
 def merge_records(paths: Sequence[Path]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import TextIO
 
+from cellmill.terminal import printable
+
 LOG_INTERVAL_S = 5.0
 BAR_INTERVAL_S = 0.1
 _BAR_WIDTH = 24
@@ -25,7 +27,7 @@ class Progress:
     def __init__(
         self, label: str, total: int, unit: str = "images", stream: TextIO | None = None
     ) -> None:
-        self.label = label
+        self.label = printable(label)
         self.total = total
         self.unit = unit
         self.done = 0

@@ -17,7 +17,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cellmill.memory import peak_rss
+from cellmill import extras
+from cellmill.compute.memory import peak_rss
+from cellmill.compute.processes import seconds_alive
 from cellmill.version import __version__
 
 #: Distributions whose version can change a result, by the module that shows they were used.
@@ -29,6 +31,8 @@ LIBRARIES = {
     "keras": "keras",
     "numba": "numba",
     "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
     "pyarrow": "pyarrow",
     "scipy": "scipy",
     "skimage": "scikit-image",
@@ -61,6 +65,8 @@ class Recorder:
         self.notes: dict[str, Any] = {}
         self.steps: list[dict[str, Any]] = []
         self.gpu_used: dict[str, Any] | None = None
+        self._start = seconds_alive()
+        self._imported = frozenset(extras.IMPORT_SECONDS)
         self._started = datetime.now(timezone.utc)
         self._wall = time.perf_counter()
         self._cpu = _cpu_seconds()
@@ -124,6 +130,7 @@ class Recorder:
             "images": [vars(image) for image in self.images.values()],
             "steps": self.steps,
             "totals": {
+                **self._beginning(),
                 "wall_s": time.perf_counter() - self._wall,
                 "cpu_s": _cpu_seconds() - self._cpu,
                 "peak_rss_bytes": peak_rss(),
@@ -133,6 +140,16 @@ class Recorder:
             "machine": machine(),
             "gpu": self.gpu_used,
             "notes": self.notes,
+        }
+
+    def _beginning(self) -> dict[str, float]:
+        """Seconds before the stage began its work, and those that engines' imports took in it."""
+        imports = [t for p, t in extras.IMPORT_SECONDS.items() if p not in self._imported]
+        return {
+            "start_wall_s": self._start,
+            "start_cpu_s": self._cpu,
+            "import_wall_s": sum((wall for wall, _ in imports), 0.0),
+            "import_cpu_s": sum((cpu for _, cpu in imports), 0.0),
         }
 
 
@@ -151,7 +168,8 @@ def library_versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """Return what this machine is: processors that may be used, their model, memory, platform.
 
-    `rented` is what the launcher said of it, where it is one that is paid by the hour.
+    `rented` is what the launcher said of it, where it is one that is paid by the hour; `load` the
+    mean number of runnable processes in the last minute.
     """
     return {
         "cpus": len(os.sched_getaffinity(0))
@@ -162,11 +180,12 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "rented": os.environ.get(MACHINE_VARIABLE, ""),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
 
 
 def digest(path: Path) -> str:
-    """Return ``sha256:…`` of an input.
+    """Return `sha256:…` of an input.
 
     A batch is digested through its manifest, which holds a checksum of every array; any other
     folder through its files' names and bytes.
@@ -189,7 +208,7 @@ def digest(path: Path) -> str:
 
 
 def to_json(document: Mapping[str, Any]) -> str:
-    """Return a record as JSON text (see ``Recorder.document``), seconds rounded to a µs."""
+    """Return a record as JSON text (see `Recorder.document`), seconds rounded to a µs."""
     return json.dumps(_rounded(document), indent=1, sort_keys=True, default=str) + "\n"
 
 

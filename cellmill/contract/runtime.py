@@ -12,15 +12,20 @@ from typing import Any
 
 from cellmill.arrays import resume
 from cellmill.arrays.files import write_text
+from cellmill.arrays.folder_lock import InUse
+from cellmill.arrays.lease import leases
+from cellmill.compute.faults import fault_of
 from cellmill.contract.recording import digest, to_json
 from cellmill.contract.spec import ArtifactSpec, ParameterSpec, StageSpec
-from cellmill.contract.types import Artifact, Metrics, Record, TaskFinalStatus
+from cellmill.contract.types import Artifact, Metrics, Record, Scalar, TaskFinalStatus
 from cellmill.errors import BadInput, CellmillError
 from cellmill.version import __version__
 
 METADATA_LIMIT = 500
 #: What a failed task leaves in its folder, for who reports the run's failure.
 FAILURE_FILE = "failure.json"
+#: Under what an artifact's metadata says its kind, from the task that made it to those that read.
+_KIND = "kind"
 #: Schemes of object stores, and where KFP and Vertex AI mount them.
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/", "file://": "/"}
 
@@ -55,9 +60,12 @@ def run_stage(spec: StageSpec, bound: Bound) -> dict[str, Any]:
     try:
         arguments = {i.name: bound.inputs.get(i.name) for i in spec.inputs}
         inputs = _digests(bound)
-        with resume.work(stage=spec.name, version=__version__, parameters=values, inputs=inputs):
+        work = resume.work(stage=spec.name, version=__version__, parameters=values, inputs=inputs)
+        with work, leases(spec.name):
             returned = spec.function(**arguments, **bound.outputs, **values)
         _finish(spec, bound, values, inputs)
+    except InUse:
+        raise
     except BaseException:
         for name, artifact in bound.outputs.items():
             if not existed[name]:
@@ -72,6 +80,11 @@ def _check_input(declared: ArtifactSpec, given: Artifact | list[Artifact] | None
             raise BadInput(f"input '{declared.name}'", expected="a path", found="nothing")
         return
     for artifact in given if isinstance(given, list) else [given]:
+        # By hand there is a path and nothing said of it, as with what a stranger's task made.
+        kind = artifact.metadata.get(_KIND, "")
+        if kind and declared.kinds and kind not in declared.kinds:
+            expected = " or ".join(declared.kinds)
+            raise BadInput(f"input '{declared.name}'", expected=expected, found=str(kind))
         if not artifact.path.exists():
             raise BadInput(
                 f"input '{declared.name}'",
@@ -95,7 +108,7 @@ def _finish(
     inputs: Mapping[str, str | list[str]],
 ) -> None:
     for name, artifact in bound.outputs.items():
-        size = len(json.dumps(artifact.metadata))
+        size = len(json.dumps(_with_kind(artifact)))
         if size > METADATA_LIMIT:
             raise ValueError(f"{spec.name}: metadata of '{name}' has {size} > {METADATA_LIMIT} B")
         if isinstance(artifact, Metrics) and not artifact.path.exists():
@@ -111,6 +124,10 @@ def _finish(
             outputs={n: a.path for n, a in bound.outputs.items() if a is not record},
         )
         write_text(record.path, to_json(document))
+
+
+def _with_kind(artifact: Artifact) -> dict[str, Scalar]:
+    return {**artifact.metadata, **({_KIND: artifact.kind} if artifact.kind else {})}
 
 
 def _remove(path: Path) -> None:
@@ -154,10 +171,10 @@ def run_executor_input(spec: StageSpec, text: str) -> None:
 
     Args:
         spec: the stage.
-        text: the JSON that KFP puts in the place of ``{{$}}``.
+        text: the JSON that KFP puts in the place of `{{$}}`.
 
     Raises:
-        BadInput: as ``run_stage``; or the text is no executor input.
+        BadInput: as `run_stage`; or the text is no executor input.
     """
     try:
         executor = json.loads(text)
@@ -185,10 +202,11 @@ def run_executor_input(spec: StageSpec, text: str) -> None:
         failure.unlink()
     try:
         results = run_stage(spec, bound)
-    except Exception as error:
+    except Exception as raised:
         with contextlib.suppress(OSError):
-            said = (str(error).splitlines() or [""])[0]
-            kind = "" if isinstance(error, CellmillError) else f"{type(error).__name__}: "
+            shown = fault_of(raised) or raised
+            said = (str(shown).splitlines() or [""])[0]
+            kind = "" if isinstance(shown, CellmillError) else f"{type(shown).__name__}: "
             write_text(failure, json.dumps({"stage": spec.name, "message": f"{kind}{said}"}) + "\n")
         raise
     for name, value in results.items():
@@ -203,7 +221,7 @@ def run_executor_input(spec: StageSpec, text: str) -> None:
                     {
                         **outputs["artifacts"][name]["artifacts"][0],
                         "uri": artifact.uri,
-                        "metadata": artifact.metadata,
+                        "metadata": _with_kind(artifact),
                     }
                 ]
             }

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from cellmill.contract.declaration import Declaration, declaration_of
 from cellmill.contract.types import Artifact, Record, TaskFinalStatus
 from cellmill.errors import BadInput
 
@@ -34,18 +35,36 @@ PARAMETER_TYPES: dict[type, str] = {
 
 @dataclass(frozen=True)
 class ArtifactSpec:
-    """An artifact that a stage reads or writes."""
+    """An artifact that a stage reads or writes.
+
+    Attributes:
+        name: its name.
+        types: what it is; an input may be one of several.
+        description: what is in it.
+        optional: whether an input may be left out.
+        is_list: whether it is several of them.
+    """
 
     name: str
-    type: type[Artifact]
+    types: tuple[type[Artifact], ...]
     description: str
     optional: bool = False
     is_list: bool = False
 
+    @property
+    def type(self) -> type[Artifact]:
+        """What it is; of several the first by name."""
+        return self.types[0]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What cellmill calls it; nothing where anything will do."""
+        return tuple(t.kind for t in self.types if t.kind)
+
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """A parameter of a stage. ``default`` is ``inspect.Parameter.empty`` where it is required."""
+    """A parameter of a stage. `default` is `inspect.Parameter.empty` where it is required."""
 
     name: str
     type: type
@@ -66,12 +85,13 @@ class StageSpec:
     Attributes:
         name: its name; its module and its function are called so.
         summary: the first line of its docstring.
-        description: the docstring up to ``Args:``.
+        description: the docstring up to `Args:`.
         inputs: artifacts read.
         outputs: artifacts written.
         parameters: values taken.
         results: values returned (fields of a NamedTuple), by name.
         function: the stage itself.
+        declaration: what `@stage` said of it; None where the function is not marked.
     """
 
     name: str
@@ -82,6 +102,7 @@ class StageSpec:
     parameters: tuple[ParameterSpec, ...]
     results: tuple[ParameterSpec, ...]
     function: Callable[..., Any]
+    declaration: Declaration | None = None
 
     @classmethod
     def load(cls, name: str) -> StageSpec:
@@ -104,7 +125,7 @@ class StageSpec:
             TypeError: the signature is not a stage's; the message says which parameter and why.
         """
         text = inspect.getdoc(function) or ""
-        descriptions = _described(text, "Args") | _described(text, "Returns")
+        descriptions = described(text, "Args") | described(text, "Returns")
         hints = typing.get_type_hints(function, include_extras=True)
         inputs: list[ArtifactSpec] = []
         outputs: list[ArtifactSpec] = []
@@ -114,9 +135,9 @@ class StageSpec:
             description = descriptions.get(parameter.name, "")
             if not description:
                 raise TypeError(f"{function.__name__}: '{parameter.name}' is not described")
-            direction, inner, optional, is_list = _artifact(hint)
+            direction, kinds, optional, is_list = _artifact(hint)
             if direction:
-                artifact = ArtifactSpec(parameter.name, inner, description, optional, is_list)
+                artifact = ArtifactSpec(parameter.name, kinds, description, optional, is_list)
                 (inputs if direction == "input" else outputs).append(artifact)
             else:
                 kind, choices = _parameter_type(hint, f"{function.__name__}: {parameter.name}")
@@ -138,6 +159,7 @@ class StageSpec:
             parameters=tuple(parameters),
             results=results,
             function=function,
+            declaration=declaration_of(function),
         )
 
     @property
@@ -159,18 +181,24 @@ def stage_summary(name: str) -> str:
     return ""
 
 
-def _artifact(hint: Any) -> tuple[str, type[Artifact], bool, bool]:
-    """Return (direction, type, optional, list); direction is empty for a parameter."""
-    optional = False
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        inner = [a for a in typing.get_args(hint) if a is not type(None)]
-        optional = len(inner) < len(typing.get_args(hint))
-        hint = inner[0]
-    if typing.get_origin(hint) is not Annotated:
-        return "", Artifact, False, False
+def _artifact(hint: Any) -> tuple[str, tuple[type[Artifact], ...], bool, bool]:
+    """Return (direction, types, optional, list); direction is empty for a parameter."""
+    inner = _alternatives(hint)
+    optional = type(None) in inner
+    (hint, *others) = (a for a in inner if a is not type(None))
+    if others or typing.get_origin(hint) is not Annotated:
+        return "", (), False, False
     kind, direction = typing.get_args(hint)[:2]
     is_list = typing.get_origin(kind) is list
-    return direction, typing.get_args(kind)[0] if is_list else kind, optional, is_list
+    found = _alternatives(typing.get_args(kind)[0] if is_list else kind)
+    # Python caches unions by their members, so that the order they are written in is lost.
+    return direction, tuple(sorted(found, key=lambda t: t.__name__)), optional, is_list
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or what is none by itself."""
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if is_union else (hint,)
 
 
 def _parameter_type(hint: Any, where: str) -> tuple[type, tuple[str, ...]]:
@@ -186,8 +214,8 @@ def _parameter_type(hint: Any, where: str) -> tuple[type, tuple[str, ...]]:
     raise TypeError(f"{where}: no parameter type of a stage: {hint}")
 
 
-def _described(text: str, section: str) -> dict[str, str]:
-    """Read ``name: text`` items of one section of a Google-style docstring."""
+def described(text: str, section: str) -> dict[str, str]:
+    """Read `name: text` items of one section of a Google-style docstring."""
     match = re.search(rf"^{section}:\n((?:[ \t]+.*\n?|\n)*)", text, re.MULTILINE)
     if not match:
         return {}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cellmill.errors import BadInput
+from cellmill.errors import MachineFault
 
 
 class BackingOff:
@@ -35,7 +35,7 @@ class BackingOff:
         """Predict a batch of any size in pieces of at most `batch_size`.
 
         Raises:
-            BadInput: a single tile does not fit.
+            MachineFault: a single tile does not fit.
         """
         pieces: list[Sequence[np.ndarray]] = []
         done = 0
@@ -44,7 +44,7 @@ class BackingOff:
                 piece = self._predict(tiles[done : done + self.batch_size])
             except self._exhausted as error:
                 if min(self.batch_size, len(tiles) - done) == 1:
-                    raise BadInput(
+                    raise MachineFault(
                         f"a tile of {tiles.shape[1]} × {tiles.shape[2]} px",
                         expected="one that fits the device's memory",
                         found="memory exhausted at batch size 1",

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cellmill import extras
 from cellmill.errors import BadInput
 
 #: Operations worth 16 bits, and which of their inputs are of that type.
@@ -54,13 +55,12 @@ def mixed(network: Any, dtype: str) -> MixedNetwork:
     Raises:
         BadInput: the network cannot be written as one graph of constants.
     """
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
+    tf = extras.load("tensorflow", f"precision mixed_{dtype}")
+    constants = extras.load(
+        "tensorflow.python.framework.convert_to_constants", f"precision mixed_{dtype}"
     )
-
     try:
-        frozen = convert_variables_to_constants_v2(network, lower_control_flow=False)
+        frozen = constants.convert_variables_to_constants_v2(network, lower_control_flow=False)
     except (ValueError, KeyError, NotImplementedError, tf.errors.OpError) as error:
         raise BadInput(
             "precision", expected="float32 for this model", found=f"mixed_{dtype} ({error})"
@@ -79,8 +79,7 @@ def mixed(network: Any, dtype: str) -> MixedNetwork:
 
 def _rewrite(graph: Any, heads: Sequence[str], dtype: Any) -> tuple[Any, int, int]:
     """Return the graph with casts, the number of reduced products and of those kept."""
-    import tensorflow as tf
-
+    tf = extras.load("tensorflow", f"precision mixed_{dtype}")
     nodes = {node.name: node for node in graph.node}
     kept = _last_products(nodes, [name.split(":")[0] for name in heads])
     low: set[str] = set()

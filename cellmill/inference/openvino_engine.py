@@ -1,34 +1,37 @@
-"""Running a SavedModel in OpenVINO, on CPUs: the same network, its products in other kernels.
+"""Running a SavedModel or an ONNX network in OpenVINO, on CPUs.
 
 Tiles are predicted one by one, several side by side, each by a few threads of its own: a tile's
 maps stay in the processor's cache, no thread waits for another, and a tile's prediction does not
-hang on the other tiles of its batch, to the bit.
+depend on the other tiles of its batch, to the bit.
 
 OpenVINO is imported when a model is loaded, not before; TensorFlow is not needed.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cellmill.compiled import thread_count
+from cellmill import extras
+from cellmill.compute.threads import thread_count
 from cellmill.errors import BadInput
-from cellmill.inference.savedmodel import (
+from cellmill.inference.network import (
     Device,
     Precision,
     check_finite,
     check_heads,
     check_input,
     order_of,
+    padded,
+    unordered,
 )
 from cellmill.inference.upsampling import convolve_first
 from cellmill.models.card import ModelCard
+from cellmill.models.networks import FORMS, network_form
 
 #: Tiles side by side at most: each holds the network's maps once more.
 _MOST_STREAMS = 8
@@ -52,21 +55,16 @@ class OpenVinoNetwork:
     outputs: Sequence[int]
     dtype: np.dtype
     size: int
-    effect: Mapping[str, Any]
-    device: str = "/CPU:0"
+    effect: dict[str, Any]
 
-    def __call__(self, tiles: np.ndarray) -> list[np.ndarray]:
-        """Predict a batch of tiles.
+    memory_errors = (MemoryError,)
 
-        Args:
-            tiles: `(N, Y, X, C)` float32.
+    def gpu_peak_bytes(self) -> int:
+        """Nothing: it computes on the CPU."""
+        return 0
 
-        Returns:
-            One `(N, Y, X, channels)` float32 array per head.
-
-        Raises:
-            BadInput: a head holds NaN or infinity.
-        """
+    def __call__(self, tiles: np.ndarray, /) -> list[np.ndarray]:
+        """Predict a batch of tiles; see `network.Network`."""
         tiles = np.ascontiguousarray(tiles, self.dtype)
         heads: list[np.ndarray] = []
         begun: list[tuple[Any, int, Any]] = []
@@ -83,10 +81,7 @@ class OpenVinoNetwork:
         for number, start in enumerate(range(0, len(tiles), self.size)):
             if len(begun) == len(self.requests):
                 finish()
-            some = tiles[start : start + self.size]
-            if len(some) < self.size:
-                rest = np.zeros((self.size - len(some), *tiles.shape[1:]), self.dtype)
-                some = np.concatenate([some, rest])
+            some = padded(tiles[start : start + self.size], self.size)
             request = self.requests[number % len(self.requests)]
             request.start_async({0: some}, share_inputs=True)
             # The tiles are OpenVINO's until the request is done.
@@ -97,50 +92,36 @@ class OpenVinoNetwork:
         return heads
 
 
-def load_in_openvino(
-    folder: str | os.PathLike[str],
+def load(
+    folder: Path,
     card: ModelCard,
     *,
-    device: Device = "auto",
-    precision: Precision = "float32",
-    threads: int = 0,
-    heads: Sequence[str] = (),
+    device: Device,
+    precision: Precision,
+    threads: int,
+    heads: Sequence[str],
 ) -> OpenVinoNetwork:
-    """Load the SavedModel that lies beside a card; the arguments are those of `savedmodel.load`.
+    """Load the network that lies beside a card; see `registry.Engine.open`.
 
     With `mixed_bfloat16` OpenVINO computes in bfloat16 up to the last product before each head,
-    whose sums are float32 and are not rounded.
-
-    Args:
-        folder: the model's folder.
-        card: its card.
-        device: `auto` or `cpu`.
-        precision: `float32`, or `mixed_bfloat16` on processors that compute in it.
-        threads: of all tiles together; 0 is as many as the machine lets this process have.
-        heads: those to compute, in the card's order; empty is all.
+    whose sums are float32 and are not rounded. Threads are those of all tiles together; 0 is as
+    many as the machine lets this process have.
 
     Raises:
-        BadInput: there is no OpenVINO, it cannot read the model, the model is not the card's, or it
-            cannot compute so here.
+        BadInput: OpenVINO cannot read the network, it is not the card's, or this processor does not
+            compute in that precision.
     """
-    folder = Path(folder)
-    openvino = _openvino()
+    openvino = extras.load("openvino", "engine openvino")
     core = openvino.Core()
-    if threads < 0:
-        raise BadInput("threads", expected="0 or more", found=f"{threads}")
-    if device == "gpu":
-        raise BadInput("device", expected="auto or cpu with engine openvino", found="gpu")
     can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision not in _TYPES or (precision != "float32" and "BF16" not in can):
+    if precision != "float32" and "BF16" not in can:
         raise BadInput(
             "precision",
-            expected="float32 with engine openvino"
-            + (" or mixed_bfloat16" if "BF16" in can else " on this processor"),
+            expected="float32 with engine openvino on this processor",
             found=precision,
         )
-    model, size, outputs = _read(
-        openvino, core, folder, card, heads or [h.name for h in card.heads]
-    )
+    wanted = heads or [head.name for head in card.heads]
+    model, size, outputs = _read(openvino, core, folder, card, wanted)
     swapped = convolve_first(model)
     count = threads or thread_count()
     streams = min(count, _MOST_STREAMS)
@@ -155,7 +136,7 @@ def load_in_openvino(
             "ENABLE_CPU_PINNING": False,
         },
     )
-    effect = {
+    effect: dict[str, Any] = {
         "engine": "openvino",
         "openvino": openvino.__version__.split("-")[0],
         "device": "cpu",
@@ -170,29 +151,18 @@ def load_in_openvino(
     return OpenVinoNetwork(requests, outputs, dtype, size, effect)
 
 
-def _openvino() -> Any:
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        if error.name != "openvino":
-            raise
-        raise BadInput(
-            "engine openvino", expected="OpenVINO (pip install 'cellmill[openvino]')", found="none"
-        ) from None
-    return openvino
-
-
 def _read(
     openvino: Any, core: Any, folder: Path, card: ModelCard, wanted: Sequence[str]
 ) -> tuple[Any, int, list[int]]:
     """The model of fixed shapes without unwanted heads, tiles at once, and where its heads are."""
+    form = network_form(folder)
     try:
-        model = core.read_model(str(folder))
+        model = core.read_model(str(folder if form == "savedmodel" else folder / FORMS[form].graph))
     except RuntimeError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise BadInput(
             f"model '{folder}'",
-            expected="a SavedModel that OpenVINO reads (or engine=tensorflow)",
+            expected=f"{FORMS[form].title} that OpenVINO reads (or another engine)",
             found=lines[-1].strip() if lines else type(error).__name__,
         ) from error
     if len(model.inputs) != 1:
@@ -200,11 +170,7 @@ def _read(
     names = {output.any_name: number for number, output in enumerate(model.outputs)}
     order = order_of(names, [head.name for head in card.heads])
     if not order:
-        raise BadInput(
-            f"model '{folder}'",
-            expected="outputs named as the card's heads (or engine=tensorflow)",
-            found=", ".join(sorted(names)),
-        )
+        raise unordered(names, card, folder)
     given = _sides(model.inputs[0])
     check_input(given, model.inputs[0].get_element_type().is_real(), card, folder)
     size = given[0] or 1

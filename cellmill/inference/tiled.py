@@ -8,7 +8,6 @@ height and one block of each output; a window too wide for the memory is cut int
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,11 +18,16 @@ import numpy as np
 
 from cellmill.arrays.windows import Box, Windowed, WritableWindowed
 from cellmill.errors import BadInput
-from cellmill.inference.tiles import OUTSIDE, TileAxis, TileGrid
+from cellmill.inference.bands import Band, Target
+from cellmill.inference.tiles import OUTSIDE, TileGrid
+from cellmill.models.card import Head, ModelCard, Placement
 
-#: `(N, tile_y, tile_x, C)` float32 → one `(N, tile_y, tile_x, channels)` array per head.
+#: `(N, tile_y, tile_x, C)` float32 → one `(N, tile_y / stride, tile_x / stride, channels)` array
+#: per head.
 PredictBatch = Callable[[np.ndarray], Sequence[np.ndarray]]
 
+#: The stride and placement of an output of which nothing is said.
+_PLAIN: tuple[int, Placement] = (1, "blended")
 #: A tile of so few values, looked at here and there, may be one that was predicted before.
 _FEW_LEVELS = 4
 _SAMPLED = 16
@@ -31,6 +35,18 @@ _SAMPLED = 16
 _KEPT = 16
 #: Tiles that are handed on at once at most, however many of them need no prediction.
 _MOST_AT_ONCE = 256
+
+
+def card_grid(card: ModelCard, shape: tuple[int, int]) -> TileGrid:
+    """The tiles that a model's card asks for, over an image of shape `(Y, X)` at its scale."""
+    return TileGrid.over(
+        shape,
+        card.input.tile,
+        overlap=card.tiling.overlap,
+        padding=card.tiling.padding,
+        alignment=math.lcm(card.alignment, card.tiling.alignment),
+        margin=card.tiling.margin,
+    )
 
 
 def predict_tiled(
@@ -41,6 +57,7 @@ def predict_tiled(
     batch_size: int = 8,
     on_tiles: Callable[[int], None] | None = None,
     *,
+    heads: Sequence[Head] = (),
     window: Box | None = None,
     unit: int = 1,
     memory: int = 1 << 30,
@@ -48,10 +65,11 @@ def predict_tiled(
     """Predict an image, or a window of it, tile by tile into arrays that may lie on disk.
 
     Tiles come in raster order. Overlaps are added in float64 with the grid's weights, which are
-    not renormalised; where the grid does not blend, the later tile overwrites. Every batch of an
-    image has the same number of tiles, the last filled up with a repeated one, because a network's
-    last bits may hang on that number: so a window's pixels are, to the bit, those of the whole
-    image, whatever the windows.
+    not renormalised; where the grid does not blend, the later tile overwrites. Of a head whose
+    placement is `cropped` each tile gives its inner part alone. Every batch of an image has the
+    same number of tiles, the last filled up with a repeated one, because a network's last bits may
+    depend on that number: so a window's pixels are, to the bit, those of the whole image, whatever
+    the windows.
 
     A tile that equals an earlier one to the byte is not predicted again, if it is one of few
     values (an empty part of a slide).
@@ -59,15 +77,19 @@ def predict_tiled(
     Args:
         image: `(Y, X, C)`; only windows of it are read.
         predict_batch: the network; its outputs are in the order of `outputs`. A tile's prediction
-            must not hang on the other tiles of its batch.
-        grid: the tiles over `image`.
-        outputs: one writable `(Y, X, channels)` array per head; filled in their own dtype.
+            must not depend on the other tiles of its batch.
+        grid: the tiles over `image`, aligned to the strides of the heads.
+        outputs: one writable `(Y / stride, X / stride, channels)` array per head, its sides rounded
+            up; filled in their own dtype.
         batch_size: tiles per call of the network, at least 1.
         on_tiles: called with a number of tiles that are done.
+        heads: what the card says of the outputs, in their order; empty if all have stride 1 and
+            are blended. Those of larger strides are written after the others.
         window: the pixels to predict; `None` is the whole image. Only the tiles that reach it are
-            read and predicted, and only its pixels are written.
-        unit: side of an output's storage unit, pixels: what is written ends at multiples of it, so
-            that no unit is written twice if the window is aligned too.
+            read and predicted, and only its pixels are written: of a head with a stride the values
+            that are at pixels of the window.
+        unit: side of an output's storage unit, in its own values: what is written ends at multiples
+            of it, so that no unit is written twice if the window is aligned too.
         memory: bytes that blending may hold; a wider window is cut into strips, whose tiles at the
             cuts are predicted twice.
 
@@ -82,24 +104,26 @@ def predict_tiled(
         raise BadInput("batch_size", expected="at least 1", found=f"{batch_size}")
     if tuple(image.shape[:2]) != grid.shape:
         raise BadInput("image", expected=f"(Y, X) = {grid.shape}", found=f"{image.shape[:2]}")
-    for array in outputs:
-        if len(array.shape) != 3 or tuple(array.shape[:2]) != grid.shape:
-            raise BadInput("output", expected=f"(Y, X) = {grid.shape}", found=f"{array.shape}")
+    layouts = [(head.stride, head.placement) for head in heads] or [_PLAIN] * len(outputs)
+    targets = [
+        Target(array, grid.strided(stride), stride, placement)
+        for array, (stride, placement) in zip(outputs, layouts, strict=True)
+    ]
     whole = Box(0, grid.shape[0], 0, grid.shape[1])
     window = window or whole
     if window.common(whole) != window:
         raise BadInput("window", expected=f"within {grid.shape}", found=f"{window}")
     batch_size = even_batch(len(grid), batch_size)
     seen = _Repeats()
-    for strip in strips(window, grid, outputs, unit, memory):
-        _predict_strip(image, predict_batch, grid, outputs, batch_size, on_tiles, strip, unit, seen)
+    for strip in strips(window, grid, targets, unit, memory):
+        _predict_strip(image, predict_batch, grid, targets, batch_size, on_tiles, strip, unit, seen)
     return seen.count
 
 
 def even_batch(tiles: int, batch_size: int) -> int:
     """Tiles per batch, at most `batch_size`, so that the batches of an image are about equal.
 
-    It hangs on the whole image only, so that every window of it has the same.
+    It depends on the whole image only, so that every window of it has the same.
     """
     return math.ceil(tiles / math.ceil(tiles / batch_size))
 
@@ -107,23 +131,25 @@ def even_batch(tiles: int, batch_size: int) -> int:
 def tiles_of(grid: TileGrid, window: Box) -> tuple[range, range]:
     """The rows and columns of the tiles that reach a window."""
     return (
-        _reaching(grid.rows, window.y0, window.y1),
-        _reaching(grid.columns, window.x0, window.x1),
+        grid.rows.reaching(window.y0, window.y1),
+        grid.columns.reaching(window.x0, window.x1),
     )
 
 
 def strips(
-    window: Box, grid: TileGrid, outputs: Sequence[Windowed], unit: int, memory: int
+    window: Box, grid: TileGrid, targets: Sequence[Target], unit: int, memory: int
 ) -> Iterator[Box]:
-    """Cut a window into strips of full height whose blending fits the memory."""
-    channels = sum(array.shape[2] for array in outputs)
-    # float64 sums of a row of tiles, and as many rows again as wait for their storage unit.
-    per_column = channels * (8 * grid.rows.tile + 4 * (unit + grid.rows.tile))
+    """Cut a window into strips of full height whose blending fits the memory.
+
+    They are cut where a storage unit of every output ends.
+    """
+    per_column = math.ceil(sum(target.bytes_per_column(unit) for target in targets))
     widest = max(memory // per_column - 2 * grid.columns.tile, grid.columns.tile)
-    widest = max(widest // unit, 1) * unit
+    step = unit * math.lcm(*(target.stride for target in targets))
+    widest = max(widest // step, 1) * step
     x = window.x0
     while x < window.x1:
-        stop = min((x // unit) * unit + widest, window.x1)
+        stop = min((x // step) * step + widest, window.x1)
         yield Box(window.y0, window.y1, x, stop)
         x = stop
 
@@ -188,7 +214,7 @@ def _predict_strip(
     image: Windowed,
     predict_batch: PredictBatch,
     grid: TileGrid,
-    outputs: Sequence[WritableWindowed],
+    targets: Sequence[Target],
     batch_size: int,
     on_tiles: Callable[[int], None] | None,
     window: Box,
@@ -196,7 +222,9 @@ def _predict_strip(
     seen: _Repeats,
 ) -> None:
     rows, columns = tiles_of(grid, window)
-    bands = [_Band(grid, array, window, columns, unit) for array in outputs]
+    bands = [Band(target, window, columns, unit) for target in targets]
+    # A unit of a large stride is the last to be written of all that it covers.
+    order = sorted(range(len(bands)), key=lambda place: targets[place].stride)
     batches = _batches(image, grid, rows, columns, batch_size, seen)
 
     def blend(batch: _Batch, predicted: list[np.ndarray]) -> None:
@@ -208,8 +236,8 @@ def _predict_strip(
             else:
                 heads = seen.predictions[key]
                 seen.count += 1
-            for band, head in zip(bands, heads, strict=True):
-                band.add(head, row, column)
+            for number in order:
+                bands[number].add(heads[number], row, column)
 
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         upcoming = reader.submit(next, batches, None)
@@ -218,7 +246,7 @@ def _predict_strip(
             upcoming = reader.submit(next, batches, None)
             predicted: list[np.ndarray] = []
             if batch.tiles is not None:
-                predicted = _checked(predict_batch(batch.tiles), outputs, batch.tiles.shape[:3])
+                predicted = _checked(predict_batch(batch.tiles), targets, len(batch.tiles))
             if written:
                 written.result()
             written = writer.submit(blend, batch, predicted)
@@ -259,87 +287,12 @@ def _batches(
         yield _Batch(np.stack(tiles) if tiles else None, items)
 
 
-class _Band:
-    """The rows of one output's window that tiles still add to, and those that wait to be written.
-
-    Rows are written up to a multiple of the unit, and what is left at the end.
-    """
-
-    def __init__(
-        self,
-        grid: TileGrid,
-        output: WritableWindowed,
-        window: Box,
-        columns: range,
-        unit: int,
-    ) -> None:
-        self.grid, self.output, self.window, self.unit = grid, output, window, unit
-        self.columns = columns
-        #: The image's column at which the sums begin.
-        self.left = grid.columns.start(columns[0]) - grid.columns.before
-        width = grid.columns.start(columns[-1] - columns[0]) + grid.columns.tile
-        self.sums = np.zeros((grid.rows.tile, width, output.shape[2]))
-        self.waiting = np.empty(
-            (unit + grid.rows.tile, window.shape[1], output.shape[2]), output.dtype
-        )
-        self.written = self.finished = window.y0
-
-    def add(self, tile: np.ndarray, row: int, column: int) -> None:
-        """Blend one tile in; the last tile of a row of tiles completes its rows."""
-        x = self.grid.columns.start(column - self.columns[0])
-        window = self.sums[:, x : x + self.grid.columns.tile]
-        if self.grid.blended:
-            window += tile * self.grid.weights(row, column)[..., None]
-        else:
-            window[...] = tile
-        if column == self.columns[-1]:
-            self._complete(row)
-
-    def _complete(self, row: int) -> None:
-        """Take the rows that no later tile reaches, and move the rest up."""
-        rows, window = self.grid.rows, self.window
-        finished = rows.tile if row == rows.count - 1 else rows.stride
-        top = rows.start(row) - rows.before
-        y0, y1 = max(top, window.y0), min(top + finished, window.y1)
-        if y0 < y1:
-            x0 = window.x0 - self.left
-            part = self.sums[y0 - top : y1 - top, x0 : x0 + window.shape[1]]
-            self.waiting[y0 - self.written : y1 - self.written] = part
-            self.finished = y1
-            self._write()
-        shared = rows.tile - finished
-        self.sums[:shared] = self.sums[finished:].copy()
-        self.sums[shared:] = 0
-
-    def _write(self) -> None:
-        last = self.finished == self.window.y1
-        stop = self.finished if last else self.finished // self.unit * self.unit
-        if stop <= self.written:
-            return
-        ready, left = stop - self.written, self.finished - stop
-        # Unit by unit, or all columns at once where there are none.
-        x0, x1, unit = self.window.x0, self.window.x1, self.unit
-        cuts = range((x0 // unit + 1) * unit, x1, unit) if unit > 1 else ()
-        for start, end in itertools.pairwise((x0, *cuts, x1)):
-            part = self.waiting[:ready, start - x0 : end - x0]
-            self.output[self.written : stop, start:end] = part
-        self.waiting[:left] = self.waiting[ready : ready + left].copy()
-        self.written = stop
-
-
-def _reaching(axis: TileAxis, start: int, stop: int) -> range:
-    """The tiles along an axis that have pixels of the image from `start` to `stop`."""
-    first = (start + axis.before - axis.tile) // axis.stride + 1
-    last = (stop - 1 + axis.before) // axis.stride
-    return range(max(first, 0), min(last, axis.count - 1) + 1)
-
-
 def _checked(
-    predicted: Sequence[np.ndarray], outputs: Sequence[Windowed], leading: tuple[int, ...]
+    predicted: Sequence[np.ndarray], targets: Sequence[Target], count: int
 ) -> list[np.ndarray]:
     """Hold what the network gave against what is expected of it."""
     arrays = [np.asarray(array) for array in predicted]
-    expected = [(*leading, output.shape[2]) for output in outputs]
+    expected = [(count, *target.grid.tile, target.array.shape[2]) for target in targets]
     found = [array.shape for array in arrays]
     if found != expected:
         raise BadInput("model outputs", expected=f"shapes {expected}", found=f"{found}")

@@ -1,4 +1,4 @@
-"""The grid of overlapping tiles that covers an image, and the weights that blend them.
+"""The grid of overlapping tiles that covers an image, and the weights that put them together.
 
 The grid and the blending are those of DeepCell's applications (deepcell-toolbox 0.12.1). The spline
 window is the squared one of G. Chevalier's "Smoothly blend image patches" (2017), each ramp scaled
@@ -8,14 +8,16 @@ to reach 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
+from cellmill.arrays.indexing import reflected
 from cellmill.errors import BadInput
+from cellmill.models.card import Placement
 
 Padding = Literal["constant", "reflect"]
 OUTSIDE = -1
@@ -33,29 +35,55 @@ class TileAxis:
         size: pixels of the image along the axis.
         tile: side of a tile.
         stride: from one tile's start to the next one's.
+        before: pixels added before the image's first one.
         padding: what the extended axis holds beyond the image: zeros or its reflection.
+        margin: pixels that are added at least, before and after.
     """
 
     size: int
     tile: int
     stride: int
-    padding: Padding = "constant"
+    before: int
+    padding: Padding
+    margin: int = 0
+
+    @classmethod
+    def over(
+        cls,
+        size: int,
+        tile: int,
+        overlap: float,
+        padding: Padding,
+        alignment: int,
+        margin: int = 0,
+    ) -> TileAxis:
+        """Lay tiles over `size` pixels; see `TileGrid.over`."""
+        step = math.lcm(2, alignment)
+        stride = min(math.ceil(tile * (1 - overlap) / step) * step, tile)
+        axis = cls(size, tile, stride, 0, padding, margin)
+        leftover = axis.extended - size
+        before = leftover // 2 if size < tile else leftover - leftover // 2
+        return replace(axis, before=before // alignment * alignment)
+
+    def strided(self, stride: int) -> TileAxis:
+        """The same tiles along the axis of a head that has one value for so many pixels.
+
+        Args:
+            stride: a divisor of the alignment that the tiles were laid with.
+        """
+        size = math.ceil(self.size / stride)
+        tile, step, before = (n // stride for n in (self.tile, self.stride, self.before))
+        return TileAxis(size, tile, step, before, self.padding, self.margin // stride)
 
     @property
     def count(self) -> int:
         """How many tiles there are along the axis."""
-        return math.ceil(max(self.size - self.tile, 0) / self.stride) + 1
+        return math.ceil(max(self.size + 2 * self.margin - self.tile, 0) / self.stride) + 1
 
     @property
     def extended(self) -> int:
         """Length of the extended axis."""
         return self.tile + self.stride * (self.count - 1)
-
-    @property
-    def before(self) -> int:
-        """Pixels added before the image's first one."""
-        leftover = self.extended - self.size
-        return leftover // 2 if self.size < self.tile else leftover - leftover // 2
 
     @property
     def overlap(self) -> int:
@@ -74,10 +102,14 @@ class TileAxis:
         """
         position = np.arange(self.tile, dtype=np.int64) + (self.start(index) - self.before)
         if self.size < self.tile or self.padding == "reflect":
-            period = max(2 * (self.size - 1), 1)
-            folded = np.abs(position) % period
-            return np.minimum(folded, period - folded)
+            return reflected(position, self.size)
         return np.where((position >= 0) & (position < self.size), position, OUTSIDE)
+
+    def reaching(self, start: int, stop: int) -> range:
+        """The tiles that have pixels of the image from `start` to `stop`."""
+        first = (start + self.before - self.tile) // self.stride + 1
+        last = (stop - 1 + self.before) // self.stride
+        return range(max(first, 0), min(last, self.count - 1) + 1)
 
     def overlaps(self, index: int) -> tuple[int, int, int]:
         """A tile's side and the pixels that tile `index` shares with the one before and after."""
@@ -106,6 +138,8 @@ class TileGrid:
         *,
         overlap: float = 0.25,
         padding: Padding = "constant",
+        alignment: int = 1,
+        margin: int = 0,
     ) -> TileGrid:
         """Lay the grid over an image.
 
@@ -115,9 +149,12 @@ class TileGrid:
             overlap: part of a tile's side shared with its neighbour, 0 to 0.5; the stride is
                 `tile × (1 − overlap)`, rounded up to an even number of pixels.
             padding: what lies beyond the image's border.
+            alignment: tiles start at multiples of so many pixels of the image; sides of a tile are
+                multiples too.
+            margin: pixels by which tiles reach beyond the image at least; such a multiple too.
 
         Raises:
-            BadInput: a side or an overlap is out of range.
+            BadInput: a side, an overlap or the alignment is out of range.
         """
         if min(*shape, *tile) < 1:
             raise BadInput("tiling", expected="sides of at least 1", found=f"{shape}, tile {tile}")
@@ -126,11 +163,22 @@ class TileGrid:
             raise BadInput("tiling.overlap", expected="0 to 0.5", found=f"{overlap}")
         if padding not in ("constant", "reflect"):
             raise BadInput("tiling.padding", expected="constant or reflect", found=repr(padding))
-        axes = [
-            TileAxis(size, side, min(math.ceil(side * (1 - overlap) / 2) * 2, side), padding)
+        if alignment < 1 or any(side % alignment for side in tile):
+            raise BadInput(
+                "tiling", expected=f"tiles of multiples of {alignment}", found=f"tile {tile}"
+            )
+        if margin < 0 or margin % alignment or 2 * margin >= min(tile):
+            expected = f"a multiple of {alignment} below half a tile"
+            raise BadInput("tiling.margin", expected=expected, found=f"{margin}")
+        rows, columns = (
+            TileAxis.over(size, side, overlap, padding, alignment, margin)
             for size, side in zip(shape, tile, strict=True)
-        ]
-        return cls(*axes)
+        )
+        return cls(rows, columns)
+
+    def strided(self, stride: int) -> TileGrid:
+        """The same tiles over a head that has one value for `stride` × `stride` pixels."""
+        return TileGrid(self.rows.strided(stride), self.columns.strided(stride))
 
     def __len__(self) -> int:
         return self.rows.count * self.columns.count
@@ -145,21 +193,20 @@ class TileGrid:
         """`(Y, X)` of a tile."""
         return self.rows.tile, self.columns.tile
 
-    @property
-    def blended(self) -> bool:
-        """Whether overlapping tiles are added by weight; else the later tile overwrites.
+    def overwrites(self, placement: Placement) -> bool:
+        """Whether the later of two overlapping tiles overwrites; else they are added by weight.
 
-        DeepCell overwrites as soon as the grid is one tile wide on either axis.
+        DeepCell blends none as soon as the grid is one tile wide on either axis.
         """
-        return self.rows.count > 1 and self.columns.count > 1
+        return placement == "blended" and min(self.rows.count, self.columns.count) == 1
 
-    def weights(self, row: int, column: int) -> np.ndarray:
-        """The blending weights of one tile, the product of its axes' weights.
+    def weights(self, row: int, column: int, placement: Placement) -> np.ndarray:
+        """The weights of one tile's pixels, the product of its axes' weights.
 
         Returns:
             `(tile_y, tile_x)` float64, read-only.
         """
-        return _product(self.rows.overlaps(row), self.columns.overlaps(column))
+        return _product(placement, self.rows.overlaps(row), self.columns.overlaps(column))
 
     def positions(self) -> Iterator[tuple[int, int]]:
         """Each tile's `(row, column)` in the grid, in raster order."""
@@ -190,10 +237,38 @@ def spline_window(size: int, before: int, after: int) -> np.ndarray:
     return window
 
 
-@lru_cache(maxsize=16)
-def _product(rows: tuple[int, int, int], columns: tuple[int, int, int]) -> np.ndarray:
+def inner_window(size: int, before: int, after: int) -> np.ndarray:
+    """Weights of a tile's pixels along one axis: 1 inside, 0 in the outer half of an overlap.
+
+    Of two overlapping tiles exactly one has weight 1 at each pixel.
+
+    Args:
+        size: pixels of the tile.
+        before: pixels shared with the previous tile.
+        after: pixels shared with the next tile.
+
+    Returns:
+        `(size,)` float64.
+    """
+    window = np.zeros(size)
+    window[before // 2 : size - (after - after // 2)] = 1
+    return window
+
+
+#: The weights along an axis, by placement.
+_WINDOWS: Mapping[Placement, Callable[[int, int, int], np.ndarray]] = {
+    "blended": spline_window,
+    "cropped": inner_window,
+}
+
+
+@lru_cache(maxsize=64)
+def _product(
+    placement: Placement, rows: tuple[int, int, int], columns: tuple[int, int, int]
+) -> np.ndarray:
     """The weights of a tile by its axes' overlaps; a grid has at most nine different ones."""
-    weights = np.outer(spline_window(*rows), spline_window(*columns))
+    window = _WINDOWS[placement]
+    weights = np.outer(window(*rows), window(*columns))
     weights.flags.writeable = False
     return weights
 

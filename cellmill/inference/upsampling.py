@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from cellmill import extras
+
 _BILINEAR = ("linear", "linear_onnx")
 _AFFINE = ("Add", "Subtract", "Multiply", "Divide")
 #: Upsampling so many times the channels would cost more than is saved.
@@ -37,7 +39,7 @@ def convolve_first(model: Any) -> int:
 
 
 def _swap(convolution: Any) -> bool:
-    from openvino import opset11 as ops
+    ops = extras.load("openvino.opset11", "engine openvino")
 
     turned = convolution.input_value(0).get_node()
     if not _is_transpose(turned, _TO_NCHW):

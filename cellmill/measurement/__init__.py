@@ -12,11 +12,13 @@ from cellmill.measurement.measuring import (
     measure_labels,
 )
 from cellmill.measurement.table import CHANNEL_COLUMNS, COLUMNS
+from cellmill.measurement.volumes import VOLUME_COLUMNS
 
 __all__ = [
     "BACKGROUND_RING",
     "CHANNEL_COLUMNS",
     "COLUMNS",
+    "VOLUME_COLUMNS",
     "measure_compartments",
     "measure_labels",
     "write_csv",

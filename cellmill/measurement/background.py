@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cellmill.compiled import in_threads, kernel
+from cellmill.compute.kernels import kernel
+from cellmill.compute.threads import in_threads
 
 #: Columns that a thread looks at together: their rows of distances stay in its cache.
 _BLOCK = 1024

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cellmill.metrics.pairs import LabelPairs
+from cellmill.labels.pairs import LabelPairs
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def join_nuclei(pairs: LabelPairs) -> NucleiInCells:
         pairs: overlaps of nuclei (as `truth`) and cells (as `predicted`).
 
     Example:
-        >>> from cellmill.metrics.pairs import pair_labels
+        >>> from cellmill.labels.pairs import pair_labels
         >>> nuclei, cells = np.array([[0, 1, 0, 2]]), np.array([[3, 3, 3, 0]])
         >>> joined = join_nuclei(pair_labels(nuclei, cells))
         >>> joined.cell_of_nucleus.tolist(), joined.nuclei_of_cell.tolist()

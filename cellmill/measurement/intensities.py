@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cellmill.compiled import kernel
+from cellmill.compute.kernels import kernel
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from cellmill.arrays.windows import Windowed
-from cellmill.compartments import COMPARTMENTS
 from cellmill.errors import BadInput
+from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL, in_order, is_kind
+from cellmill.labels.pairs import MEMORY_MIB, check_labels
 from cellmill.measurement.compartments import join_nuclei
 from cellmill.measurement.passes import sum_channels, sum_objects
-from cellmill.measurement.table import build_table, channel_suffixes, describe
-from cellmill.metrics.pairs import MEMORY_MIB, check_labels
+from cellmill.measurement.table import COLUMNS, FORMAT, build_table, channel_suffixes, describe
+from cellmill.measurement.volumes import measure_volumes
 
 BACKGROUND_RING = (2, 8)
 
@@ -21,13 +23,32 @@ def measure_labels(
     labels: Windowed,
     image: Windowed,
     *,
-    mpp: tuple[float, float] | None = None,
+    mpp: tuple[float, ...] | None = None,
     channel_names: Sequence[str] = (),
     compartment: str = "whole_cell",
     background_ring: tuple[int, int] = BACKGROUND_RING,
     memory_mib: float = MEMORY_MIB,
 ) -> pa.Table:
-    """Measure every object of one label image: `measure_compartments` with one compartment.
+    """Measure every object of one label image; `measure_compartments` measures several.
+
+    Args:
+        labels: label image `(Y, X)` or volume `(Z, Y, X)`; any integer dtype, labels below 2^40, 0
+            is background.
+        image: the original pixels, of the same shape or with channels behind, integers or floats.
+        mpp: µm per pixel along y and x, of a volume along z, y and x; None, where it is unknown,
+            leaves µm columns null.
+        channel_names: names of the C channels; missing ones are called `channel_0` and so on.
+        compartment: the kind of object.
+        background_ring: radii in pixels of the ring of local background, see `background`.
+        memory_mib: what this may take beside the table; the results do not depend on it.
+
+    Returns:
+        One row an object, by label; the columns are described in `cellmill.measurement.table`, of
+        volumes in `cellmill.measurement.volumes`, and in the schema's own metadata. `to_pandas()`
+        makes a data frame of it, where pandas is.
+
+    Raises:
+        BadInput: shapes differ, a dtype is none of these, or a radius is out of range.
 
     Example:
         >>> import numpy as np
@@ -35,6 +56,8 @@ def measure_labels(
         >>> table.select(["label", "area_px", "mean_channel_0", "area_um2"]).to_pylist()
         [{'label': 3, 'area_px': 2, 'mean_channel_0': 5.0, 'area_um2': None}]
     """
+    if isinstance(image, np.ndarray) and image.ndim == len(labels.shape):
+        image = image[..., np.newaxis]
     return measure_compartments(
         {compartment: labels},
         image,
@@ -49,23 +72,24 @@ def measure_compartments(
     labels: Mapping[str, Windowed],
     image: Windowed,
     *,
-    mpp: tuple[float, float] | None = None,
+    mpp: tuple[float, ...] | None = None,
     channel_names: Sequence[str] = (),
     background_ring: tuple[int, int] = BACKGROUND_RING,
     memory_mib: float = MEMORY_MIB,
 ) -> pa.Table:
-    """Measure every object of one or both compartments.
+    """Measure every object of one or several kinds.
 
-    The table has one row an object, first the whole cells, then the nuclei, each by label. The
-    columns are described in `cellmill.measurement.table` and in the schema's own metadata. With
-    both compartments nuclei name their cell and cells count their nuclei. Background pixels are
-    those in no object of either compartment.
+    The table has one row an object, first the whole cells, then the nuclei, then other kinds, each
+    by label. The columns are described in `cellmill.measurement.table` and in the schema's own
+    metadata. With whole cells and nuclei, nuclei name their cell and cells count their nuclei.
+    Background pixels are those in no object of any kind.
 
     Args:
-        labels: label images `(Y, X)` by compartment: `whole_cell`, `nuclear` or both; any integer
-            dtype, labels below 2^40, 0 is background.
-        image: the original pixels `(Y, X, C)`, integers or floats.
-        mpp: µm per pixel along y and x; None, where it is unknown, leaves µm columns null.
+        labels: label images `(Y, X)`, or volumes `(Z, Y, X)`, by kind of object, `whole_cell`,
+            `nuclear` or another; any integer dtype, labels below 2^40, 0 is background.
+        image: the original pixels `(Y, X, C)` or `(Z, Y, X, C)`, integers or floats.
+        mpp: µm per pixel along y and x, of a volume along z, y and x; None, where it is unknown,
+            leaves µm columns null.
         channel_names: names of the C channels; missing ones are called `channel_0` and so on.
         background_ring: radii in pixels of the ring of local background, see `background`.
         memory_mib: what this may take beside the tables of objects; the results do not depend
@@ -77,18 +101,24 @@ def measure_compartments(
     for name, array in labels.items():
         _check(name, array, image)
     check_ring(background_ring)
-    if mpp is not None and not (len(mpp) == 2 and min(mpp) > 0):
-        raise BadInput("mpp", expected="two sizes above 0, or none", found=f"{mpp}")
-    present = [name for name in COMPARTMENTS if name in labels]
-    if len(present) != len(labels) or not present:
+    axes = len(image.shape) - 1
+    sizes = "three" if axes == 3 else "two"
+    if mpp is not None and not (len(mpp) == axes and min(mpp) > 0):
+        raise BadInput("mpp", expected=f"{sizes} sizes above 0, or none", found=f"{mpp}")
+    present = in_order(labels)
+    if not present or not all(map(is_kind, present)):
         raise BadInput(
             "the compartments",
-            expected=" or ".join(COMPARTMENTS),
+            expected=f"names of kinds of object, as {WHOLE_CELL}",
             found=", ".join(labels) or "none",
         )
-    suffixes = channel_suffixes(channel_names, image.shape[2])
+    suffixes = channel_suffixes(channel_names, image.shape[-1])
+    if axes == 3:
+        return measure_volumes(labels, image, mpp=mpp, suffixes=suffixes, ring=background_ring)
     shown = [labels[name] for name in present]
-    regions, pairs = sum_objects(shown, memory_mib)
+    both = {WHOLE_CELL, NUCLEAR} <= set(present)
+    paired = (present.index(WHOLE_CELL), present.index(NUCLEAR)) if both else None
+    regions, pairs = sum_objects(shown, memory_mib, paired)
     joined = join_nuclei(pairs) if pairs else None
     intensities, medians = sum_channels(shown, image, regions, background_ring, memory_mib)
     tables = [
@@ -101,7 +131,13 @@ def measure_compartments(
         )
         for each in zip(present, regions, intensities, medians, strict=True)
     ]
-    return describe(pa.concat_tables(tables), mpp=mpp, channels=suffixes, ring=background_ring)
+    about = {
+        "format": FORMAT,
+        "mpp": list(mpp) if mpp else None,
+        "background_ring_px": list(background_ring),
+        "coordinates": "0-based pixel centres (y, x); boxes are half-open",
+    }
+    return describe(pa.concat_tables(tables), COLUMNS, suffixes, about)
 
 
 def check_ring(radii: tuple[int, int]) -> None:
@@ -115,17 +151,17 @@ def check_ring(radii: tuple[int, int]) -> None:
 
 
 def _check(name: str, labels: Windowed, image: Windowed) -> None:
-    check_labels(labels, f"the {name} labels")
-    if len(image.shape) != 3 or image.dtype.kind not in "buif":
+    check_labels(labels, f"the {name} labels", volumes=True)
+    if len(image.shape) not in (3, 4) or image.dtype.kind not in "buif":
         raise BadInput(
             "the image to measure",
-            expected="an array (Y, X, C) of integers or floats",
+            expected="an array (Y, X, C) or (Z, Y, X, C) of integers or floats",
             found=f"the shape {image.shape}, {image.dtype}",
         )
-    if tuple(labels.shape) != tuple(image.shape[:2]):
+    if tuple(labels.shape) != tuple(image.shape[:-1]):
         raise BadInput(
             f"the {name} labels",
-            expected=f"the image's Y, X {image.shape[:2]}",
+            expected=f"the image's {'Z, ' * (len(image.shape) == 4)}Y, X {image.shape[:-1]}",
             found=f"{labels.shape}",
         )
     if not min(labels.shape):

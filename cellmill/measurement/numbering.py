@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cellmill.compiled import kernel
+from cellmill.compute.kernels import kernel
+from cellmill.labels.grouping import group_by
+from cellmill.labels.runs import find_runs
 from cellmill.measurement.regions import Regions
-from cellmill.metrics.grouping import group_by
-from cellmill.metrics.runs import find_runs
+from cellmill.measurement.solids import Solids
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class Numbered:
     lengths: npt.NDArray[np.int64]
 
 
-def number_objects(window: npt.NDArray, regions: Regions, rows: slice) -> Numbered:
+def number_objects(window: npt.NDArray, regions: Regions | Solids, rows: slice) -> Numbered:
     """Number the objects of a window.
 
     Args:
         window: labels `(Y, X)`.
-        regions: all objects of the image.
+        regions: all objects of the image, or of the volume that it is a plane of.
         rows: the band's own rows in the window.
     """
     runs = find_runs(window)

@@ -15,27 +15,28 @@ import numpy.typing as npt
 
 from cellmill.arrays.rows import Band, RowReader, read_windows, row_bands
 from cellmill.arrays.windows import Windowed
-from cellmill.compiled import in_threads, thread_count
+from cellmill.compute.threads import in_threads, thread_count
 from cellmill.errors import BadInput
+from cellmill.labels.grouping import RunningSum
+from cellmill.labels.pairs import LabelPairs, add_pairs, pair_rows, table_rows
+from cellmill.labels.runs import parts
 from cellmill.measurement.background import ChannelRings, RingFront, find_rings
 from cellmill.measurement.intensities import ChannelSums, Intensities, join_channels
 from cellmill.measurement.numbering import number_objects
 from cellmill.measurement.regions import Regions, add_regions, sum_regions
-from cellmill.metrics.grouping import RunningSum
-from cellmill.metrics.pairs import LabelPairs, add_pairs, pair_rows, table_rows
-from cellmill.metrics.runs import parts
 
 LABEL_BITS = 40
 
 
 def sum_objects(
-    labels: Sequence[Windowed], memory_mib: float
+    labels: Sequence[Windowed], memory_mib: float, paired: tuple[int, int] | None = None
 ) -> tuple[list[Regions], LabelPairs | None]:
     """Sum up the objects of each label image; pair those of two.
 
     Args:
-        labels: label images of one shape, `(Y, X)`; of two, whole cells come first.
+        labels: label images of one shape, `(Y, X)`.
         memory_mib: what this may take beside the tables of objects.
+        paired: which of them show whole cells and nuclei; none where there are not both.
 
     Returns:
         The objects of each, and the overlaps of nuclei (as `truth`) and cells (as `predicted`).
@@ -57,22 +58,22 @@ def sum_objects(
         windows: Sequence[npt.NDArray], top: int, rows: slice
     ) -> tuple[list[Regions], LabelPairs | None]:
         shapes = [sum_regions(each, rows, origin=(top + rows.start, 0)) for each in windows]
-        if len(windows) < 2:
+        if paired is None:
             return shapes, None
-        cells, nuclei = windows
+        cells, nuclei = (windows[place] for place in paired)
         return shapes, pair_rows(nuclei, cells, (top, 0), rows)
 
     for band, following in zip_longest(bands, bands[1:]):
         windows = read_windows(readers, band, following)
         for window in windows:
-            _check_values(window)
+            check_values(window)
         rows = parts(band.inner, labels[0].shape[1], least=8)
         for shapes, pair in in_threads(partial(work, windows, band.window.start), rows):
             for sums, shape in zip(regions, shapes, strict=True):
                 sums.add(shape)
             if pair is not None:
                 pairs.add(pair)
-    return [sums.total() for sums in regions], pairs.total() if len(labels) == 2 else None
+    return [sums.total() for sums in regions], pairs.total() if paired else None
 
 
 def sum_channels(
@@ -161,7 +162,8 @@ class _Objects:
         return join_channels(self._sums, self._regions.areas)
 
 
-def _check_values(labels: npt.NDArray) -> None:
+def check_values(labels: npt.NDArray) -> None:
+    """Refuse labels that are out of range, by BadInput."""
     low, high = labels.min(), labels.max()
     if low < 0 or high >= 1 << LABEL_BITS:
         raise BadInput(

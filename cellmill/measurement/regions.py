@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cellmill.compiled import kernel
-from cellmill.metrics.grouping import group_by
-from cellmill.metrics.runs import find_runs
+from cellmill.compute.kernels import kernel
+from cellmill.labels.grouping import group_by
+from cellmill.labels.runs import find_runs
 
 #: What a boundary pixel counts, by 1 + 2 for each neighbour on the boundary + 10 for each diagonal
 #: one: 0 for 1, 1 for √2, 2 for (1+√2)/2, -1 for nothing.

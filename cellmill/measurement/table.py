@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cellmill.arrays.channels import distinct_names
+from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL
 from cellmill.measurement.compartments import NucleiInCells
 from cellmill.measurement.intensities import Intensities
 from cellmill.measurement.regions import Regions
@@ -16,7 +18,7 @@ from cellmill.measurement.regions import Regions
 FORMAT = "cellmill-measurements/1"
 
 COLUMNS: dict[str, str] = {
-    "compartment": "what the object is: whole_cell or nuclear",
+    "compartment": "what the object is: whole_cell, nuclear or another kind of the model's",
     "label": "its value in the label image of its compartment",
     "cell_label": "of a nucleus: the cell it shares most pixels with; null for none",
     "nucleus_count": "of a cell: how many nuclei name it as their cell",
@@ -59,19 +61,14 @@ CHANNEL_COLUMNS: dict[str, str] = {
 
 
 def channel_suffixes(names: Sequence[str], n_channels: int) -> list[str]:
-    """Name channels for columns: unique, none empty.
+    """Name channels for columns: unique, none empty; see `distinct_names`.
 
     Example:
-        >>> channel_suffixes(["DAPI", "", "DAPI"], 3)
-        ['DAPI', 'channel_1', 'DAPI_2']
+        >>> channel_suffixes(["DAPI", "", "DAPI"], 4)
+        ['DAPI 0', 'channel_1', 'DAPI 2', 'channel_3']
     """
-    found: list[str] = []
-    for index in range(n_channels):
-        name = (names[index] if index < len(names) else "").strip() or f"channel_{index}"
-        found.append(name if name not in found else f"{name}_{index}")
-        while found[-1] in found[:-1]:
-            found[-1] += "_"
-    return found
+    missing = [""] * (n_channels - len(names))
+    return distinct_names([*names[:n_channels], *missing])
 
 
 def build_table(
@@ -81,14 +78,14 @@ def build_table(
     backgrounds: npt.NDArray[np.float64],
     *,
     shape: tuple[int, int],
-    mpp: tuple[float, float] | None,
+    mpp: tuple[float, ...] | None,
     channels: Sequence[str],
     joined: NucleiInCells | None = None,
 ) -> pa.Table:
     """Put the measurements of one compartment's objects into a table.
 
     Args:
-        compartment: `whole_cell` or `nuclear`.
+        compartment: the kind of object, `whole_cell`, `nuclear` or another.
         regions: shapes of N objects.
         intensities: their intensities in C channels.
         backgrounds: their local background `(N, C)`, NaN for none.
@@ -100,91 +97,100 @@ def build_table(
     n = len(regions.labels)
     y0, x0, y1, x1 = regions.boxes.T
     touches = (y0 == 0) | (x0 == 0) | (y1 == shape[0]) | (x1 == shape[1])
-    pixel = mpp or (1.0, 1.0)
+    pixel = (mpp[0], mpp[1]) if mpp else (1.0, 1.0)
     axes_px, axes_um = regions.axes(), regions.axes(pixel)
     diameters = 2 * np.sqrt(regions.areas / np.pi)
     square = mpp is not None and mpp[0] == mpp[1]
     columns: dict[str, pa.Array] = {
         "compartment": pa.array([compartment] * n, pa.string()),
-        "label": _integers(regions.labels),
+        "label": integers(regions.labels),
     }
     if joined is not None:
-        columns |= _joined_columns(compartment, n, joined)
+        columns |= joined_columns(compartment, n, joined)
     columns |= {
-        "centroid_y_px": _floats(regions.centroids[:, 0]),
-        "centroid_x_px": _floats(regions.centroids[:, 1]),
-        "centroid_y_um": _floats(regions.centroids[:, 0] * pixel[0], known=mpp is not None),
-        "centroid_x_um": _floats(regions.centroids[:, 1] * pixel[1], known=mpp is not None),
-        "area_px": _integers(regions.areas),
-        "area_um2": _floats(regions.areas * (pixel[0] * pixel[1]), known=mpp is not None),
-        "bbox_y0_px": _integers(y0),
-        "bbox_x0_px": _integers(x0),
-        "bbox_y1_px": _integers(y1),
-        "bbox_x1_px": _integers(x1),
-        "eccentricity": _floats(_eccentricities(axes_um)),
-        "major_axis_px": _floats(axes_px[:, 0]),
-        "minor_axis_px": _floats(axes_px[:, 1]),
-        "major_axis_um": _floats(axes_um[:, 0], known=mpp is not None),
-        "minor_axis_um": _floats(axes_um[:, 1], known=mpp is not None),
-        "equivalent_diameter_px": _floats(diameters),
-        "equivalent_diameter_um": _floats(
+        "centroid_y_px": floats(regions.centroids[:, 0]),
+        "centroid_x_px": floats(regions.centroids[:, 1]),
+        "centroid_y_um": floats(regions.centroids[:, 0] * pixel[0], known=mpp is not None),
+        "centroid_x_um": floats(regions.centroids[:, 1] * pixel[1], known=mpp is not None),
+        "area_px": integers(regions.areas),
+        "area_um2": floats(regions.areas * (pixel[0] * pixel[1]), known=mpp is not None),
+        "bbox_y0_px": integers(y0),
+        "bbox_x0_px": integers(x0),
+        "bbox_y1_px": integers(y1),
+        "bbox_x1_px": integers(x1),
+        "eccentricity": floats(_eccentricities(axes_um)),
+        "major_axis_px": floats(axes_px[:, 0]),
+        "minor_axis_px": floats(axes_px[:, 1]),
+        "major_axis_um": floats(axes_um[:, 0], known=mpp is not None),
+        "minor_axis_um": floats(axes_um[:, 1], known=mpp is not None),
+        "equivalent_diameter_px": floats(diameters),
+        "equivalent_diameter_um": floats(
             diameters * np.sqrt(pixel[0] * pixel[1]), known=mpp is not None
         ),
-        "perimeter_px": _floats(regions.perimeters),
-        "perimeter_um": _floats(regions.perimeters * pixel[0], known=square),
+        "perimeter_px": floats(regions.perimeters),
+        "perimeter_um": floats(regions.perimeters * pixel[0], known=square),
         "touches_edge": pa.array(touches, pa.bool_()),
     }
+    return pa.table(columns | channel_columns(intensities, backgrounds, channels))
+
+
+def channel_columns(
+    intensities: Intensities, backgrounds: npt.NDArray[np.float64], channels: Sequence[str]
+) -> dict[str, pa.Array]:
+    """The columns of each channel; the arguments are those of `build_table`."""
+    columns: dict[str, pa.Array] = {}
     means, deviations = intensities.means, intensities.deviations
     for c, name in enumerate(channels):
         columns |= {
-            f"mean_{name}": _floats(means[:, c]),
-            f"sd_{name}": _floats(deviations[:, c]),
+            f"mean_{name}": floats(means[:, c]),
+            f"sd_{name}": floats(deviations[:, c]),
             f"min_{name}": pa.array(intensities.minima[:, c]),
             f"max_{name}": pa.array(intensities.maxima[:, c]),
             f"sum_{name}": pa.array(intensities.sums[:, c]),
-            f"background_{name}": _floats(backgrounds[:, c]),
+            f"background_{name}": floats(backgrounds[:, c]),
         }
-    return pa.table(columns)
+    return columns
 
 
 def describe(
     table: pa.Table,
-    *,
-    mpp: tuple[float, float] | None,
+    columns: Mapping[str, str],
     channels: Sequence[str],
-    ring: tuple[int, int],
+    about: Mapping[str, object],
 ) -> pa.Table:
-    """Write into the schema what the columns mean and how they were measured."""
-    meanings = dict(COLUMNS)
+    """Write into the schema what the columns mean and how they were measured.
+
+    Args:
+        table: of objects.
+        columns: what each column means, those of channels aside.
+        channels: suffixes of the channels' columns.
+        about: the table's format, and how objects were measured.
+    """
+    meanings = dict(columns)
     for name in channels:
         meanings |= {f"{kind}_{name}": text for kind, text in CHANNEL_COLUMNS.items()}
-    about = {
-        "format": FORMAT,
-        "mpp": list(mpp) if mpp else None,
-        "channels": list(channels),
-        "background_ring_px": list(ring),
-        "coordinates": "0-based pixel centres (y, x); boxes are half-open",
-    }
-    return table.cast(
-        pa.schema(
-            [each.with_metadata({"meaning": meanings[each.name]}) for each in table.schema],
-            metadata={"cellmill": json.dumps(about, sort_keys=True)},
-        )
-    )
+    described = [each.with_metadata({"meaning": meanings[each.name]}) for each in table.schema]
+    told = {**about, "channels": list(channels)}
+    metadata = {"cellmill": json.dumps(told, sort_keys=True)}
+    return table.cast(pa.schema(described, metadata=metadata))
 
 
-def _joined_columns(compartment: str, n: int, joined: NucleiInCells) -> dict[str, pa.Array]:
-    if compartment == "nuclear":
+def joined_columns(
+    compartment: str, n: int, joined: NucleiInCells, ratio: str = "nucleus_cell_area_ratio"
+) -> dict[str, pa.Array]:
+    """The columns that join nuclei and cells, `ratio` being the name of the last."""
+    if compartment == NUCLEAR:
         cells = joined.cell_of_nucleus
         return {
             "cell_label": pa.array(cells, pa.int64(), mask=cells == 0),
             "nucleus_count": pa.nulls(n, pa.int64()),
-            "nucleus_cell_area_ratio": _floats(joined.nucleus_to_cell),
+            ratio: floats(joined.nucleus_to_cell),
         }
+    whole = compartment == WHOLE_CELL
     return {
         "cell_label": pa.nulls(n, pa.int64()),
-        "nucleus_count": _integers(joined.nuclei_of_cell),
-        "nucleus_cell_area_ratio": _floats(joined.nuclei_to_cell),
+        "nucleus_count": integers(joined.nuclei_of_cell) if whole else pa.nulls(n, pa.int64()),
+        ratio: floats(joined.nuclei_to_cell) if whole else pa.nulls(n, pa.float64()),
     }
 
 
@@ -194,11 +200,12 @@ def _eccentricities(axes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.sqrt(np.maximum(0, 1 - flat**2))
 
 
-def _integers(values: npt.NDArray) -> pa.Array:
+def integers(values: npt.NDArray) -> pa.Array:
+    """Make a column of whole numbers."""
     return pa.array(values.astype(np.int64), pa.int64())
 
 
-def _floats(values: npt.NDArray, *, known: bool = True) -> pa.Array:
+def floats(values: npt.NDArray, *, known: bool = True) -> pa.Array:
     """Make a column of floats in which NaN, and everything that is not known, is null."""
     if not known:
         return pa.nulls(len(values), pa.float64())

@@ -5,12 +5,12 @@ their own: `pairs` (the sparse table of overlaps), `matching`, `panoptic`, `aji`
 `pixels`, `object_errors`.
 """
 
+from cellmill.labels.pairs import LabelPairs, add_pairs, pair_labels
 from cellmill.metrics.aji import aggregated_jaccard
 from cellmill.metrics.boundary import match_boundaries
 from cellmill.metrics.evaluation import FIELDS, evaluate, pool
-from cellmill.metrics.matching import IOU_THRESHOLDS, match, match_all, matched_rows
+from cellmill.metrics.matching import IOU_THRESHOLDS, Matching, match, match_all, matched_rows
 from cellmill.metrics.object_errors import classify_errors
-from cellmill.metrics.pairs import LabelPairs, add_pairs, pair_labels
 from cellmill.metrics.panoptic import count_panoptic
 from cellmill.metrics.pixels import pixel_overlap
 
@@ -18,6 +18,7 @@ __all__ = [
     "FIELDS",
     "IOU_THRESHOLDS",
     "LabelPairs",
+    "Matching",
     "add_pairs",
     "aggregated_jaccard",
     "classify_errors",

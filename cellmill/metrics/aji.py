@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from cellmill.labels.pairs import LabelPairs
 from cellmill.metrics.counts import count, ratio
-from cellmill.metrics.pairs import LabelPairs
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def aggregated_jaccard(pairs: LabelPairs) -> AggregatedJaccard:
     """Count what the aggregated Jaccard index needs.
 
     Example:
-        >>> from cellmill.metrics.pairs import pair_labels
+        >>> from cellmill.labels.pairs import pair_labels
         >>> aggregated_jaccard(pair_labels(np.array([[1, 1, 0, 2]]), np.array([[1, 1, 1, 0]])))
         AggregatedJaccard(intersection=2, union=4)
     """

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cellmill.arrays.windows import Windowed
-from cellmill.compiled import in_threads
+from cellmill.compute.threads import in_threads
 from cellmill.errors import BadInput
+from cellmill.labels.pairs import MEMORY_MIB, check_pair, read_pair
+from cellmill.labels.runs import parts
 from cellmill.metrics.counts import count, f_score, ratio, setting
-from cellmill.metrics.pairs import MEMORY_MIB, check_pair, read_pair
-from cellmill.metrics.runs import parts
 
 
 @dataclass(frozen=True)

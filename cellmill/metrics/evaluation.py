@@ -17,15 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cellmill.arrays.windows import Windowed
-from cellmill.compiled import in_threads
+from cellmill.compute.threads import in_threads
 from cellmill.errors import BadInput
-from cellmill.metrics.aji import AggregatedJaccard, aggregated_jaccard
-from cellmill.metrics.boundary import Boundary, BoundaryMatcher
-from cellmill.metrics.counts import add_counts, counts_from
-from cellmill.metrics.grouping import RunningSum
-from cellmill.metrics.matching import Matching, match_all
-from cellmill.metrics.object_errors import ObjectErrors, classify_errors
-from cellmill.metrics.pairs import (
+from cellmill.labels.grouping import RunningSum
+from cellmill.labels.pairs import (
     MEMORY_MIB,
     LabelPairs,
     add_pairs,
@@ -34,9 +29,14 @@ from cellmill.metrics.pairs import (
     read_pair,
     table_rows,
 )
+from cellmill.labels.runs import parts
+from cellmill.metrics.aji import AggregatedJaccard, aggregated_jaccard
+from cellmill.metrics.boundary import Boundary, BoundaryMatcher
+from cellmill.metrics.counts import add_counts, counts_from
+from cellmill.metrics.matching import Matching, match_all
+from cellmill.metrics.object_errors import ObjectErrors, classify_errors
 from cellmill.metrics.panoptic import Panoptic, count_panoptic
 from cellmill.metrics.pixels import Pixels, pixel_overlap
-from cellmill.metrics.runs import parts
 
 FORMAT = "cellmill-metrics/1"
 
@@ -102,8 +102,12 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a label image against the true one, reading both once, in bands of rows.
 
+    Of volumes every score is that of their objects, voxels for pixels; the boundary alone is that
+    of the planes, as boundaries lie in each, added up. `deepcell_compat`, which goes by bounding
+    boxes, goes by those seen along Z.
+
     Args:
-        truth: true labels `(Y, X)`, any integer dtype, 0 is background.
+        truth: true labels `(Y, X)` or `(Z, Y, X)`, any integer dtype, 0 is background.
         predicted: predicted labels of the same shape.
         boundary_tolerance_px: how far apart two boundaries may lie, in pixels.
         memory_mib: what this may take beside the tables of objects.
@@ -119,7 +123,7 @@ def evaluate(
         >>> [(each["iou_threshold"], each["f1"]) for each in scores["matching"]][2:5]
         [(0.6, 0.6666666666666666), (0.65, 0.6666666666666666), (0.7, 0.0)]
     """
-    check_pair(truth, predicted)
+    check_pair(truth, predicted, volumes=True)
     matcher = BoundaryMatcher(boundary_tolerance_px)
 
     tables = RunningSum(add_pairs, table_rows)
@@ -131,7 +135,7 @@ def evaluate(
         return pair_rows(true, pred, (top, 0), rows), matcher.counts(true, pred, rows)
 
     for band, true, pred in read_pair(truth, predicted, memory_mib=memory_mib, halo=matcher.halo):
-        rows = parts(band.inner, truth.shape[1], least=4 * matcher.halo)
+        rows = parts(band.inner, truth.shape[-1], least=4 * matcher.halo)
         for table, found in in_threads(partial(work, true, pred, band.window.start), rows):
             tables.add(table)
             counts += found

@@ -16,8 +16,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from cellmill.errors import BadInput
+from cellmill.labels.pairs import LabelPairs
 from cellmill.metrics.counts import count, ratio, setting
-from cellmill.metrics.pairs import LabelPairs
 
 IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
@@ -85,7 +85,7 @@ def match(pairs: LabelPairs, iou_threshold: float = 0.5) -> Matching:
         BadInput: the threshold is out of range.
 
     Example:
-        >>> from cellmill.metrics.pairs import pair_labels
+        >>> from cellmill.labels.pairs import pair_labels
         >>> match(pair_labels(np.array([[1, 1, 0, 2]]), np.array([[1, 1, 1, 0]])), 0.6)
         Matching(iou_threshold=0.6, tp=1, fp=0, fn=1, iou_sum=0.6666666666666666)
     """
@@ -125,7 +125,7 @@ def matched_rows(pairs: LabelPairs, iou_threshold: float) -> npt.NDArray[np.intp
         BadInput: the threshold is out of range.
 
     Example:
-        >>> from cellmill.metrics.pairs import pair_labels
+        >>> from cellmill.labels.pairs import pair_labels
         >>> halves = pair_labels(np.array([[1, 1, 2, 2]]), np.array([[1, 2, 2, 2]]))
         >>> halves.ious.round(2).tolist(), matched_rows(halves, 0.5).tolist()
         ([0.5, 0.25, 0.67], [0, 2])

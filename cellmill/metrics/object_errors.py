@@ -36,8 +36,8 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from cellmill.labels.pairs import LabelPairs
 from cellmill.metrics.counts import count, f_score, ratio
-from cellmill.metrics.pairs import LabelPairs
 
 MATCH_IOU = 0.6
 LINK_IOU = 0.1
@@ -121,7 +121,7 @@ def classify_errors(pairs: LabelPairs) -> ObjectErrors:
     """Sort the objects of two label images into DeepCell's kinds of error.
 
     Example:
-        >>> from cellmill.metrics.pairs import pair_labels
+        >>> from cellmill.labels.pairs import pair_labels
         >>> errors = classify_errors(pair_labels(np.array([[1, 2]]), np.array([[1, 1]])))
         >>> errors.merge, errors.missed_det_from_merge, errors.correct_detections
         (1, 1, 0)

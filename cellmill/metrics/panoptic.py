@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from cellmill.labels.pairs import LabelPairs
 from cellmill.metrics.counts import count, ratio
-from cellmill.metrics.pairs import LabelPairs
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def count_panoptic(pairs: LabelPairs) -> Panoptic:
     """Count what panoptic quality needs.
 
     Example:
-        >>> from cellmill.metrics.pairs import pair_labels
+        >>> from cellmill.labels.pairs import pair_labels
         >>> count_panoptic(pair_labels(np.array([[1, 1, 0, 2]]), np.array([[1, 1, 1, 0]])))
         Panoptic(tp=1, fp=0, fn=1, iou_sum=0.6666666666666666)
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cellmill.labels.pairs import LabelPairs
 from cellmill.metrics.counts import count, ratio
-from cellmill.metrics.pairs import LabelPairs
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def pixel_overlap(pairs: LabelPairs) -> Pixels:
 
     Example:
         >>> import numpy as np
-        >>> from cellmill.metrics.pairs import pair_labels
+        >>> from cellmill.labels.pairs import pair_labels
         >>> pixel_overlap(pair_labels(np.array([[1, 1, 0, 2]]), np.array([[4, 4, 4, 0]]))).jaccard
         0.5
     """

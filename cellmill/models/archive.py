@@ -7,6 +7,7 @@ or repeated members) is refused by name, and so is more than a bounded number of
 
 from __future__ import annotations
 
+import errno
 import lzma
 import stat
 import tarfile
@@ -23,7 +24,12 @@ from cellmill.errors import BadInput
 MAX_BYTES = 8 << 30
 MAX_FILES = 10_000
 _CHUNK = 1 << 20
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
+_DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+    # What zipfile says of a member that is encrypted, or packed in a way that it does not know, and
+    # of names that are no text.
+    *(RuntimeError, NotImplementedError, ValueError),
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,8 @@ def extract(
         name = Path(error.filename).relative_to(folder)
         raise BadInput(what, expected="each member once", found=f"'{name}' twice") from None
     except _DAMAGE as error:
-        if getattr(error, "errno", None) is not None:  # a full disk, not a damaged archive
+        # A full disk is no damage; a place before the file's beginning is.
+        if getattr(error, "errno", None) not in (None, errno.EINVAL):
             raise
         raise BadInput(what, expected="an intact archive", found=f"damage: {error}") from None
 

@@ -1,32 +1,42 @@
 """The card of a model: `model.json`, which says what the network beside it takes and gives.
 
-A model is a folder: a TensorFlow SavedModel (`saved_model.pb`, `variables/`) and its card. Every
-stage reads the card and no stage knows a model's name, so whatever differs between models is
-written here. The dataclasses below mirror the JSON one to one; an unknown key is refused, because a
-misspelt parameter that is ignored gives wrong cells.
+A model is a folder: a network and its card; or a card alone, without heads, where a method finds
+objects in the image itself. Stages read the card and know no model's name, so whatever differs
+between models is written here. The dataclasses below mirror the JSON one to one; an unknown key is
+refused, because a misspelt parameter that is ignored gives wrong cells.
+
+How objects are found stands on the card as plain values, `{"method": …, …parameters}` for each kind
+of object; whoever uses a card holds it against the registry (`cellmill.segmentation.methods`).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from cellmill.arrays.files import write_text
-from cellmill.compartments import Compartment
 from cellmill.errors import BadInput
-from cellmill.models.card_json import WrongField, from_json, require, to_json
+from cellmill.labels.kinds import Compartment, is_kind
+from cellmill.models import earlier
+from cellmill.models.card_objects import check_objects
+from cellmill.typed_json import WrongField, from_json, require, to_json
 
-FORMAT = "cellmill-model/1"
+FORMAT = "cellmill-model/2"
 FILE_NAME = "model.json"
 
-HeadKind = Literal["inner_distance", "outer_distance", "pixelwise"]
+HeadKind = Literal[
+    "inner_distance", "outer_distance", "pixelwise", "ray_distances", "flows", "image"
+]
+Placement = Literal["blended", "cropped"]
 PreprocessingMethod = Literal["mesmer", "histogram", "percentile", "none"]
-MaximaAlgorithm = Literal["h_maxima", "peak_local_max"]
+Resampling = Literal["deepcell", "averaged"]
+Planes = Literal["", "z", "y", "x", "zyx"]
 
 
 @dataclass(frozen=True)
@@ -48,31 +58,72 @@ class ModelInput:
 
     Args:
         channels: in the network's order.
-        mpp: microns per pixel it was trained at; 0 if it has no scale of its own (never resized).
+        mpp: microns per pixel that images are brought to; 0 if none is prescribed.
         tile: `(Y, X)` of a tile in pixels.
+        object_diameter: median diameter of the objects it was trained on, those of a circle of
+            their area, by kind of object, in pixels at the network's scale. A kind that is not
+            there is unknown.
+        object_diameter_um: the same in microns, of those training images whose pixel size is known.
+        scale_tolerance: an image is left at its own scale if by its pixel size its objects should
+            be at most so many times smaller or larger than `object_diameter`: the network finds
+            them there too. 1 always resizes.
+        resampling: how images are brought to that scale: `deepcell`, linear as DeepCell's package
+            does it; or `averaged`, linear too, but when shrinking each pixel averages what it
+            covers, so that noise is not sampled.
+        planes: of a volume the axes across which its planes are fed: `z`, or `zyx`, all three, and
+            what comes of them is averaged. Empty: the network was not made for volumes.
     """
 
     channels: tuple[InputChannel, ...]
     mpp: float = 0.0
     tile: tuple[int, int] = (256, 256)
+    object_diameter: Mapping[Compartment, float] = field(default_factory=dict)
+    object_diameter_um: Mapping[Compartment, float] = field(default_factory=dict)
+    scale_tolerance: float = 1.0
+    resampling: Resampling = "deepcell"
+    planes: Planes = ""
+
+    def __post_init__(self) -> None:
+        for name in ("object_diameter", "object_diameter_um"):
+            for kind, diameter in getattr(self, name).items():
+                require(diameter > 0, f"{name}.{kind}", "more than 0", f"{diameter}")
+        tolerance = self.scale_tolerance
+        require(tolerance >= 1, "scale_tolerance", "1 or more", f"{tolerance}")
 
 
 @dataclass(frozen=True)
 class Head:
-    """One output of the network, `(N, Y, X, channels)` float32.
+    """One output of the network, float32.
+
+    It is `(N, (Y - 2 margin) / stride, (X - 2 margin) / stride, channels)`.
 
     Args:
         name: unique in the card; the key of this head's array in predictions.
-        compartment: what it is about.
-        kind: `inner_distance` (peaks at centres), `outer_distance` (distance to the edge) or
-            `pixelwise` (class probabilities).
+        compartment: what it is about; empty of an image.
+        kind: `inner_distance` (peaks at centres), `outer_distance` (to the edge), `pixelwise`
+            (probabilities, a logit), `ray_distances` (to the edge, px), `flows` (to the middle) or
+            `image` (grey values that the network makes).
         channels: how many.
+        stride: one value stands for so many pixels of the input along each axis: value `i` is at
+            pixel `i × stride`, and an image's head has `ceil(Y / stride)` rows.
+        placement: how tiles are put together: `blended`, overlaps added by weight; or `cropped`,
+            each tile gives its inner part alone, where values of two tiles must not be mixed.
+        margin: pixels at each side of a tile that the network reads and gives nothing for, as one
+            of valid convolutions alone.
     """
 
     name: str
     compartment: Compartment
     kind: HeadKind
     channels: int = 1
+    stride: int = 1
+    placement: Placement = "blended"
+    margin: int = 0
+
+    def shape_over(self, shape: tuple[int, int]) -> tuple[int, int, int]:
+        """`(rows, columns, channels)` of this head over an image or a tile of shape `(Y, X)`."""
+        rows, columns = (-(-(side - 2 * self.margin) // self.stride) for side in shape)
+        return (rows, columns, self.channels)
 
 
 @dataclass(frozen=True)
@@ -87,6 +138,12 @@ class Preprocessing:
         kernel_size: mesmer, histogram: CLAHE's window in pixels; 0 is an eighth of a side.
         low: percentile: this percentile of a channel becomes 0.
         high: percentile: this percentile of a channel becomes 1.
+        noise_floor: percentile: what becomes 1 lies at least this many times the background's noise
+            above what becomes 0, so that the noise of an almost empty image is not stretched; 0 is
+            off.
+        outlier_limit: percentile: what becomes 1 lies at most this many times as far above what
+            becomes 0 as the 99th percentile, so that a few saturated pixels do not darken all the
+            rest; 0 is off.
     """
 
     method: PreprocessingMethod = "none"
@@ -94,12 +151,15 @@ class Preprocessing:
     kernel_size: int = 128
     low: float = 1.0
     high: float = 99.8
+    noise_floor: float = 0.0
+    outlier_limit: float = 0.0
 
     def __post_init__(self) -> None:
         require(0 <= self.low < self.high <= 100, "low", f"0 ≤ low < {self.high}", f"{self.low}")
         clip = self.clip_percentile
         require(0 <= clip <= 100, "clip_percentile", "0 to 100", f"{clip}")
-        require(self.kernel_size >= 0, "kernel_size", "0 or more", f"{self.kernel_size}")
+        for name in ("kernel_size", "noise_floor", "outlier_limit"):
+            require(getattr(self, name) >= 0, name, "0 or more", f"{getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -109,63 +169,14 @@ class Tiling:
     Args:
         padding: how the image is extended to whole tiles.
         overlap: part of a tile's side that it shares with its neighbour, 0 to 0.5.
+        alignment: tiles start at multiples of so many pixels, those that the network pools.
+        margin: pixels by which tiles reach beyond the image on each side at least.
     """
 
     padding: Literal["constant", "reflect"] = "constant"
     overlap: float = 0.25
-
-
-@dataclass(frozen=True)
-class PostprocessingParameters:
-    """Deep watershed for one compartment: which heads, and the parameters of REFERENCE's order.
-
-    Args:
-        maxima_head: head whose maxima are the markers.
-        maxima_channel: channel of that head.
-        interior_head: head that is flooded and thresholded.
-        interior_channel: channel of that head.
-        maxima_threshold: height of a maximum (h) or its least value (`peak_local_max`).
-        maxima_smooth: σ in pixels of the Gaussian on the maxima; 0 is none.
-        interior_threshold: a pixel belongs to an object above this value.
-        interior_smooth: σ in pixels of the Gaussian on the interior; 0 is none.
-        radius: of the neighbourhood of a maximum, in pixels.
-        small_objects_threshold: objects with fewer pixels are dropped.
-        small_objects_fraction: objects smaller than this part of the median area of those left are
-            dropped too, and below half of it if the image's border cuts them; 0 is off. Unlike
-            pixels it holds at any scale.
-        fill_holes_threshold: holes with fewer pixels are filled.
-        pixel_expansion: how far objects grow, in pixels.
-        maxima_algorithm: `h_maxima` or `peak_local_max`.
-    """
-
-    maxima_head: str
-    interior_head: str
-    maxima_channel: int = 0
-    interior_channel: int = 0
-    maxima_threshold: float = 0.1
-    maxima_smooth: float = 0.0
-    interior_threshold: float = 0.2
-    interior_smooth: float = 2.0
-    radius: int = 2
-    small_objects_threshold: int = 15
-    small_objects_fraction: float = 0.0
-    fill_holes_threshold: int = 15
-    pixel_expansion: int = 0
-    maxima_algorithm: MaximaAlgorithm = "h_maxima"
-
-    def __post_init__(self) -> None:
-        for name in (
-            "maxima_smooth",
-            "interior_smooth",
-            "small_objects_threshold",
-            "fill_holes_threshold",
-            "pixel_expansion",
-        ):
-            value = getattr(self, name)
-            require(value >= 0, name, "0 or more", f"{value}")
-        fraction = self.small_objects_fraction
-        require(0 <= fraction <= 1, "small_objects_fraction", "0 to 1", f"{fraction}")
-        require(self.radius >= 1, "radius", "at least 1", f"{self.radius}")
+    alignment: int = 1
+    margin: int = 0
 
 
 @dataclass(frozen=True)
@@ -185,6 +196,40 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class EngineProof:
+    """How far an engine's heads were from those of the engine that a network was made for.
+
+    Args:
+        version: of the engine.
+        reference: the other engine and its version.
+        largest_difference: between values of a head; see `cellmill.inference.proofs`.
+        network: digest of the network that both ran.
+    """
+
+    version: str
+    reference: str
+    largest_difference: float
+    network: str
+
+
+@dataclass(frozen=True)
+class Import:
+    """Where a network was brought in from, and how far it is from the original.
+
+    Args:
+        framework: whose it is, and the version that opened it.
+        source: digest of the framework's own files.
+        largest_difference: between values of a head; see `cellmill.inference.proofs`.
+        tiles: on which that was measured.
+    """
+
+    framework: str
+    source: str
+    largest_difference: float
+    tiles: str
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Everything that stages know of a model; see the fields' own classes.
 
@@ -192,15 +237,19 @@ class ModelCard:
         name: of the model.
         version: of the model, as text.
         input: what the network takes.
-        heads: what it gives, in the order of the SavedModel's outputs.
-        postprocessing: per compartment.
-        default_compartment: what is segmented if nobody says: a key of `postprocessing`.
+        heads: what it gives, in the order of the network's outputs; none without a network.
+        postprocessing: by kind of object how it is found: `method`, the heads and channels that it
+            reads (`<role>_head`, `<role>_channel`), and the method's parameters.
+        default_compartment: what is segmented if nobody says: a key of `postprocessing`, which is
+            empty, as this is, of a network that makes images.
         preprocessing: pixel normalisation.
         tiling: how large images are cut.
         description: one paragraph for a person.
         licence: SPDX name or the licence's title.
         citation: what to cite.
         weights: where the SavedModel is had from.
+        engines: by an engine's name what `make prove-engines` found of it on CPUs.
+        imported: where the network was brought in from; none of one that was not.
         training: free: data, seed, code version, curve.
         accuracy: free: measured figures, each with the command that measured it.
     """
@@ -209,7 +258,7 @@ class ModelCard:
     version: str
     input: ModelInput
     heads: tuple[Head, ...]
-    postprocessing: Mapping[Compartment, PostprocessingParameters]
+    postprocessing: Mapping[Compartment, Mapping[str, Any]]
     default_compartment: Compartment
     preprocessing: Preprocessing = Preprocessing()
     tiling: Tiling = Tiling()
@@ -217,6 +266,8 @@ class ModelCard:
     licence: str = ""
     citation: str = ""
     weights: Weights = Weights()
+    engines: Mapping[str, EngineProof] = field(default_factory=dict)
+    imported: Import | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     format: str = FORMAT
@@ -233,6 +284,15 @@ class ModelCard:
         """The head of that name; `KeyError` if the card has none."""
         return {head.name: head for head in self.heads}[name]
 
+    @property
+    def alignment(self) -> int:
+        """Pixels: what starts at multiples of it in the input starts at a value of every head."""
+        return math.lcm(*(head.stride for head in self.heads))
+
+    def with_postprocessing(self, changed: Mapping[str, Mapping[str, Any]]) -> ModelCard:
+        """The card with other post-processing of some kinds of object."""
+        return replace(self, postprocessing={**self.postprocessing, **changed})
+
     def to_dict(self) -> dict[str, Any]:
         """The card as JSON values; `from_dict` gives an equal card back."""
         plain = to_json(self)
@@ -240,7 +300,7 @@ class ModelCard:
 
     @classmethod
     def from_dict(cls, values: Any, where: str = "model card") -> ModelCard:
-        """Read a card from JSON values.
+        """Read a card from JSON values, of this format or of an earlier one.
 
         Args:
             values: what `json.load` gave, or what `to_dict` gave.
@@ -252,7 +312,10 @@ class ModelCard:
         try:
             require(isinstance(values, Mapping), "", "a JSON object", type(values).__name__)
             given = values.get("format", "none")
-            require(given == FORMAT, "format", f"'{FORMAT}'", repr(given))
+            if given == earlier.FORMAT:
+                values = earlier.converted(values, FORMAT)
+            else:
+                require(given == FORMAT, "format", f"'{FORMAT}'", repr(given))
             return from_json(cls, values, "")
         except WrongField as wrong:
             what = f"{where}, {wrong.place}" if wrong.place else where
@@ -312,35 +375,24 @@ def _check(card: ModelCard) -> None:
         min(card.input.tile) >= 8, "input.tile", "sides of at least 8", f"{list(card.input.tile)}"
     )
     heads = {head.name: head for head in card.heads}
-    require(bool(card.heads), "heads", "at least one head", "none")
     require(len(heads) == len(card.heads), "heads", "different names", f"{[*heads]}")
     for i, head in enumerate(card.heads):
         require(head.name.isidentifier(), f"heads[{i}].name", "an identifier", repr(head.name))
+        kind = head.compartment
+        place = f"heads[{i}].compartment"
+        named = is_kind(kind) or (head.kind == "image" and not kind)
+        require(named, place, "the name of a kind of object", repr(kind))
+        most = (min(card.input.tile) - 1) // 2
+        require(0 <= head.margin <= most, f"heads[{i}].margin", f"0 to {most}", f"{head.margin}")
         require(head.channels >= 1, f"heads[{i}].channels", "at least 1", f"{head.channels}")
+        divides = head.stride >= 1 and not any(side % head.stride for side in card.input.tile)
+        wanted = f"a divisor of the tile's sides, {list(card.input.tile)}"
+        require(divides, f"heads[{i}].stride", wanted, f"{head.stride}")
     require(0 <= card.tiling.overlap <= 0.5, "tiling.overlap", "0 to 0.5", f"{card.tiling.overlap}")
-    require(bool(card.postprocessing), "postprocessing", "at least one compartment", "none")
-    for compartment, parameters in card.postprocessing.items():
-        _check_postprocessing(parameters, heads, f"postprocessing.{compartment}")
-    require(
-        card.default_compartment in card.postprocessing,
-        "default_compartment",
-        f"one of {[*card.postprocessing]}",
-        repr(card.default_compartment),
-    )
-    require(
-        card.weights.source == "folder" or bool(card.weights.location),
-        "weights.location",
-        "an asset name or a URL",
-        "an empty text",
-    )
-
-
-def _check_postprocessing(
-    parameters: PostprocessingParameters, heads: Mapping[str, Head], place: str
-) -> None:
-    for role in ("maxima", "interior"):
-        name = getattr(parameters, f"{role}_head")
-        channel = getattr(parameters, f"{role}_channel")
-        require(name in heads, f"{place}.{role}_head", f"one of {[*heads]}", repr(name))
-        count = heads[name].channels
-        require(0 <= channel < count, f"{place}.{role}_channel", f"0 to {count - 1}", f"{channel}")
+    step, sides = card.tiling.alignment, [*card.input.tile]
+    fits = step >= 1 and not any(side % step for side in sides)
+    require(fits, "tiling.alignment", f"a divisor of {sides}", f"{step}")
+    is_image = bool(card.heads) and all(head.kind == "image" for head in card.heads)
+    check_objects(card.postprocessing, card.default_compartment, is_image)
+    located = card.weights.source == "folder" or bool(card.weights.location)
+    require(located, "weights.location", "an asset name or a URL", "an empty text")

@@ -1,86 +1,48 @@
-"""What to segment and how: a card's post-processing with what a caller set in its place."""
+"""Which kinds of object to segment, and whether images were made for a model."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from cellmill.compartments import COMPARTMENTS, Compartment
 from cellmill.errors import BadInput
-from cellmill.models.card import Head, ModelCard, PostprocessingParameters
-
-#: A parameter of this value leaves the card's; maps and their thresholds are not negative.
-CARDS = -1
+from cellmill.labels.kinds import Compartment, typed_kinds
+from cellmill.models.card import ModelCard
 
 
 def chosen_compartments(card: ModelCard, wanted: str) -> tuple[Compartment, ...]:
-    """The compartments to segment, whole cells first.
+    """The kinds of object to segment, well known ones first.
 
     Args:
         card: the model's.
-        wanted: `whole-cell`, `nuclear` or `both`; empty for the card's default.
+        wanted: as users type them, see `cellmill.labels.kinds.typed_kinds`; empty for the card's
+            default.
 
     Raises:
-        BadInput: the model does not have it.
+        BadInput: the model does not have it, or finds no objects.
     """
-    name = wanted.replace("-", "_") or card.default_compartment
-    names = tuple(known for known in COMPARTMENTS if name in (known, "both"))
-    if not names or not set(names) <= set(card.compartments):
-        offered = " or ".join(known.replace("_", "-") for known in card.compartments)
-        raise BadInput(
-            "compartment", expected=f"what model '{card.name}' has: {offered}", found=f"'{wanted}'"
-        )
-    return names
+    if not card.compartments:
+        what = f"model '{card.name}'"
+        raise BadInput(what, expected="one that finds objects", found="one that makes images")
+    if not wanted.strip():
+        return (card.default_compartment,)
+    try:
+        return typed_kinds(wanted, card.compartments)
+    except BadInput as bad:
+        expected = f"what model '{card.name}' has: {bad.expected}"
+        raise BadInput(bad.what, expected=expected, found=bad.found) from None
 
 
-def heads_for(card: ModelCard, wanted: str) -> tuple[Head, ...]:
-    """The heads that post-processing reads to segment something, in the card's order.
-
-    Args:
-        card: the model's.
-        wanted: as `chosen_compartments` takes it.
+def chosen_compartment(card: ModelCard, wanted: str) -> Compartment:
+    """The one kind of object to segment; see `chosen_compartments`.
 
     Raises:
-        BadInput: the model does not have it.
+        BadInput: the model does not have it, or several are named.
     """
-    read = {
-        name
-        for compartment in chosen_compartments(card, wanted)
-        for name in (
-            card.postprocessing[compartment].maxima_head,
-            card.postprocessing[compartment].interior_head,
-        )
-    }
-    return tuple(head for head in card.heads if head.name in read)
-
-
-def chosen_parameters(
-    card: ModelCard,
-    compartments: Sequence[Compartment],
-    numbers: Mapping[str, float],
-    maxima_algorithm: str = "",
-) -> dict[str, PostprocessingParameters]:
-    """The card's parameters of each compartment, with what the caller set in their place.
-
-    Args:
-        card: the model's.
-        compartments: as `chosen_compartments` gives them.
-        numbers: parameters by name; `CARDS` leaves the card's.
-        maxima_algorithm: empty leaves the card's.
-
-    Raises:
-        BadInput: a number is below 0 and not `CARDS`.
-    """
-    changes: dict[str, Any] = {name: value for name, value in numbers.items() if value != CARDS}
-    for name, value in changes.items():
-        if value < 0:
-            raise BadInput(name, expected=f"0 or more, or {CARDS} for the card's", found=f"{value}")
-    if maxima_algorithm:
-        changes["maxima_algorithm"] = maxima_algorithm
-    return {
-        name: dataclasses.replace(card.postprocessing[name], **changes) for name in compartments
-    }
+    found = chosen_compartments(card, wanted)
+    if len(found) != 1:
+        raise BadInput("compartment", expected="one kind of object", found=f"'{wanted}'")
+    return found[0]
 
 
 def card_of(attributes: Mapping[str, Any], what: str) -> ModelCard:

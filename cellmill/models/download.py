@@ -23,6 +23,8 @@ API = "https://users.deepcell.org/api/getData/"
 MAX_BYTES = 4 << 30
 
 _ATTEMPTS = 4
+#: What comes is written in such parts; of what is cut off, whole ones are kept.
+_CHUNK = 1 << 16
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 _TIMEOUT_S = (10, 60)
@@ -100,9 +102,12 @@ def deepcell_url(asset: str, environment: Mapping[str, str] = os.environ) -> str
 def download(url: str, target: Path, what: str, *, max_bytes: int = MAX_BYTES) -> None:
     """Download a URL into a file; after an error the file is not there.
 
+    What was cut off goes on where it stands, if the server says by a validator that it still has
+    the same bytes; else it begins anew.
+
     Args:
         url: `http(s)`; may be signed.
-        target: the file, written anew at each attempt.
+        target: the file.
         what: its name in errors.
         max_bytes: refuse more.
 
@@ -110,20 +115,28 @@ def download(url: str, target: Path, what: str, *, max_bytes: int = MAX_BYTES) -
         BadInput: the server refuses (HTTP 4xx), or there are too many bytes.
         CellmillError: it does not come whole after several attempts.
     """
+    validator = ""
 
     def attempt() -> None:
+        nonlocal validator
+        have = target.stat().st_size if validator and target.exists() else 0
+        headers = {"Accept-Encoding": "identity"}
+        headers |= {"Range": f"bytes={have}-", "If-Range": validator} if have else {}
         answer = _send(
-            lambda: requests.get(
-                url, stream=True, timeout=_TIMEOUT_S, headers={"Accept-Encoding": "identity"}
-            ),
+            lambda: requests.get(url, stream=True, timeout=_TIMEOUT_S, headers=headers),
             urlsplit(url).netloc,
         )
         with answer:
+            if have and answer.status_code in (206, 416) and not _goes_on(answer, have):
+                validator = ""  # from the beginning
+                raise _Again(f"HTTP {answer.status_code} for the bytes from {have} on")
+            have = have if answer.status_code == 206 else 0
             if not answer.ok:
                 raise BadInput(
                     what, expected="a download", found=f"HTTP {answer.status_code} from its server"
                 )
-            _receive(answer, target, what, max_bytes)
+            validator = _validator(answer)
+            _receive(answer, target, what, max_bytes, have)
 
     try:
         _patiently(attempt, what)
@@ -132,15 +145,29 @@ def download(url: str, target: Path, what: str, *, max_bytes: int = MAX_BYTES) -
         raise
 
 
-def _receive(answer: requests.Response, target: Path, what: str, max_bytes: int) -> None:
+def _validator(answer: requests.Response) -> str:
+    """What tells that the server still has the same bytes; a weak one does not."""
+    tag = answer.headers.get("ETag", "")
+    return "" if tag.startswith("W/") else tag
+
+
+def _goes_on(answer: requests.Response, have: int) -> bool:
+    told = answer.headers.get("Content-Range", "")
+    return answer.status_code == 206 and told.startswith(f"bytes {have}-")
+
+
+def _receive(
+    answer: requests.Response, target: Path, what: str, max_bytes: int, have: int = 0
+) -> None:
+    """Write what comes behind the bytes that the file has."""
     encoded = answer.headers.get("Content-Encoding", "identity") != "identity"
     length = "" if encoded else answer.headers.get("Content-Length", "")
     received = 0
     try:
-        with target.open("wb") as file:
-            for chunk in answer.iter_content(1 << 20):
+        with target.open("ab" if have else "wb") as file:
+            for chunk in answer.iter_content(_CHUNK):
                 received += len(chunk)
-                if received > max_bytes:
+                if have + received > max_bytes:
                     raise BadInput(what, expected=f"at most {max_bytes} bytes", found="more")
                 file.write(chunk)
     except requests.RequestException:

@@ -1,4 +1,4 @@
-"""Getting a model: the shipped one, a known one by name, or any by path or URI.
+"""Getting a model: the shipped one, a known or published one by name, or any by path or URI.
 
 What had to be downloaded or unpacked is kept under `$XDG_CACHE_HOME/cellmill/models/<checksum>`
 (default `~/.cache`): filled beside its name, renamed when whole, behind a lock, so that any number
@@ -17,25 +17,31 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cellmill import uris
-from cellmill.cache import cache_folder, locked
+from cellmill.compute.faults import check_room, writing
 from cellmill.errors import BadInput
+from cellmill.io import uris
+from cellmill.io.cache import cache_folder, locked
+from cellmill.io.digests import folder_digest
+from cellmill.io.listing import list_uris
 from cellmill.models.archive import extract
 from cellmill.models.card import FILE_NAME, ModelCard, Weights, known_cards
 from cellmill.models.download import deepcell_url, download
+from cellmill.models.importing.bringing import named_model, own_files_model
+from cellmill.models.importing.frameworks import is_one_s_own
+from cellmill.models.networks import ANY_FORM, FORMS, network_files, network_form
+from cellmill.models.published import is_published_name, published
 from cellmill.models.shipped import default_model, shipped_models
 
 DEFAULT_NAMES = ("", "default")
 """What stands for the model that is taken where none is named."""
 
-GRAPH = "saved_model.pb"
-_FILES = (GRAPH, "keras_metadata.pb", "fingerprint.pb")
-_FOLDERS = ("variables", "assets", "assets.extra")
 _ARCHIVE = re.compile(r"\.(tar|tar\.(gz|bz2|xz)|tgz|tbz2?|txz|zip)$", re.IGNORECASE)
 _CHECKSUM = re.compile(r"(?:(sha256|md5):)?([0-9a-f]{64}|[0-9a-f]{32})", re.IGNORECASE)
 
 
 _ABANDONED_S = 24 * 3600
+#: Copied at a time; what is elsewhere is asked for in such parts.
+_COPY_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ class FetchedModel:
     """A model on this machine's disk.
 
     Args:
-        folder: holds the SavedModel; read only (it may be the user's, the package's or the cache).
+        folder: holds the network, where the card has heads; read only (it may be the user's, the
+            package's or the cache).
         card: its card, which need not lie in the folder.
         origin: where it came from, without secrets.
     """
@@ -57,13 +64,15 @@ def fetch_model(source: str = "", *, digest: str = "", card: str = "") -> Fetche
     """Find a model and bring it to this machine.
 
     Args:
-        source: `""` for the default model; the name of a shipped one or of a known card (`Mesmer`,
-            or its asset's name, `MultiplexSegmentation-9`); or the path or URI of a model folder or
-            of an archive.
-        digest: what the model must be: `sha256:…` or `md5:…` of an archive's bytes, `sha256:…` of a
-            folder (see `folder_digest`), or what `uris.digest` says of a URI; `""` checks only what
-            a known card says.
-        card: path or URI of a `model.json` for a SavedModel that has none, or in its stead.
+        source: `""` for the default model; the name of a shipped one or of a known card
+            (`voronoi_otsu`; `Mesmer`, or its asset's name, `MultiplexSegmentation-9`); of a network
+            that another framework publishes (`cellpose:cyto3`, `stardist:2D_versatile_fluo`), which
+            needs a Python that has the framework; the path of such a network's own files; or the
+            path or URI of a model folder or of an archive.
+        digest: what the model must be: `sha256:…` or `md5:…` of an archive's bytes or of a
+            framework's files, `sha256:…` of a folder (see `folder_digest`), or what `uris.digest`
+            says of a URI; `""` checks only what a known card says.
+        card: path or URI of a `model.json` for a network that has none, or in its stead.
 
     Raises:
         BadInput: there is no such model, it has no card, a checksum differs, a token is missing or
@@ -77,10 +86,18 @@ def fetch_model(source: str = "", *, digest: str = "", card: str = "") -> Fetche
     if (folder := shipped.get(source.strip().casefold())) is not None:
         return _from_folder(folder, given, "cellmill", digest)
     known = _known(source)
+    if known is not None and not known.heads:
+        return FetchedModel(default_model().parent, given or known, "cellmill")
     if known is not None:
         folder = _from_weights(known.weights, digest, known.name)
         return FetchedModel(folder, given or known, known.weights.location)
+    if is_published_name(source):
+        folder = named_model(source, digest=digest)
+        return FetchedModel(folder, given or ModelCard.load(folder), published(source).address)
     path = uris.local_path(source)
+    if path is not None and is_one_s_own(path):
+        folder = own_files_model(path, digest=digest)
+        return FetchedModel(folder, given or ModelCard.load(folder), source)
     if path is not None and path.is_dir():
         return _from_folder(path, given, source, digest)
     web = uris.scheme_of(source) in ("http", "https")
@@ -90,35 +107,21 @@ def fetch_model(source: str = "", *, digest: str = "", card: str = "") -> Fetche
         names = ", ".join([*shipped_models(), *known_cards()])
         raise BadInput(
             f"model '{source}'",
-            expected=f"a path, a URI or one of {names}",
+            expected=f"a path, a URI, cellpose:… or stardist:…, or one of {names}",
             found="no such file or name",
         )
     return _complete(_from_archive(source, digest), given, _without_query(source))
 
 
-def folder_digest(folder: Path) -> str:
-    """`sha256:…` over the names and bytes of every file below a folder, in the names' order."""
-    sha = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        sha.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        _update(sha, path)
-    return f"sha256:{sha.hexdigest()}"
-
-
 def copy_model(fetched: FetchedModel, folder: Path) -> None:
-    """Copy the SavedModel's own files into `folder` and write the card there, last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in _FILES:
-        if (fetched.folder / name).is_file():
-            shutil.copyfile(fetched.folder / name, folder / name)
-    for name in _FOLDERS:
-        if (fetched.folder / name).is_dir():
-            shutil.copytree(
-                fetched.folder / name,
-                folder / name,
-                copy_function=shutil.copyfile,
-                dirs_exist_ok=True,
-            )
+    """Copy the network's own files, if any, into `folder` and write the card there, last."""
+    files = list(network_files(fetched.folder)) if fetched.card.heads else []
+    check_room(folder, sum(path.stat().st_size for path in files), "the network's files")
+    for path in files:
+        target = folder / path.relative_to(fetched.folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with writing(target):
+            shutil.copyfile(path, target)
     fetched.card.save(folder)
 
 
@@ -127,7 +130,8 @@ def _known(source: str) -> ModelCard | None:
     wanted = source.strip().casefold()
     for card in known_cards().values():
         asset = PurePosixPath(card.weights.location).name.split(".")[0]
-        if wanted in {n.casefold() for n in (card.name, asset, re.sub(r"-\d+$", "", asset))}:
+        names = (card.name, asset, re.sub(r"-\d+$", "", asset))
+        if wanted in {name.casefold() for name in names if name}:
             return card
     return None
 
@@ -141,7 +145,7 @@ def _read_card(uri: str) -> ModelCard:
             return ModelCard.load(local)
         except BadInput as error:
             what = error.what.replace(f"'{local}'", f"'{uri}'")
-            raise BadInput(what, expected=error.expected, found=error.found) from None
+            raise error.about(what) from None
 
 
 def _from_folder(folder: Path, card: ModelCard | None, origin: str, digest: str) -> FetchedModel:
@@ -154,7 +158,7 @@ def _complete(folder: Path, card: ModelCard | None, origin: str) -> FetchedModel
     if card is None and not (folder / FILE_NAME).is_file():
         raise BadInput(
             f"model '{origin}'",
-            expected=f"a {FILE_NAME} beside its {GRAPH}, or one given as card",
+            expected=f"a {FILE_NAME} beside its network, or one given as card",
             found="a model without a card",
         )
     return FetchedModel(folder, card or ModelCard.load(folder), origin)
@@ -180,7 +184,7 @@ def _from_archive(source: str, digest: str) -> Path:
             download(source, target, f"model '{shown}'")
             return
         with uris.open_uri(source) as stream, target.open("wb") as file:
-            shutil.copyfileobj(stream, file, 1 << 20)
+            shutil.copyfileobj(stream, file, _COPY_BYTES)
 
     checksum = digest if _CHECKSUM.fullmatch(digest) else ""
     _check_stamp(source, "" if checksum else digest)
@@ -188,30 +192,43 @@ def _from_archive(source: str, digest: str) -> Path:
 
 
 def _from_remote_folder(source: str, digest: str) -> Path:
-    """Copy the SavedModel at a URI; its layout is fixed, so its folders are known by name."""
+    """Copy the network at a URI; its layout is fixed: files and folders are known by name."""
     base = source.rstrip("/")
-    if not uris.exists(f"{base}/{GRAPH}"):
+    present = [form for form in FORMS.values() if uris.exists(f"{base}/{form.graph}")]
+    if not present and uris.exists(f"{base}/{FILE_NAME}"):
+        card = _read_card(f"{base}/{FILE_NAME}")
+        if not card.heads:
+            with _draft() as draft:
+                card.save(draft)
+                return _publish(draft, _checked(draft, digest, source))
+    if len(present) != 1:
         raise BadInput(
             f"model '{source}'",
-            expected=f"a folder with {GRAPH}, or a .tar.gz or .zip",
-            found="neither",
+            expected=f"a folder with {ANY_FORM}, or a .tar.gz or .zip",
+            found=" and ".join(form.graph for form in present) or "neither",
         )
-    found = [f"{base}/{GRAPH}"]
-    found += [f"{base}/{n}" for n in (*_FILES[1:], FILE_NAME) if uris.exists(f"{base}/{n}")]
-    for folder in _FOLDERS:
+    form = present[0]
+    found = [f"{base}/{form.graph}"]
+    found += [f"{base}/{n}" for n in (*form.files[1:], FILE_NAME) if uris.exists(f"{base}/{n}")]
+    for folder in form.folders:
         if uris.exists(f"{base}/{folder}"):
-            found += uris.list_uris(f"{base}/{folder}/", suffixes=("",))
+            found += list_uris(f"{base}/{folder}/", suffixes=("",))
     with _draft() as draft:
         for uri in found:
             parent, name = uri.split("/")[-2:]
-            target = draft / (f"{parent}/{name}" if parent in _FOLDERS else name)
+            target = draft / (f"{parent}/{name}" if parent in form.folders else name)
             target.parent.mkdir(exist_ok=True)
             with uris.open_uri(uri) as stream, target.open("wb") as file:
-                shutil.copyfileobj(stream, file, 1 << 20)
-        have = folder_digest(draft)
-        if digest and have != digest:
-            raise BadInput(f"model '{source}'", expected=digest, found=have)
-        return _publish(draft, have)
+                shutil.copyfileobj(stream, file, _COPY_BYTES)
+        return _publish(draft, _checked(draft, digest, source))
+
+
+def _checked(folder: Path, digest: str, source: str) -> str:
+    """The digest of a folder, which is what it must be."""
+    have = folder_digest(folder)
+    if digest and have != digest:
+        raise BadInput(f"model '{source}'", expected=digest, found=have)
+    return have
 
 
 def _check_stamp(source: str, digest: str) -> None:
@@ -248,17 +265,26 @@ def _unpacked(get: Callable[[Path], None], checksum: str, what: str) -> Path:
 
 
 def _root(folder: Path, what: str) -> Path:
-    """The one folder at or below `folder` (three levels) that holds a SavedModel."""
+    """The one folder at or below `folder` (three levels) that holds a network, or a card alone."""
     for depth in ("", "*/", "*/*/"):
-        found = sorted(folder.glob(f"{depth}{GRAPH}"))
+        found = sorted(
+            {path.parent for form in FORMS.values() for path in folder.glob(f"{depth}{form.graph}")}
+        )
         if len(found) == 1:
-            return found[0].parent
+            network_form(found[0])
+            return found[0]
         if found:
-            names = ", ".join(str(p.parent.relative_to(folder)) for p in found)
-            raise BadInput(what, expected="one SavedModel", found=f"several: {names}")
-    raise BadInput(
-        what, expected=f"a TensorFlow SavedModel ({GRAPH})", found="no such file: not a model"
-    )
+            names = ", ".join(str(place.relative_to(folder)) for place in found)
+            raise BadInput(what, expected="one network", found=f"several: {names}")
+    for depth in ("", "*/", "*/*/"):
+        alone = [path for path in folder.glob(f"{depth}{FILE_NAME}") if _needs_no_network(path)]
+        if len(alone) == 1:
+            return alone[0].parent
+    raise BadInput(what, expected=ANY_FORM, found="no such file: not a model")
+
+
+def _needs_no_network(card: Path) -> bool:
+    return not ModelCard.load(card).heads
 
 
 @contextlib.contextmanager

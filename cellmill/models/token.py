@@ -1,7 +1,7 @@
 """The user's DeepCell token: from the environment, or from Google's Secret Manager.
 
-A cloud run's specification names the secret alone (``DEEPCELL_TOKEN_SECRET``); the machine that
-needs the token asks for it there, as whom it runs. No message carries the token.
+A cloud run's specification names the secret alone (`DEEPCELL_TOKEN_SECRET`); the machine that
+needs the token asks for it there, under the account that it runs as. No message carries the token.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from cellmill import extras
 from cellmill.errors import BadInput, CellmillError
 
 TOKEN_VARIABLE = "DEEPCELL_ACCESS_TOKEN"
@@ -63,21 +64,18 @@ def _secret(name: str, api: str) -> str:
     parts = urlsplit(api)
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise BadInput(API_VARIABLE, expected="an https address (a secret is sent)", found=api)
-    try:
-        import google.auth
-        from google.auth.exceptions import GoogleAuthError
-        from google.auth.transport.requests import AuthorizedSession
-    except ImportError as error:
-        raise CellmillError(f"secret '{name}' needs google-auth, which is not installed") from error
+    what = f"secret '{name}'"
+    auth = extras.load("google.auth", what)
+    transport = extras.load("google.auth.transport.requests", what)
     from requests import RequestException
 
     try:
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
-        with AuthorizedSession(credentials) as session:
+        credentials, _ = auth.default(scopes=[_SCOPE])
+        with transport.AuthorizedSession(credentials) as session:
             answer: Any = session.get(
                 f"{api}/v1/{name}:access", timeout=_TIMEOUT_S, allow_redirects=False
             )
-    except (GoogleAuthError, RequestException) as error:
+    except (auth.exceptions.GoogleAuthError, RequestException) as error:
         # What they say may hold an address with a token in it.
         raise CellmillError(
             f"secret '{name}': expected an answer from Secret Manager, found {type(error).__name__}"

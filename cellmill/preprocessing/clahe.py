@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellmill.arrays.windows import Box
-from cellmill.compiled import bands, in_threads, kernel
+from cellmill.compute.kernels import kernel
+from cellmill.compute.threads import bands, in_threads
 
 GREYS = 2**14
 BINS = 256

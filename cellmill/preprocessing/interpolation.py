@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from cellmill.compiled import kernel
+from cellmill.compute.kernels import kernel
 
 _TRUNCATE = 4.0
 
@@ -49,16 +49,37 @@ def scikit_image_places(
     return first.astype(np.int64), 1.0 - (place - first)
 
 
-def opencv_nearest(length: int, resized: int, start: int, stop: int) -> np.ndarray:
-    """The source pixel that OpenCV's nearest neighbour takes along an axis, int64."""
-    place = np.arange(start, stop) * (1.0 / (resized / length))
-    return np.minimum(np.floor(place).astype(np.int64), length - 1)
+def averaging_places(
+    length: int, resized: int, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What pixels of a resized axis are made of: averages when it shrinks, else linear.
 
+    Shrinking, a pixel takes what it covers, each source pixel by the part that is covered.
+    Enlarging, it lies between two source pixels; borders are repeated.
 
-def scikit_image_nearest(length: int, resized: int, start: int, stop: int) -> np.ndarray:
-    """The source pixel that scikit-image's nearest neighbour takes along an axis, int64."""
-    place = (np.arange(start, stop) + 0.5) * (length / resized) - 0.5
-    return np.clip(np.floor(place + 0.5).astype(np.int64), 0, length - 1)
+    Args:
+        length: pixels of the image.
+        resized: pixels after resizing.
+        start: first pixel asked for.
+        stop: one past the last.
+
+    Returns:
+        The first source pixel of each, int64, and the weights of it and those that follow,
+        `(stop - start, taps)` float64, which sum to 1; a weight beyond the image is 0.
+    """
+    step = length / resized
+    places = np.arange(start, stop)
+    if resized >= length:
+        place = np.clip((places + 0.5) * step - 0.5, 0, length - 1)
+        first = np.minimum(place.astype(np.int64), max(length - 2, 0))
+        part = place - first
+        return first, np.stack([1 - part, part], axis=1)
+    low, high = places * step, np.minimum((places + 1) * step, length)
+    first = low.astype(np.int64)
+    taps = first[:, np.newaxis] + np.arange(int(np.ceil(step)) + 1)
+    covered = np.minimum(taps + 1, high[:, np.newaxis]) - np.maximum(taps, low[:, np.newaxis])
+    covered = np.maximum(covered, 0)
+    return first, covered / covered.sum(axis=1, keepdims=True)
 
 
 def smoothing_sigma(length: int, resized: int) -> float:
@@ -141,3 +162,27 @@ def interpolate_darkened(image, rows, columns, low, high, out):  # type: ignore[
                         total += image[y0 + 1, x0 + 1, c] * bottom * right
                 out[y, x, c] = total
                 out[y, x, c] = min(max(out[y, x, c], low), high)
+
+
+@kernel
+def interpolate_averaged(image, rows, columns, out):  # type: ignore[no-untyped-def]
+    """Any channels, `(Y, X, C)`: sums of weighted pixels in float64.
+
+    `rows` and `columns` are what `averaging_places` gives, counted from the window's first pixel.
+    """
+    first_row, down = rows
+    first_column, across = columns
+    for y in range(len(first_row)):
+        for x in range(len(first_column)):
+            for c in range(image.shape[2]):
+                out[y, x, c] = 0.0
+            for i in range(down.shape[1]):
+                if down[y, i] == 0.0:
+                    continue
+                for j in range(across.shape[1]):
+                    weight = down[y, i] * across[x, j]
+                    if weight == 0.0:
+                        continue
+                    for c in range(image.shape[2]):
+                        value = np.float64(image[first_row[y] + i, first_column[x] + j, c])
+                        out[y, x, c] += weight * value

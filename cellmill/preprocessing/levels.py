@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from cellmill.arrays.windows import Grid, Windowed
-from cellmill.compiled import in_threads, kernel
+from cellmill.compute.kernels import kernel
+from cellmill.compute.threads import in_threads
 from cellmill.errors import BadInput
 from cellmill.preprocessing.pixels import native_dtype
 

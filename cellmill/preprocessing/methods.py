@@ -6,7 +6,12 @@ import numpy as np
 
 from cellmill.models.card import Preprocessing
 from cellmill.preprocessing.clahe import Span, equalize
-from cellmill.preprocessing.normalisation import CLAHE, NormalisedImage, levels_normalisation
+from cellmill.preprocessing.normalisation import (
+    CLAHE,
+    Normalisation,
+    NormalisedImage,
+    levels_normalisation,
+)
 
 
 def preprocess(image: np.ndarray, parameters: Preprocessing, *, what: str = "image") -> np.ndarray:
@@ -25,16 +30,23 @@ def preprocess(image: np.ndarray, parameters: Preprocessing, *, what: str = "ima
         BadInput: the image is not `(Y, X, C)` or is empty, has a dtype without numbers, a value is
             NaN or infinite, or the method is none of `METHODS`.
     """
+    return normalised(image, parameters, what=what)[0]
+
+
+def normalised(
+    image: np.ndarray, parameters: Preprocessing, *, what: str = "image"
+) -> tuple[np.ndarray, Normalisation]:
+    """Normalise an image as `preprocess` does, and say how: its levels, notes on its contrast."""
     found = levels_normalisation(image, parameters, what=what)
     view = NormalisedImage(image, found)
     if parameters.method not in CLAHE:
-        return np.asarray(view)
+        return np.asarray(view), found
     out = np.zeros(image.shape, np.float32)
     for c, channel in enumerate(found.channels):
         pixels = image[..., c].astype(view.native, copy=False)
         span = Span(channel.low, channel.high, channel.limit)
         equalize(pixels, span, parameters.kernel_size, out[..., c])
-    return out
+    return out, found
 
 
 def mesmer_preprocess(

@@ -18,7 +18,7 @@ import numpy as np
 
 from cellmill.arrays.indexing import box_of
 from cellmill.arrays.windows import Box, Grid, Windowed
-from cellmill.compiled import in_threads
+from cellmill.compute.threads import in_threads
 from cellmill.errors import BadInput
 from cellmill.models.card import Preprocessing, PreprocessingMethod
 from cellmill.preprocessing.clahe import (
@@ -31,6 +31,7 @@ from cellmill.preprocessing.clahe import (
     look_up,
     values_of,
 )
+from cellmill.preprocessing.contrast import percentiles_of, stretched
 from cellmill.preprocessing.levels import levels_of
 from cellmill.preprocessing.pixels import native_dtype, read_in_threads, window_side
 
@@ -60,6 +61,7 @@ class ChannelNormalisation:
         most: the greatest.
         maps: the grey value of each bin in each region, `(rows, columns, 256)` little-endian
             uint16; empty if they are too many to keep.
+        note: percentile: why `high` is not the card's percentile, for a person; empty if it is.
     """
 
     low: float = 0.0
@@ -68,6 +70,7 @@ class ChannelNormalisation:
     least: int = 0
     most: int = GREYS - 1
     maps: bytes = b""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,16 @@ class Normalisation:
     parameters: Preprocessing
     channels: tuple[ChannelNormalisation, ...]
     source_extremes: tuple[float, float] | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the contrast, a line for each channel that needs one."""
+        several = len(self.channels) > 1
+        return tuple(
+            f"channel {k}: {each.note}" if several else each.note
+            for k, each in enumerate(self.channels)
+            if each.note
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; every number comes back exactly."""
@@ -174,12 +187,9 @@ def levels_normalisation(
             levels_of(image, side=side, what=what)
         channels = [ChannelNormalisation()] * image.shape[2]
     elif parameters.method == "percentile":
-        for found in levels_of(image, (parameters.low, parameters.high), side=side, what=what):
-            low, high = found.percentiles
-            if high <= low:
-                # Most of the channel is one value: the rest is told from it by the extremes.
-                low, high = float(found.low), float(found.high)
-            channels.append(ChannelNormalisation(low, high))
+        for found in levels_of(image, percentiles_of(parameters), side=side, what=what):
+            low, high, note = stretched(found, parameters, dtype)
+            channels.append(ChannelNormalisation(low, high, note=note))
     else:
         clip = parameters.clip_percentile if parameters.method == "mesmer" else 0
         levels = levels_of(image, (clip,) if clip else (), nonzero=True, side=side, what=what)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from cellmill.arrays.windows import Box, Grid, Windowed
-from cellmill.compiled import in_threads, thread_count
+from cellmill.compute.threads import in_threads, thread_count
 from cellmill.errors import BadInput
 
 _SIDES = (256, 2048)

@@ -14,8 +14,9 @@ import numpy as np
 
 from cellmill.arrays.indexing import box_of
 from cellmill.arrays.windows import Box, Grid, Windowed
-from cellmill.compiled import bands, in_threads
+from cellmill.compute.threads import bands, in_threads
 from cellmill.errors import BadInput
+from cellmill.models.card import Resampling
 from cellmill.preprocessing import interpolation
 from cellmill.preprocessing.levels import levels_of
 from cellmill.preprocessing.pixels import native_dtype
@@ -61,17 +62,21 @@ def scaled_shape(
 class ResizedImage:
     """An image resampled linearly, in its own dtype, of which any window can be read.
 
-    One channel: OpenCV's linear interpolation, no anti-aliasing. Several: scikit-image, order 1,
-    anti-aliased when shrinking, with zeros beyond the border (which darkens it), cut off at the
-    extremes of the whole image. Results are cut off towards zero for integers.
+    `deepcell`, one channel: OpenCV's linear interpolation, no anti-aliasing. Several: scikit-image,
+    order 1, anti-aliased when shrinking, with zeros beyond the border (which darkens it), cut off
+    at the extremes of the whole image. Results are cut off towards zero for integers.
+
+    `averaged`: linear when enlarging; when shrinking each pixel is the mean of what it covers.
+    Results are rounded to the nearest integer.
 
     Args:
         image: `(Y, X, C)`, integer or float.
         shape: the new `(Y, X)`.
         extremes: least and greatest value of the image over all channels. `None` reads the image
-            once, unless it keeps its shape or has one channel of integers: to find them, and to
-            refuse what is not finite before it is spread or skipped.
+            once, unless it keeps its shape or is of integers whose extremes do not count: to find
+            them, and to refuse what is not finite before it is spread or skipped.
         what: the image's name in error messages.
+        resampling: as a card names it.
 
     Raises:
         BadInput: the image has a dtype without numbers, or a value that is NaN or infinite.
@@ -83,12 +88,15 @@ class ResizedImage:
         shape: tuple[int, int],
         extremes: tuple[float, float] | None = None,
         what: str = "image",
+        resampling: Resampling = "deepcell",
     ) -> None:
         self.image = image
+        self.resampling = resampling
         self.shape = (int(shape[0]), int(shape[1]), image.shape[2])
         self.dtype = native_dtype(image.dtype, what)
         self.is_same = self.shape == tuple(image.shape)
-        is_read = self.shape[2] > 1 or self.dtype.kind == "f"
+        several = self.shape[2] > 1 and resampling == "deepcell"
+        is_read = several or self.dtype.kind == "f"
         if extremes is None and is_read and not self.is_same:
             levels = levels_of(image, what=what)
             low, high = min(level.low for level in levels), max(level.high for level in levels)
@@ -107,7 +115,10 @@ class ResizedImage:
             pixels = self.image[box.slices].astype(self.dtype, copy=False)
         else:
             pixels = np.empty((*box.shape, self.shape[2]), self.dtype)
-            resample = self._repeated if self.shape[2] == 1 else self._darkened
+            if self.resampling == "averaged":
+                resample = self._averaged
+            else:
+                resample = self._repeated if self.shape[2] == 1 else self._darkened
             grid = Grid(box.shape, self._piece)
             for piece in map(grid.box, range(len(grid))):
                 pixels[piece.slices] = resample(piece.moved(box.y0, box.x0))
@@ -122,6 +133,22 @@ class ResizedImage:
 
         in_threads(read, bands(self.shape[0], _ROWS, per_thread=4))
         return out if dtype is None else out.astype(dtype, copy=False)
+
+    def _averaged(self, box: Box) -> np.ndarray:
+        places, cuts = [], []
+        for side, resized, start, stop in zip(
+            self.image.shape, self.shape, (box.y0, box.x0), (box.y1, box.x1), strict=False
+        ):
+            first, weights = interpolation.averaging_places(side, resized, start, stop)
+            cut = slice(int(first[0]), min(int(first[-1]) + weights.shape[1], side))
+            places.append((first - cut.start, weights))
+            cuts.append(cut)
+        source = np.ascontiguousarray(self.image[tuple(cuts)], self.dtype)
+        out = np.empty((*box.shape, self.shape[2]), np.float64)
+        interpolation.interpolate_averaged(source, places[0], places[1], out)
+        if self.dtype.kind in "iu":
+            np.rint(out, out=out)
+        return out.astype(self.dtype, copy=False)
 
     def _repeated(self, box: Box) -> np.ndarray:
         height, width, _ = self.image.shape
@@ -162,54 +189,19 @@ class ResizedImage:
         return out.astype(self.dtype, copy=False)
 
 
-class ResizedLabels:
-    """A label image resampled by nearest neighbour, of which any window can be read.
-
-    No label is invented or mixed. One compartment: OpenCV's sample positions. Several (whole-cell
-    and nuclear): scikit-image's. The two differ in many pixels; each is what DeepCell uses in that
-    case.
-
-    Args:
-        labels: `(Y, X)` or `(Y, X, C)`, integer.
-        shape: the new `(Y, X)`.
-        compartments: how many were asked for in the run; the array may show one of two.
-    """
-
-    def __init__(self, labels: Windowed, shape: tuple[int, int], compartments: int = 1) -> None:
-        self.labels = labels
-        self.shape = (int(shape[0]), int(shape[1]), *labels.shape[2:])
-        self.dtype = labels.dtype
-        self._nearest = (
-            interpolation.opencv_nearest
-            if compartments == 1
-            else interpolation.scikit_image_nearest
-        )
-
-    def __getitem__(self, window: Any, /) -> np.ndarray:
-        """Read a window."""
-        box, rest = box_of(window, self.shape)
-        if 0 in box.shape:
-            return np.zeros((*box.shape, *self.shape[2:]), self.dtype)[rest]
-        height, width = self.labels.shape[:2]
-        rows = self._nearest(height, self.shape[0], box.y0, box.y1)
-        columns = self._nearest(width, self.shape[1], box.x0, box.x1)
-        source = self.labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        taken: np.ndarray = source[np.ix_(rows - rows[0], columns - columns[0])]
-        return taken[rest]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Read all of it."""
-        out = np.asarray(self[:, :])
-        return out if dtype is None else out.astype(dtype, copy=False)
-
-
-def resize_image(image: np.ndarray, shape: tuple[int, int], what: str = "image") -> np.ndarray:
+def resize_image(
+    image: np.ndarray,
+    shape: tuple[int, int],
+    what: str = "image",
+    resampling: Resampling = "deepcell",
+) -> np.ndarray:
     """Resample an image linearly, in its own dtype, as `ResizedImage` says.
 
     Args:
         image: `(Y, X, C)`, integer or float.
         shape: the new `(Y, X)`.
         what: the image's name in error messages.
+        resampling: as a card names it.
 
     Returns:
         `(*shape, C)` of the image's dtype; the image itself if it has that shape already.
@@ -219,20 +211,4 @@ def resize_image(image: np.ndarray, shape: tuple[int, int], what: str = "image")
     """
     if image.shape[:2] == tuple(shape):
         return image
-    return np.asarray(ResizedImage(image, shape, what=what))
-
-
-def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resample a label image by nearest neighbour, as `ResizedLabels` says.
-
-    Args:
-        labels: `(Y, X)`, `(Y, X, 1)` or `(Y, X, compartments)`, integer.
-        shape: the new `(Y, X)`.
-
-    Returns:
-        `(*shape, …)` of the same dtype; the labels themselves if they have that shape already.
-    """
-    if labels.shape[:2] == tuple(shape):
-        return labels
-    compartments = labels.shape[2] if labels.ndim == 3 else 1
-    return np.asarray(ResizedLabels(labels, shape, compartments))
+    return np.asarray(ResizedImage(image, shape, what=what, resampling=resampling))

@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from cellmill.labels.kinds import plural
 from cellmill.reporting.charts import lines
 from cellmill.reporting.text import fixed, number
 
-TITLES = {"whole_cell": "Whole cells", "nuclear": "Nuclei"}
 _HEADS = ("IoU ≥", "TP", "FP", "FN", "Precision", "Recall", "F1", "AP", "Mean matched IoU")
 _RATIOS = ("precision", "recall", "f1", "average_precision", "mean_matched_iou")
 _CURVES = {"f1": "F1", "average_precision": "average precision"}
@@ -32,7 +32,7 @@ _ERROR_SCORES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "seg"
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table, as text; ``compat`` is what DeepCell itself would say."""
+    """A line of a table, as text; `compat` is what DeepCell itself would say."""
 
     title: str
     value: str
@@ -54,7 +54,7 @@ class Accuracy:
 
 
 def at_half(scores: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the entry of ``matching`` for an IoU of 0.5."""
+    """Return the entry of `matching` for an IoU of 0.5."""
     rows = scores["matching"]
     return next((row for row in rows if abs(row["iou_threshold"] - 0.5) < 1e-6), rows[0])
 
@@ -64,14 +64,14 @@ def accuracy_of(compartment: str, scores: Mapping[str, Any]) -> Accuracy:
 
     Args:
         compartment: what was segmented.
-        scores: as ``cellmill.metrics.evaluate`` gives them, of one image or pooled.
+        scores: as `cellmill.metrics.evaluate` gives them, of one image or pooled.
     """
     rows = scores["matching"]
     half = at_half(scores)
     curves = {title: [row[key] for row in rows] for key, title in _CURVES.items()}
     thresholds = [row["iou_threshold"] for row in rows]
     return Accuracy(
-        title=TITLES.get(compartment, compartment),
+        title=plural(compartment).capitalize(),
         f1_50=fixed(half["f1"]),
         ap_50=fixed(half["average_precision"]),
         chart=Markup(lines(thresholds, curves, "IoU threshold", "")),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellmill.arrays.windows import Windowed
+from cellmill.labels.pairs import pair_labels
 from cellmill.measurement import CHANNEL_COLUMNS
-from cellmill.metrics import pair_labels
 from cellmill.reporting.text import channel_title
 
 #: Numbers that a page may carry in tables; past it columns are left out, the last ones first.
@@ -17,9 +17,10 @@ VALUE_LIMIT = 4_000_000
 IOU = "iou_with_truth"
 #: What bands of label images may take: a report's pictures take more, and no budget bounds them.
 _MEMORY_MIB = 64
-_UNITS = {"_um2": "µm²", "_um": "µm", "_px": "px"}
+_UNITS = {"_um3": "µm³", "_px2": "px²", "_um2": "µm²", "_um": "µm", "_px": "px"}
 _WORDS = {"sd": "SD", "iou": "IoU"}
-_ALWAYS_IN_PX = ("area_px", "centroid_y_px", "centroid_x_px")
+_SIZES = ("area_um2", "area_px", "volume_um3", "volume_px")
+_ALWAYS_IN_PX = ("area_px", "volume_px", "centroid_z_px", "centroid_y_px", "centroid_x_px")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Column:
         unit: empty where there is none.
         yes_no: whether it says yes or no.
         brief: whether it is shown beside the pointer, and not in the panel only.
-        values: ``(n,)`` float64.
+        values: `(n,)` float64.
     """
 
     key: str
@@ -46,19 +47,19 @@ class Column:
 def columns_of(
     table: Mapping[str, np.ndarray], shown_channels: Sequence[str], limit: int = VALUE_LIMIT
 ) -> list[Column]:
-    """Return the columns a report shows of a table of measurements, ``label`` first.
+    """Return the columns a report shows of a table of measurements, `label` first.
 
     Left out are text, bounding boxes, columns without any value, and lengths in px where they are
     known in µm; of a table too large for a page, the columns of channels that are not shown, then
     the last ones.
 
     Args:
-        table: columns ``(n,)`` by name, with ``label``.
+        table: columns `(n,)` by name, with `label`.
         shown_channels: the channels that the report shows, as columns are named after them.
         limit: numbers at most.
     """
     known = {key: values for key, values in table.items() if _is_told(key, table)}
-    area = "area_um2" if "area_um2" in known else "area_px"
+    area = next((key for key in _SIZES if key in known), "area_px")
     brief = [area, *(f"mean_{name}" for name in shown_channels), IOU]
     order = dict.fromkeys(["label", *(key for key in brief if key in known), *known])
     elsewhere = [k for k in order if (channel_of(k, table) or None) not in (None, *shown_channels)]
@@ -80,12 +81,12 @@ def columns_of(
 def with_truth(
     table: Mapping[str, np.ndarray], labels: Windowed, truth: Windowed
 ) -> dict[str, np.ndarray]:
-    """Add the column ``iou_with_truth``: each object's greatest IoU with any true object.
+    """Add the column `iou_with_truth`: each object's greatest IoU with any true object.
 
     Args:
-        table: columns ``(n,)`` by name, with ``label``.
-        labels: ``(Y, X)``, what the table is about.
-        truth: ``(Y, X)``, true labels.
+        table: columns `(n,)` by name, with `label`.
+        labels: `(Y, X)`, what the table is about.
+        truth: `(Y, X)`, true labels.
     """
     pairs = pair_labels(truth, labels, memory_mib=_MEMORY_MIB)
     best = np.zeros(len(pairs.predicted) + 1)
@@ -110,6 +111,8 @@ def title_of(key: str, channel: str = "") -> str:
 
 def unit_of(key: str) -> str:
     """Return a column's unit, empty where it has none."""
+    if key == "volume_px":
+        return "voxels"
     return next((unit for suffix, unit in _UNITS.items() if key.endswith(suffix)), "")
 
 
@@ -120,6 +123,8 @@ def _is_told(key: str, table: Mapping[str, np.ndarray]) -> bool:
         return False
     if key.startswith("centroid_"):
         return key.endswith("_px")
+    if key.endswith("_px2") and _has_numbers(table.get(key.removesuffix("_px2") + "_um2")):
+        return False
     in_um = key.removesuffix("_px") + "_um"
     return key in _ALWAYS_IN_PX or in_um == f"{key}_um" or not _has_numbers(table.get(in_um))
 

@@ -38,7 +38,7 @@ class Rented:
 
     @classmethod
     def of(cls, text: str) -> Rented | None:
-        """Read what ``str`` gives; None where it is nothing of the kind."""
+        """Read what `str` gives; None where it is nothing of the kind."""
         parts = text.split("/")
         if len(parts) != 4 or not parts[1]:
             return None
@@ -152,7 +152,7 @@ def run_cost(totals: Sequence[Mapping[str, Any]], gigapixels: float = 0.0) -> Ru
     """Estimate what stages cost.
 
     Args:
-        totals: as ``cellmill.reporting.timing.stage_totals`` gives them; `rented` holds wall
+        totals: as `cellmill.reporting.timing.stage_totals` gives them; `rented` holds wall
             seconds by machine.
         gigapixels: of the images, 10⁹ pixels.
     """

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellmill.arrays.windows import Windowed
-from cellmill.compiled import in_threads
+from cellmill.compute.threads import in_threads
 from cellmill.errors import BadInput
 
 MAX_SIDE = 4096
@@ -23,7 +23,7 @@ _SAMPLE = 1 << 20
 
 
 def block_rows(shape: Sequence[int]) -> int:
-    """Return how many rows of an image ``(Y, X, …)`` a thread should work on at a time.
+    """Return how many rows of an image `(Y, X, …)` a thread should work on at a time.
 
     So many stay in a processor's cache, and their memory is used again for the next ones: fresh
     memory for whole images costs more than the work.
@@ -35,7 +35,7 @@ def reduction(shape: Sequence[int], max_side: int = MAX_SIDE) -> int:
     """Return the whole factor by which an image is reduced so that no side exceeds the bound.
 
     Args:
-        shape: ``(Y, X)`` of the image, in px.
+        shape: `(Y, X)` of the image, in px.
         max_side: longest side allowed, in px.
     """
     return max(1, -(-max(shape[:2]) // max_side))
@@ -47,8 +47,8 @@ class Shown:
 
     Attributes:
         factor: by how much they are reduced.
-        base: the image, as ``compose`` gives it.
-        labels: ``(Y, X)`` label images by compartment, of the same size.
+        base: the image, as `compose` gives it.
+        labels: `(Y, X)` label images by compartment, of the same size.
     """
 
     factor: int
@@ -65,8 +65,8 @@ def show(
     """Reduce an image and its labels within a bound.
 
     Args:
-        image: ``(Y, X, C)`` of any real dtype.
-        labels: ``(Y, X)`` label images by compartment.
+        image: `(Y, X, C)` of any real dtype.
+        labels: `(Y, X)` label images by compartment.
         channels: indices into C to show.
         max_side: longest side, in px.
 
@@ -83,15 +83,15 @@ def show(
 
 
 def reduce_channels(image: Windowed, channels: Sequence[int], factor: int) -> np.ndarray:
-    """Average blocks of ``factor × factor`` pixels; the last block of a side may be smaller.
+    """Average blocks of `factor × factor` pixels; the last block of a side may be smaller.
 
     Args:
-        image: ``(Y, X, C)`` of any real dtype; it is read strip by strip.
+        image: `(Y, X, C)` of any real dtype; it is read strip by strip.
         channels: indices into C to keep, in order.
         factor: side of a block, in px.
 
     Returns:
-        float32 ``(⌈Y / factor⌉, ⌈X / factor⌉, len(channels))``.
+        float32 `(⌈Y / factor⌉, ⌈X / factor⌉, len(channels))`.
     """
     height, width = image.shape[:2]
     out = np.empty((-(-height // factor), -(-width // factor), len(channels)), np.float32)
@@ -118,7 +118,7 @@ def _block_means(channel: np.ndarray, factor: int) -> np.ndarray:
         return block
     sizes = []
     for axis in (0, 1):
-        # Every factor-th line added up: some ten times faster than ``np.add.reduceat``.
+        # Every factor-th line added up: some ten times faster than `np.add.reduceat`.
         lines = np.moveaxis(block, axis, 0)
         sums = lines[::factor].copy(order="K")
         for k in range(1, factor):
@@ -131,14 +131,14 @@ def _block_means(channel: np.ndarray, factor: int) -> np.ndarray:
 
 
 def reduce_labels(labels: Windowed, factor: int) -> np.ndarray:
-    """Sample the label image at the middle pixel of each block of ``factor × factor``.
+    """Sample the label image at the middle pixel of each block of `factor × factor`.
 
     Args:
-        labels: ``(Y, X)`` of an integer dtype; it is read strip by strip.
+        labels: `(Y, X)` of an integer dtype; it is read strip by strip.
         factor: side of a block, in px.
 
     Returns:
-        ``(⌈Y / factor⌉, ⌈X / factor⌉)``, same dtype; it lies on ``reduce_channels``' grid.
+        `(⌈Y / factor⌉, ⌈X / factor⌉)`, same dtype; it lies on `reduce_channels`' grid.
     """
     height, width = labels.shape
     rows = np.minimum(np.arange(0, height, factor) + factor // 2, height - 1)
@@ -159,11 +159,11 @@ def stretch(channel: np.ndarray) -> np.ndarray:
     """Stretch a channel linearly to 0–255 between its 0.5th and 99.5th percentiles.
 
     Args:
-        channel: ``(Y, X)``, any real dtype. Percentiles are of at most about a million pixels,
+        channel: `(Y, X)`, any real dtype. Percentiles are of at most about a million pixels,
             taken evenly.
 
     Returns:
-        uint8 ``(Y, X)``; zeros where the channel is constant.
+        uint8 `(Y, X)`; zeros where the channel is constant.
     """
     step = max(1, round((channel.size / _SAMPLE) ** 0.5))
     sample = channel[::step, ::step]
@@ -192,10 +192,10 @@ def compose(channels: np.ndarray) -> np.ndarray:
     channel can be had back from the composite.
 
     Args:
-        channels: ``(Y, X, n)``; of more than two the first two are shown, of none, black.
+        channels: `(Y, X, n)`; of more than two the first two are shown, of none, black.
 
     Returns:
-        uint8 ``(Y, X)`` for greys, ``(Y, X, 3)`` for the composite.
+        uint8 `(Y, X)` for greys, `(Y, X, 3)` for the composite.
     """
     if channels.shape[2] == 0:
         return np.zeros(channels.shape[:2], np.uint8)
@@ -217,7 +217,7 @@ def shown_channels(segmentation_channels: Sequence[int], count: int) -> tuple[in
 
 
 def check_shapes(image: Windowed, labels: Mapping[str, Windowed]) -> None:
-    """Refuse an image that is no ``(Y, X, C)`` with pixels, or label images of another shape."""
+    """Refuse an image that is no `(Y, X, C)` with pixels, or label images of another shape."""
     if len(image.shape) != 3 or 0 in image.shape[:2]:
         raise BadInput("image", expected="(Y, X, C) with pixels", found=f"shape {image.shape}")
     for name, array in labels.items():

@@ -1,4 +1,4 @@
-"""A value over two axes as coloured cells, as SVG text; colours come from ``report.css``."""
+"""A value over two axes as coloured cells, as SVG text; colours come from `report.css`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def heat_map(
         values: by (row, column); pairs that are not there stay empty.
         labels: of the rows' parameter and of the columns'.
         span: which values are palest and fullest.
-        marked: cells to frame, by class: ``default``, ``best``; a cell that is not there is not.
+        marked: cells to frame, by class: `default`, `best`; a cell that is not there is not.
 
     Returns:
         SVG text.

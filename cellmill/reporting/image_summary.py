@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cellmill.reporting.pictures import encode_jpeg, uri_of
-from cellmill.reporting.subject import Assessment, Subject, warnings_of
+from cellmill.reporting.subject import Assessment, Subject, TruthSource, warnings_of
 from cellmill.reporting.timing import image_seconds
 
 THUMBNAIL_SIDE = 120
@@ -28,7 +29,7 @@ class CompartmentSummary:
         median_diameter_px: of the circle of the median area.
         per_mm2: None where the pixel size is unknown.
         outliers: objects whose area is an outlier.
-        scores: as ``cellmill.metrics.evaluate`` gives them; empty without truth.
+        scores: as `cellmill.metrics.evaluate` gives them; empty without truth.
     """
 
     count: int
@@ -53,6 +54,8 @@ class ImageSummary:
         pixels: of one channel; 0 where not known.
         warnings: what its report warns of.
         thumbnail: a data URI, or empty.
+        source: where the image came from, empty where that is not known.
+        truth: where its truth came from; None without truth.
     """
 
     name: str
@@ -63,15 +66,17 @@ class ImageSummary:
     pixels: int = 0
     warnings: tuple[str, ...] = ()
     thumbnail: str = ""
+    source: str = ""
+    truth: TruthSource | None = None
 
     def to_attributes(self) -> dict[str, Any]:
-        """Return JSON values that ``from_attributes`` reads; name and error are the entry's."""
+        """Return JSON values that `from_attributes` reads; name and error are the entry's."""
         values = asdict(self)
         return {key: value for key, value in values.items() if key not in ("name", "error")}
 
     @classmethod
     def from_attributes(cls, name: str, attributes: Mapping[str, Any]) -> ImageSummary:
-        """Read what ``to_attributes`` gave.
+        """Read what `to_attributes` gave.
 
         Raises:
             AttributeError, KeyError, TypeError: the values are of another form.
@@ -79,8 +84,14 @@ class ImageSummary:
         compartments = {
             key: CompartmentSummary(**values) for key, values in attributes["compartments"].items()
         }
-        known = {**attributes, "compartments": compartments}
-        return cls(name, **{**known, "warnings": tuple(attributes["warnings"])})
+        truth = attributes.get("truth")
+        known = {
+            **attributes,
+            "compartments": compartments,
+            "warnings": tuple(attributes["warnings"]),
+            "truth": TruthSource(**truth) if truth else None,
+        }
+        return cls(name, **known)
 
 
 def summarise_image(subject: Subject, assessment: Assessment, overlay: np.ndarray) -> ImageSummary:
@@ -89,13 +100,15 @@ def summarise_image(subject: Subject, assessment: Assessment, overlay: np.ndarra
     Args:
         subject: what the report is about.
         assessment: its quality.
-        overlay: its overlay, uint8 RGB ``(Y, X, 3)``, for the thumbnail.
+        overlay: its overlay, uint8 RGB `(Y, X, 3)`, for the thumbnail.
     """
     seconds = image_seconds(subject.records, subject.name)
     pixel = None if subject.mpp is None else subject.mpp[0] * subject.mpp[1]
     compartments = {}
     for compartment, objects in assessment.objects.items():
-        area = objects.median_area_px if objects.count else None
+        # Of volumes there are no areas.
+        has_area = objects.count and not subject.volume
+        area = objects.median_area_px if has_area else None
         compartments[compartment] = CompartmentSummary(
             count=objects.count,
             median_area_px=area,
@@ -110,9 +123,11 @@ def summarise_image(subject: Subject, assessment: Assessment, overlay: np.ndarra
         mpp_known=subject.mpp is not None,
         compartments=compartments,
         seconds=sum(seconds.values()) if seconds else None,
-        pixels=subject.image.shape[0] * subject.image.shape[1],
+        pixels=math.prod(subject.volume.shape if subject.volume else subject.image.shape[:2]),
         warnings=tuple(warnings_of(subject, assessment)),
         thumbnail=_thumbnail(overlay),
+        source=subject.source,
+        truth=subject.truth_source,
     )
 
 

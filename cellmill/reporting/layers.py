@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from cellmill.reporting.cells import Column, columns_of, with_truth
+from cellmill.labels.kinds import plural, singular
+from cellmill.reporting.cells import IOU, Column, columns_of, with_truth
 from cellmill.reporting.display import Shown, reduce_labels
-from cellmill.reporting.overlay import colour_of, outline
+from cellmill.reporting.overlay import colour_of, drawing_order, outline
 from cellmill.reporting.packing import find_runs, pack_columns, pack_runs
 from cellmill.reporting.pictures import encode_mask_png, uri_of
-from cellmill.reporting.subject import Subject, plural, singular
+from cellmill.reporting.subject import Subject
+from cellmill.terminal import printable
 
 
 def layers_of(
@@ -28,14 +30,14 @@ def layers_of(
     """
     images = subject.truth if truth else subject.labels
     layers = []
-    for compartment in sorted(images, key=lambda name: name == "nuclear"):
+    for compartment in drawing_order(images):
         source = images[compartment]
         labels = reduce_labels(source, shown.factor) if truth else shown.labels[compartment]
         colour = colour_of(compartment, truth)
         runs = find_runs(labels)
         packed = pack_runs(*runs)
         table = None if truth else subject.measurements.get(compartment)
-        if table is not None and compartment in subject.truth:
+        if table is not None and compartment in subject.truth and IOU not in table:
             table = with_truth(table, source, subject.truth[compartment])
         columns = columns_of(table, names) if table is not None else []
         title = plural(compartment)
@@ -43,9 +45,9 @@ def layers_of(
             {
                 "key": f"truth-{compartment}" if truth else compartment,
                 "title": f"Truth, {title}" if truth else f"{title.capitalize()}, segmented",
-                "object": f"True {singular(compartment).lower()}"
+                "object": f"True {singular(compartment)}"
                 if truth
-                else singular(compartment),
+                else singular(compartment).capitalize(),
                 "truth": truth,
                 "colour": colour,
                 "picture": uri_of(encode_mask_png(outline(labels), colour), "png"),
@@ -69,21 +71,21 @@ def viewer_data(
     layers: Sequence[Mapping[str, Any]],
     factor: int,
 ) -> dict[str, Any]:
-    """What the page's script is told; ``layers`` in the order they are drawn."""
+    """What the page's script is told; `layers` in the order they are drawn."""
     carried = ("key", "object", "truth", "colour", "diameter", "runs", "labelBytes", "lengthBytes")
     return {
         "width": shape[1],
         "height": shape[0],
         "factor": factor,
         "mpp": subject.mpp,
-        "channels": list(names),
+        "channels": [printable(name) for name in names],
         "layers": [{key: layer[key] for key in (*carried, "rows", "fields")} for layer in layers],
     }
 
 
 def _field(column: Column) -> dict[str, Any]:
     return {
-        "title": column.title,
+        "title": printable(column.title),
         "unit": column.unit,
         "kind": "yes-no" if column.yes_no else "number",
         "brief": column.brief,

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from cellmill.arrays.windows import Windowed
-from cellmill.compiled import in_threads
+from cellmill.compute.threads import in_threads
+from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL
 from cellmill.reporting.display import MAX_SIDE, Shown, block_rows, show
 from cellmill.reporting.pictures import encode_png
 
 Colour = tuple[int, int, int]
 
 # Apart from each other, from greys, and from magenta and green, also for colour-blind readers.
-COLOURS: Mapping[str, Colour] = {"whole_cell": (255, 128, 24), "nuclear": (64, 212, 255)}
-TRUTH_COLOURS: Mapping[str, Colour] = {"whole_cell": (255, 232, 64), "nuclear": (190, 255, 90)}
-_OTHER: Colour = (255, 255, 255)
+COLOURS: Mapping[str, Colour] = {WHOLE_CELL: (255, 128, 24), NUCLEAR: (64, 212, 255)}
+TRUTH_COLOURS: Mapping[str, Colour] = {WHOLE_CELL: (255, 232, 64), NUCLEAR: (190, 255, 90)}
+#: Of other kinds of object; which one a kind has depends on its name alone.
+_OTHERS: tuple[Colour, ...] = ((255, 96, 112), (236, 188, 255), (120, 240, 200), (255, 206, 150))
+_OTHER_TRUTH: Colour = (255, 255, 255)
 
 
 def colour_of(compartment: str, truth: bool = False) -> Colour:
-    """Return the colour of a compartment's outlines."""
-    return (TRUTH_COLOURS if truth else COLOURS).get(compartment, _OTHER)
+    """Return the colour of the outlines of a kind of object."""
+    if truth:
+        return TRUTH_COLOURS.get(compartment, _OTHER_TRUTH)
+    other = _OTHERS[zlib.crc32(compartment.encode()) % len(_OTHERS)]
+    return COLOURS.get(compartment, other)
+
+
+def drawing_order(kinds: Iterable[str]) -> list[str]:
+    """Return kinds of object as they are drawn: whole cells lowest, nuclei on top."""
+    return sorted(kinds, key=lambda kind: (kind == NUCLEAR, kind != WHOLE_CELL))
 
 
 def outline(labels: np.ndarray) -> np.ndarray:
@@ -33,10 +45,10 @@ def outline(labels: np.ndarray) -> np.ndarray:
     objects that touch. An object is left open where the image's edge cuts it.
 
     Args:
-        labels: ``(Y, X)`` of an integer dtype, 0 is background.
+        labels: `(Y, X)` of an integer dtype, 0 is background.
 
     Returns:
-        bool ``(Y, X)``.
+        bool `(Y, X)`.
     """
     edge = np.zeros(labels.shape, bool)
 
@@ -63,15 +75,15 @@ def overlay(
     """Draw the outlines of cells on their image.
 
     Args:
-        image: ``(Y, X, C)``, any real dtype.
-        labels: ``(Y, X)`` label images by compartment; each has its colour, nuclei are on top.
+        image: `(Y, X, C)`, any real dtype.
+        labels: `(Y, X)` label images by compartment; each has its colour, nuclei are on top.
         channels: indices into C to show; one in greys, two in magenta and green, none as black.
         max_side: an image with a longer side is reduced by the least whole factor that brings it
             within; the labels are sampled on the same grid and outlined there, so that lines
             stay one pixel thick.
 
     Returns:
-        uint8 RGB ``(⌈Y / factor⌉, ⌈X / factor⌉, 3)``.
+        uint8 RGB `(⌈Y / factor⌉, ⌈X / factor⌉, 3)`.
 
     Raises:
         BadInput: image and labels are not of one shape, or the image has no pixels.
@@ -80,10 +92,10 @@ def overlay(
 
 
 def draw_outlines(shown: Shown) -> np.ndarray:
-    """Draw the outlines of cells on their image, as RGB ``(Y, X, 3)`` uint8."""
+    """Draw the outlines of cells on their image, as RGB `(Y, X, 3)` uint8."""
     grey = shown.base.ndim == 2
     rgb = cv2.cvtColor(shown.base, cv2.COLOR_GRAY2RGB) if grey else shown.base.copy()
-    for compartment in sorted(shown.labels, key=lambda name: name == "nuclear"):
+    for compartment in drawing_order(shown.labels):
         rgb[outline(shown.labels[compartment])] = colour_of(compartment)
     return rgb
 
@@ -94,5 +106,5 @@ def overlay_png(
     channels: Sequence[int] = (0,),
     max_side: int = MAX_SIDE,
 ) -> bytes:
-    """Return ``overlay`` as a PNG file, 8-bit RGB."""
+    """Return `overlay` as a PNG file, 8-bit RGB."""
     return encode_png(overlay(image, labels, channels, max_side))

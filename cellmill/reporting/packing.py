@@ -1,8 +1,8 @@
 """Label images and tables of numbers, packed small enough to travel inside an HTML page.
 
-The page's script (``report.js``) unpacks what is packed here; the two change together.
+The page's script (`report.js`) unpacks what is packed here; the two change together.
 Everything is little-endian, zlib-compressed and in base64, so that a browser needs nothing but
-``atob`` and ``DecompressionStream``.
+`atob` and `DecompressionStream`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def find_runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cut a label image into runs along its raster order, over the ends of rows.
 
     Args:
-        labels: ``(Y, X)`` of an integer dtype, at least 0, with at least one pixel.
+        labels: `(Y, X)` of an integer dtype, at least 0, with at least one pixel.
 
     Returns:
         The runs' labels and their lengths in px.
@@ -50,7 +50,7 @@ def find_runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pack_runs(labels: np.ndarray, lengths: np.ndarray) -> PackedLabels:
-    """Pack a label image, given as ``find_runs`` gives it."""
+    """Pack a label image, given as `find_runs` gives it."""
     label_planes, length_planes = _planes(labels), _planes(lengths)
     return PackedLabels(
         runs=len(labels),
@@ -64,7 +64,7 @@ def pack_columns(columns: Sequence[np.ndarray]) -> str:
     """Pack columns of equal length as float32, one after another, in byte planes each.
 
     Args:
-        columns: ``(n,)`` numbers or booleans; NaN stands for a missing value.
+        columns: `(n,)` numbers or booleans; NaN stands for a missing value.
 
     Returns:
         base64.

@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from cellmill.memory import give_back
+from cellmill.compute.memory import give_back
+from cellmill.labels.kinds import plural, singular
 from cellmill.reporting.accuracy import Accuracy, accuracy_of
 from cellmill.reporting.cells import title_of
 from cellmill.reporting.charts import histogram
@@ -27,12 +28,11 @@ from cellmill.reporting.subject import (
     assess,
     channel_name,
     mpp_text,
-    plural,
-    singular,
     warnings_of,
 )
 from cellmill.reporting.text import MISSING, channel_title, fixed, number, percent
 from cellmill.reporting.timing import image_seconds, stage_rows, stage_totals
+from cellmill.terminal import printable
 from cellmill.version import __version__
 
 _QUALITY_HEADS = ("Min", "Max", "Mean", "Saturated", "Zero", "Focus")
@@ -50,7 +50,7 @@ def render_report(
         subject: what it is about.
         assessment: its quality, where it has been measured already.
         max_side: an image with a longer side is shown reduced by a whole factor.
-        shown: image and labels as ``show`` reduces them within that bound, where they are at hand.
+        shown: image and labels as `show` reduces them within that bound, where they are at hand.
 
     Returns:
         HTML that asks nothing of the network. It works from a file, in a sandboxed frame, and
@@ -93,6 +93,7 @@ def render_report(
         "caption": _caption(titles, factor, lossless, subject),
         "accuracies": accuracies,
         "distributions": _distributions(subject, names),
+        "volume": subject.volume,
         "quality_heads": _QUALITY_HEADS,
         "quality": [_quality_row(subject, c, q) for c, q in assessment.channels.items()],
         "objects": [{"title": plural(c).capitalize()} for c in assessment.objects],
@@ -120,10 +121,18 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("cellmill.reporting", "."),
         autoescape=True,
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _shown(value: Any) -> Any:
+    """Return what a template writes, a text without characters that would turn it round."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(map(printable, value.split("\n")))
+    return value
 
 
 @cache
@@ -133,32 +142,59 @@ def _asset(name: str) -> Markup:
 
 def _facts(subject: Subject, names: Sequence[str]) -> list[str]:
     height, width, _ = subject.image.shape
+    volume = subject.volume
+    depth = f" × {volume.shape[0]:,} planes" if volume else ""
+    size = f"pixel size {mpp_text(subject.mpp, subject.mpp_source)}"
+    if volume and volume.mpp:
+        sides = " × ".join(number(side, 4) for side in volume.mpp[::-1])
+        size = f"voxel size {sides} µm, x × y × z ({subject.mpp_source})"
     facts = [
-        f"{width:,} × {height:,} px",
+        f"{width:,} × {height:,} px{depth}",
         str(subject.image.dtype),
         " and ".join(names) or "no channel",
-        f"pixel size {mpp_text(subject.mpp, subject.mpp_source)}",
+        size,
     ]
+    if subject.scaled_by and subject.scale != (1.0, 1.0):
+        facts.append(_scale_fact(subject))
     if subject.model:
-        facts.append(f"model {subject.model}")
+        found_by = "".join(f", {method.replace('_', ' ')}" for method in subject.methods)
+        facts.append(f"model {subject.model}{found_by}")
     if subject.source:
         facts.append(f"from {subject.source}")
+    if subject.truth_source is not None:
+        truth = subject.truth_source
+        why = f", paired by {truth.pairing}" if truth.pairing else ""
+        facts.append(f"truth from {truth.source}{why}; {truth.decision or 'labels'}")
     return facts
+
+
+def _scale_fact(subject: Subject) -> str:
+    """At how many times its size an image was segmented, and why."""
+    factor = math.sqrt(math.prod(subject.scale))
+    diameter = f"{number(subject.diameter)} px"
+    why = {
+        "diameter": f"for a given diameter of {diameter}",
+        "auto": f"for an estimated diameter of {diameter}",
+        "mpp": "by its pixel size",
+    }[subject.scaled_by]
+    return f"segmented at {factor:.3g} times its size, {why}"
 
 
 def _figures(
     subject: Subject, assessment: Assessment, accuracies: Sequence[Accuracy]
 ) -> list[dict[str, str]]:
     figures = []
-    scale = 1.0 if subject.mpp is None else subject.mpp[0] * subject.mpp[1]
-    unit = "px" if subject.mpp is None else "µm²"
+    volume = subject.volume
+    scale = math.prod((volume.mpp if volume else subject.mpp) or ())
+    plain, measured = ("voxels", "µm³") if volume else ("px", "µm²")
+    unit = plain if subject.mpp is None else measured
     for index, (compartment, objects) in enumerate(assessment.objects.items()):
-        name, one = plural(compartment), singular(compartment).lower()
+        name, one = plural(compartment), singular(compartment)
         figures.append(_figure(name.capitalize(), number(objects.count)))
         if objects.count:
-            title = f"Median {one} area"
+            title = f"Median {one} {'volume' if volume else 'area'}"
             figures.append(_figure(title, number(objects.median_area_px * scale), unit))
-        if objects.count and index == 0:
+        if objects.count and index == 0 and not volume:
             title = f"Median {one} diameter"
             figures.append(_figure(title, number(objects.median_diameter_px), "px"))
         if objects.per_mm2 is not None and index == 0:
@@ -177,22 +213,39 @@ def _figure(title: str, value: str, unit: str = "") -> dict[str, str]:
 def _distributions(subject: Subject, names: Sequence[str]) -> list[dict[str, Any]]:
     charts = []
     for compartment, table in subject.measurements.items():
-        known_scale = subject.mpp is not None and "area_um2" in table
-        wanted = [("area_um2", "Area, µm²") if known_scale else ("area_px", "Area, px")]
+        wanted = [_size_shown(subject)]
         wanted += [(f"mean_{name}", f"Mean intensity, {channel_title(name)}") for name in names]
         for key, label in wanted:
             if key not in table:
                 continue
-            quantum = {"area_px": 1.0, "area_um2": math.prod(subject.mpp or (1, 1))}.get(key, 0.0)
+            voxel = subject.volume.mpp if subject.volume else None
+            quantum = {
+                "area_px": 1.0,
+                "area_um2": math.prod(subject.mpp or (1, 1)),
+                "volume_px": 1.0,
+                "volume_um3": math.prod(voxel or (1, 1)),
+            }.get(key, 0.0)
             svg = histogram(table[key], label, counted=plural(compartment), quantum=quantum)
             if svg:
-                title = f"{singular(compartment)}: {title_of(key).lower()}"
+                title = f"{singular(compartment).capitalize()}: {title_of(key).lower()}"
                 if key.startswith("mean_"):
                     title = (
-                        f"{singular(compartment)}: mean {channel_title(key.removeprefix('mean_'))}"
+                        f"{singular(compartment).capitalize()}: mean "
+                        f"{channel_title(key.removeprefix('mean_'))}"
                     )
                 charts.append({"title": title, "svg": Markup(svg)})
     return charts
+
+
+def _size_shown(subject: Subject) -> tuple[str, str]:
+    """The column of sizes that is charted, and its title."""
+    if subject.volume:
+        return (
+            ("volume_px", "Volume, voxels")
+            if subject.mpp is None
+            else ("volume_um3", "Volume, µm³")
+        )
+    return ("area_px", "Area, px") if subject.mpp is None else ("area_um2", "Area, µm²")
 
 
 def _quality_row(subject: Subject, index: int, quality: ChannelQuality) -> dict[str, Any]:
@@ -213,12 +266,13 @@ def _quality_row(subject: Subject, index: int, quality: ChannelQuality) -> dict[
 
 def _object_rows(subject: Subject, assessment: Assessment) -> list[dict[str, Any]]:
     objects = assessment.objects.values()
+    size = "volume, voxels" if subject.volume else "area, px"
     rows = [
         ("Count", [number(q.count) for q in objects]),
         ("Per mm²", [number(q.per_mm2) for q in objects]),
-        ("Median area, px", [number(q.median_area_px) for q in objects]),
+        (f"Median {size}", [number(q.median_area_px) for q in objects]),
         ("Median diameter, px", [number(q.median_diameter_px) for q in objects]),
-        ("Area outliers", [number(q.outliers) for q in objects]),
+        (f"{size.split(',')[0].capitalize()} outliers", [number(q.outliers) for q in objects]),
     ]
     tables = subject.measurements.values()
     if all("touches_edge" in table for table in tables):
@@ -228,6 +282,10 @@ def _object_rows(subject: Subject, assessment: Assessment) -> list[dict[str, Any
 
 def _caption(names: Sequence[str], factor: int, lossless: bool, subject: Subject) -> str:
     parts = []
+    if subject.volume:
+        parts.append(
+            "Seen along Z: the brightest voxel, and the object of the brightest that lies in one."
+        )
     if len(names) == 2:
         parts.append(f"{names[0]} in magenta, {names[1]} in green.")
     parts.append("Contrast is stretched between the 0.5th and 99.5th percentiles.")

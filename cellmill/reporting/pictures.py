@@ -22,7 +22,7 @@ _IDAT_BYTES = 1 << 30
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """Return uint8 greys ``(Y, X)`` or RGB ``(Y, X, 3)`` as a PNG file.
+    """Return uint8 greys `(Y, X)` or RGB `(Y, X, 3)` as a PNG file.
 
     Every pixel is stored as its difference from the one to its left: trying PNG's other filters on
     each row, as libraries do, takes most of their time and saves next to nothing on micrographs.
@@ -40,7 +40,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 
 def encode_mask_png(mask: np.ndarray, colour: tuple[int, int, int]) -> bytes:
-    """Return a bool ``(Y, X)`` as a PNG file: transparent but for pixels of one colour."""
+    """Return a bool `(Y, X)` as a PNG file: transparent but for pixels of one colour."""
     packed = np.packbits(mask, axis=1)
     rows = np.concatenate([np.zeros((len(packed), 1), np.uint8), packed], axis=1)
     palette = _chunk(b"PLTE", bytes([0, 0, 0, *colour])) + _chunk(b"tRNS", b"\0")
@@ -48,7 +48,7 @@ def encode_mask_png(mask: np.ndarray, colour: tuple[int, int, int]) -> bytes:
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
-    """Return uint8 greys ``(Y, X)`` or RGB ``(Y, X, 3)`` as a JPEG file, colours not subsampled."""
+    """Return uint8 greys `(Y, X)` or RGB `(Y, X, 3)` as a JPEG file, colours not subsampled."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
@@ -67,7 +67,7 @@ def picture_uri(pixels: np.ndarray) -> tuple[str, bool]:
 
 
 def uri_of(data: bytes, kind: str) -> str:
-    """Return a picture's file as a data URI; ``kind`` is ``png`` or ``jpeg``."""
+    """Return a picture's file as a data URI; `kind` is `png` or `jpeg`."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from cellmill.arrays.rows import RowReader, row_bands
 from cellmill.arrays.windows import Windowed
-from cellmill.compiled import in_threads
+from cellmill.compute.threads import in_threads
 from cellmill.reporting.display import block_rows
 
 #: What a band of an image may take.
@@ -37,7 +37,7 @@ class ChannelQuality:
         saturated_fraction: of pixels at that value, 0–1; None for a float channel.
         zero_fraction: of pixels that are exactly 0, 0–1.
         empty: whether all pixels have one value.
-        focus: sharpness, see ``focus_measure``.
+        focus: sharpness, see `focus_measure`.
     """
 
     minimum: float
@@ -59,7 +59,7 @@ class ObjectQuality:
         median_area_px: median area in px; NaN without objects.
         median_diameter_px: diameter in px of the circle of that area.
         per_mm2: objects per square millimetre of image; None where the pixel size is unknown.
-        outliers: number of objects whose area is an outlier, see ``area_outliers``.
+        outliers: number of objects whose area is an outlier, see `area_outliers`.
     """
 
     count: int
@@ -76,11 +76,11 @@ def image_quality(image: Windowed, channels: Sequence[int]) -> list[ChannelQuali
     2ᵏ - 1 for a camera's usual 8, 10, 12 or 14 bits stored in more, there.
 
     Args:
-        image: ``(Y, X, C)``, uint8, uint16 or float, with at least one pixel.
+        image: `(Y, X, C)`, uint8, uint16 or float, with at least one pixel.
         channels: indices into C.
 
     Returns:
-        One for each of ``channels``.
+        One for each of `channels`.
     """
     bands = row_bands(
         (image.shape[0], image.shape[1]),
@@ -126,7 +126,7 @@ class _Sums:
 
 
 def _measure(window: np.ndarray, origin: np.float32, levels: Sequence[float], rows: slice) -> _Sums:
-    """Measure rows of a window ``(Y, X)`` that shows more rows around them where there are any."""
+    """Measure rows of a window `(Y, X)` that shows more rows around them where there are any."""
     first = max(0, rows.start - _HALO)
     strip = np.ascontiguousarray(window[first : rows.stop + _HALO])
     inner = slice(rows.start - first, rows.stop - first)
@@ -204,7 +204,7 @@ def focus_measure(channel: np.ndarray) -> float:
     microscopy", ICPR 2000; smoothing and dividing by the image's own variance are ours.
 
     Args:
-        channel: ``(Y, X)``, uint8, uint16 or float.
+        channel: `(Y, X)`, uint8, uint16 or float.
 
     Returns:
         A ratio without unit, at least 0; 0 for a constant channel.
@@ -213,24 +213,30 @@ def focus_measure(channel: np.ndarray) -> float:
 
 
 def object_quality(
-    areas_px: ArrayLike, shape: tuple[int, int], mpp: tuple[float, float] | None
+    areas_px: ArrayLike,
+    shape: tuple[int, int],
+    mpp: tuple[float, ...] | None,
+    solid: bool = False,
 ) -> ObjectQuality:
     """Assess the objects of one label image.
 
     Args:
-        areas_px: ``(n,)`` area of each object in px.
-        shape: ``(Y, X)`` of the image in px.
+        areas_px: `(n,)` area of each object in px.
+        shape: `(Y, X)` of the image in px.
         mpp: pixel size (y, x) in microns, None where unknown.
+        solid: whether areas are volumes; then they lie in no plane, and have no density there.
     """
     areas = np.asarray(areas_px, np.float64)
     median = float(np.median(areas)) if areas.size else float("nan")
     density = None
-    if mpp is not None:
+    if mpp is not None and not solid:
         density = areas.size / (shape[0] * mpp[0] * shape[1] * mpp[1] * 1e-6)
     return ObjectQuality(
         count=int(areas.size),
         median_area_px=median,
-        median_diameter_px=float(2 * np.sqrt(median / np.pi)),
+        median_diameter_px=float(
+            np.cbrt(6 * median / np.pi) if solid else 2 * np.sqrt(median / np.pi)
+        ),
         per_mm2=density,
         outliers=int(area_outliers(areas).sum()),
     )
@@ -245,10 +251,10 @@ def area_outliers(areas: ArrayLike) -> np.ndarray:
     Source: Iglewicz & Hoaglin, "How to Detect and Handle Outliers", 1993.
 
     Args:
-        areas: ``(n,)``, all above 0, in any unit.
+        areas: `(n,)`, all above 0, in any unit.
 
     Returns:
-        bool ``(n,)``.
+        bool `(n,)`.
     """
     logs = np.log(np.asarray(areas, np.float64))
     if not logs.size:

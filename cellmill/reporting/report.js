@@ -483,7 +483,20 @@
     new ResizeObserver(resize).observe(frame);
   }
 
+  function showPlane() {
+    const slider = element("plane");
+    if (!slider) return;
+    const planes = [...document.querySelectorAll(".planes img")];
+    slider.addEventListener("input", () => {
+      planes.forEach((plane, i) => {
+        plane.hidden = i !== slider.valueAsNumber;
+      });
+      element("plane-number").textContent = planes[slider.valueAsNumber].dataset.place;
+    });
+  }
+
   async function start() {
+    showPlane();
     await image.decode();
     await Promise.all(layers.map((layer) => layer.picture.decode()));
     document.documentElement.classList.add("live");

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cellmill.arrays.windows import Windowed
+from cellmill.labels.kinds import plural
 from cellmill.reporting.display import shown_channels
 from cellmill.reporting.quality import (
     ChannelQuality,
@@ -19,10 +20,46 @@ from cellmill.reporting.quality import (
 )
 from cellmill.reporting.text import number, percent
 
-OBJECTS = {"whole_cell": "Cell", "nuclear": "Nucleus"}
-OBJECTS_PLURAL = {"whole_cell": "cells", "nuclear": "nuclei"}
 SATURATED_WARNING = 0.01
 _OUTLIER_WARNING = 0.05
+
+
+@dataclass(frozen=True)
+class TruthSource:
+    """Where an image's truth came from, and what it was taken for.
+
+    Attributes:
+        source: its path or URI.
+        pairing: why it is the truth of this image.
+        kind: `labels`, `mask`, `colours` or `planes`; empty where that is not known.
+        decision: that in a sentence, with what it rests on.
+    """
+
+    source: str
+    pairing: str = ""
+    kind: str = ""
+    decision: str = ""
+
+
+@dataclass(frozen=True)
+class VolumeView:
+    """What a page shows of a volume beside its projection.
+
+    Attributes:
+        shape: (Z, Y, X).
+        mpp: voxel size (z, y, x) in microns, None where unknown.
+        centre: z, y, x of the cuts.
+        cuts: three of them, a picture as a data URI.
+        places: z of the planes that are shown.
+        planes: pictures of them, data URIs.
+    """
+
+    shape: tuple[int, int, int]
+    mpp: tuple[float, ...] | None
+    centre: tuple[int, int, int]
+    cuts: str
+    places: tuple[int, ...]
+    planes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -31,19 +68,26 @@ class Subject:
 
     Attributes:
         name: the image's name.
-        image: ``(Y, X, C)``, the original pixels; may be a memory map.
+        image: `(Y, X, C)`, the original pixels; may be a memory map.
         channel_names: one name for each of C.
         segmentation_channels: indices into C as handed to the model, -1 for a blank one.
-        labels: ``(Y, X)`` label images by compartment.
-        measurements: by compartment, columns ``(n,)`` by name, with ``label`` and ``area_px``.
-        truth: ``(Y, X)`` label images by compartment; none where there is none.
-        scores: by compartment, what ``cellmill.metrics.evaluate`` says; none without truth.
+        labels: `(Y, X)` label images by compartment.
+        measurements: by compartment, columns `(n,)` by name, with `label` and `area_px`;
+            of a volume `volume_px`.
+        truth: `(Y, X)` label images by compartment; none where there is none.
+        scores: by compartment, what `cellmill.metrics.evaluate` says; none without truth.
         mpp: pixel size (y, x) in microns, None where unknown.
         mpp_source: where it came from.
+        scale: by how much (y, x) it was enlarged for the network.
+        scaled_by: what decided that: `diameter`, `auto`, `mpp` or nothing.
+        diameter: of its objects in px, as told, estimated or expected; 0 where unknown.
         source: where the image came from.
+        truth_source: where its truth came from; None without truth, or where it is not known.
         model: name and version of the model, empty where unknown.
+        methods: by which objects were found from what the network gave; empty where unknown.
         records: the records of the stages, in order.
         remarks: sentences to show beside the warnings.
+        volume: what else is shown where the image is the projection of a volume.
     """
 
     name: str
@@ -54,12 +98,23 @@ class Subject:
     measurements: Mapping[str, Mapping[str, np.ndarray]]
     truth: Mapping[str, Windowed] = field(default_factory=dict)
     scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    mpp: tuple[float, float] | None = None
+    mpp: tuple[float, ...] | None = None
     mpp_source: str = "unknown"
+    scale: tuple[float, ...] = (1.0, 1.0)
+    scaled_by: str = ""
+    diameter: float = 0.0
     source: str = ""
+    truth_source: TruthSource | None = None
     model: str = ""
+    methods: Sequence[str] = ()
     records: Sequence[Mapping[str, Any]] = ()
     remarks: Sequence[str] = ()
+    volume: VolumeView | None = None
+
+    @property
+    def size_column(self) -> str:
+        """The column of measurements that says how many pixels or voxels an object has."""
+        return "volume_px" if self.volume else "area_px"
 
 
 @dataclass(frozen=True)
@@ -78,7 +133,9 @@ def assess(subject: Subject) -> Assessment:
     return Assessment(
         channels=dict(zip(order, image_quality(subject.image, order), strict=True)),
         objects={
-            compartment: object_quality(table["area_px"], (height, width), subject.mpp)
+            compartment: object_quality(
+                table[subject.size_column], (height, width), subject.mpp, bool(subject.volume)
+            )
             for compartment, table in subject.measurements.items()
         },
     )
@@ -94,12 +151,15 @@ def warnings_of(subject: Subject, assessment: Assessment) -> list[str]:
             if q.count
         ]
         found = f" The median diameter found is {' and '.join(diameters)}." if diameters else ""
-        lines.append(
-            "The pixel size is unknown, so the image was segmented at its own scale and nothing is "
-            f"given in microns.{found} Cells far from the sizes on the model's card are not found "
-            "well; the pixel size (MPP) gives microns, and scales the image for a model that has "
-            "a scale of its own."
-        )
+        if subject.scaled_by:
+            lines.append(f"The pixel size is unknown, so nothing is given in microns.{found}")
+        else:
+            lines.append(
+                "The pixel size is unknown, so the image was segmented at its own scale and "
+                f"nothing is given in microns.{found} Cells far from the sizes on the model's card "
+                "are not found well: their diameter (DIAMETER, in px or auto) or the pixel size "
+                "(MPP) scales the image."
+            )
     for index in shown_channels(subject.segmentation_channels, subject.image.shape[2]):
         name = channel_name(subject, index).removeprefix("channel ")
         quality = assessment.channels[index]
@@ -122,7 +182,7 @@ def warnings_of(subject: Subject, assessment: Assessment) -> list[str]:
     return [*lines, *subject.remarks]
 
 
-def mpp_text(mpp: tuple[float, float] | None, source: str) -> str:
+def mpp_text(mpp: tuple[float, ...] | None, source: str) -> str:
     """Say a pixel size and where it came from."""
     if mpp is None:
         return "unknown"
@@ -135,13 +195,3 @@ def channel_name(subject: Subject, index: int) -> str:
     """Return a channel's name, or its index where it has none."""
     names = subject.channel_names
     return (names[index] if index < len(names) else "") or f"channel {index}"
-
-
-def singular(compartment: str) -> str:
-    """Return what one object of a compartment is called."""
-    return OBJECTS.get(compartment, compartment.replace("_", " ").capitalize())
-
-
-def plural(compartment: str) -> str:
-    """Return what objects of a compartment are called."""
-    return OBJECTS_PLURAL.get(compartment, compartment.replace("_", " "))

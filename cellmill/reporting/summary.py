@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,13 +10,14 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
+from cellmill.arrays.csv_tables import csv_text
+from cellmill.labels.kinds import plural
 from cellmill.metrics import pool
 from cellmill.reporting.accuracy import accuracy_of, at_half
 from cellmill.reporting.costs import RunCost, dollars, run_cost
 from cellmill.reporting.image_summary import CompartmentSummary, ImageSummary
 from cellmill.reporting.page import render
-from cellmill.reporting.subject import OBJECTS_PLURAL
-from cellmill.reporting.text import fixed, number, seconds
+from cellmill.reporting.text import MISSING, fixed, number, seconds
 from cellmill.reporting.timing import stage_rows, stage_totals
 from cellmill.version import __version__
 
@@ -40,7 +39,7 @@ class Summary:
 
     @cached_property
     def pooled(self) -> dict[str, dict[str, Any]]:
-        """Return ``cellmill.metrics.pool`` by compartment; only those with truth somewhere."""
+        """Return `cellmill.metrics.pool` by compartment; only those with truth somewhere."""
         given = {
             compartment: [
                 image.compartments[compartment].scores
@@ -80,9 +79,7 @@ def summary_csv(summary: Summary) -> str:
     heads = ["name", "status", "error", "seconds", "warnings"]
     for compartment in summary.compartments:
         heads += [f"{compartment}_{key}" if several else key for key in _CSV_FIELDS]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(heads)
+    rows = []
     for image in summary.images:
         row: list[Any] = [image.name, _status(image), image.error, _rounded(image.seconds)]
         row.append(len(image.warnings))
@@ -90,8 +87,8 @@ def summary_csv(summary: Summary) -> str:
             found = image.compartments.get(compartment)
             values = _numbers(found) if found else {}
             row += [_rounded(values.get(key)) for key in _CSV_FIELDS]
-        writer.writerow(row)
-    return buffer.getvalue()
+        rows.append(row)
+    return csv_text(heads, rows)
 
 
 def render_summary(summary: Summary, title: str = "Summary", links: bool = True) -> str:
@@ -100,7 +97,7 @@ def render_summary(summary: Summary, title: str = "Summary", links: bool = True)
     Args:
         summary: what it is about.
         title: heading of the page.
-        links: whether ``<image name>/report.html`` is to be had beside the page.
+        links: whether `<image name>/report.html` is to be had beside the page.
     """
     failed = [image for image in summary.images if image.error]
     thumbnails = _thumbnails(summary.images)
@@ -119,6 +116,7 @@ def render_summary(summary: Summary, title: str = "Summary", links: bool = True)
             for image, thumbnail in zip(summary.images, thumbnails, strict=True)
         ],
         "failed": [{"name": image.name, "error": image.error} for image in failed],
+        "truths": _truths(summary),
         "accuracies": [accuracy_of(c, found["pooled"]) for c, found in pools.items()],
         "stages": rows,
         "stage_total": whole,
@@ -156,6 +154,8 @@ def _plain(image: ImageSummary) -> dict[str, Any]:
         "error": image.error,
         "seconds": image.seconds,
         "pixels": image.pixels or None,
+        "source": image.source or None,
+        "truth": vars(image.truth) if image.truth else None,
         "warnings": list(image.warnings),
         "compartments": {
             key: {**_numbers(found), "scores": dict(found.scores) or None}
@@ -187,7 +187,7 @@ def _facts(summary: Summary, failed: Sequence[ImageSummary]) -> list[str]:
     facts = [f"{len(summary.images):,} image{'s' * (len(summary.images) != 1)}", f"{done:,} done"]
     if failed:
         facts.append(f"{len(failed):,} left out")
-    with_truth = sum(any(c.scores for c in i.compartments.values()) for i in summary.images)
+    with_truth = sum(map(_has_truth, summary.images))
     facts.append(f"{with_truth:,} with truth" if with_truth else "no truth given")
     return facts
 
@@ -197,6 +197,10 @@ def _warnings(summary: Summary, failed: Sequence[ImageSummary]) -> list[str]:
     if failed:
         lines.append(f"{len(failed):,} of {len(summary.images):,} images were left out; see below.")
     done = [image for image in summary.images if not image.error and image.compartments]
+    without = [image.name for image in done if not _has_truth(image)]
+    if without and len(without) < len(done):
+        named = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
+        lines.append(f"{len(without):,} of {len(done):,} images have no truth: {named}.")
     unknown = sum(not image.mpp_known for image in done)
     if unknown:
         of = "an image is" if unknown == 1 else f"{unknown:,} images is"
@@ -207,6 +211,24 @@ def _warnings(summary: Summary, failed: Sequence[ImageSummary]) -> list[str]:
     return lines
 
 
+def _truths(summary: Summary) -> list[list[str]]:
+    """Say of each image which file is its truth, why, and what it was taken for."""
+    if not any(image.truth for image in summary.images):
+        return []
+    rows = []
+    for image in summary.images:
+        if image.truth is not None:
+            about = [image.truth.source, image.truth.pairing, image.truth.decision]
+            rows.append([image.name, *(text or MISSING for text in about)])
+        elif not image.error:
+            rows.append([image.name, MISSING if _has_truth(image) else "none", MISSING, MISSING])
+    return rows
+
+
+def _has_truth(image: ImageSummary) -> bool:
+    return image.truth is not None or any(c.scores for c in image.compartments.values())
+
+
 def _figures(summary: Summary, pools: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
     figures = []
     several = len(summary.compartments) > 1
@@ -214,7 +236,7 @@ def _figures(summary: Summary, pools: Mapping[str, Mapping[str, Any]]) -> list[d
         found = [
             i.compartments[compartment] for i in summary.images if compartment in i.compartments
         ]
-        name = OBJECTS_PLURAL.get(compartment, compartment)
+        name = plural(compartment)
         figures.append(_figure(name.capitalize(), number(sum(f.count for f in found))))
         densities = [f.per_mm2 for f in found if f.per_mm2 is not None]
         if densities:
@@ -246,7 +268,7 @@ def _columns(summary: Summary) -> list[dict[str, str]]:
     columns = [("Image", "text"), ("Status", "text")]
     several = len(summary.compartments) > 1
     for compartment in summary.compartments:
-        name = OBJECTS_PLURAL.get(compartment, compartment)
+        name = plural(compartment)
         suffix = f", {name}" if several else ""
         columns.append((name.capitalize(), "number"))
         columns += [(f"{title}{suffix}", "number") for title in _TITLES]

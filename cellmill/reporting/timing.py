@@ -23,7 +23,7 @@ class Detail:
 
 @dataclass(frozen=True)
 class StageRow:
-    """One stage in a table of stages, as text; ``share`` is of the longest stage, in percent."""
+    """One stage in a table of stages, as text; `share` is of the longest stage, in percent."""
 
     name: str
     image_time: str
@@ -86,8 +86,8 @@ def stage_rows(
     """Return a row for each stage and one for their sum.
 
     Args:
-        totals: as ``stage_totals`` gives them.
-        by_image: as ``image_seconds`` gives them.
+        totals: as `stage_totals` gives them.
+        by_image: as `image_seconds` gives them.
         records: whole records, for the details; none leaves them out.
         cost: what the stages cost; none leaves it out.
     """

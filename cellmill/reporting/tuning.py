@@ -1,4 +1,4 @@
-"""The page of a tuning: what was tried, what is best, and how much hangs on each parameter."""
+"""The page of a tuning: what was tried, what is best, and how much depends on each parameter."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from markupsafe import Markup
 
+from cellmill.labels.kinds import plural
 from cellmill.reporting.charts import curve
 from cellmill.reporting.heatmaps import heat_map
 from cellmill.reporting.page import render
 from cellmill.reporting.text import fixed, number
 from cellmill.tuning.scores import OBJECTIVE_TITLES
-from cellmill.tuning.surface import NEAR, Surface, parameters_of
+from cellmill.tuning.surface import NEAR, Surface
 from cellmill.version import __version__
 
 #: Rows of the table of best points.
 _MOST_ROWS = 15
-_PLURALS = {"whole_cell": "cells", "nuclear": "nuclei"}
 
 
 def render_tuning(surface: Surface, document: Mapping[str, Any]) -> str:
@@ -37,8 +37,9 @@ def render_tuning(surface: Surface, document: Mapping[str, Any]) -> str:
         "title": f"Post-processing of {surface.model}",
         "version": __version__,
         "facts": [
+            surface.method.replace("_", " "),
             f"{number(document['images'])} images",
-            f"{number(document['objects'])} {_PLURALS.get(surface.compartment, 'objects')}",
+            f"{number(document['objects'])} {plural(surface.compartment)}",
             f"{number(document['points'])} combinations",
             f"objective: {objective}"
             + (f", mean over {len(surface.scores)} groups" if len(surface.scores) > 1 else ""),
@@ -59,7 +60,7 @@ def render_tuning(surface: Surface, document: Mapping[str, Any]) -> str:
         "maps": _maps(surface),
         "groups": _group_rows(document),
         "points": _point_rows(surface),
-        "point_heads": list(parameters_of(surface.points[0])),
+        "point_heads": list(surface.grid.axes),
         "objective": objective,
         "unchanged": surface.best == 0,
     }
@@ -141,7 +142,7 @@ def _point_rows(surface: Surface) -> list[dict[str, Any]]:
     return [
         {
             "rank": order.index(i) + 1,
-            "values": [f"{value:g}" for value in parameters_of(surface.points[i]).values()],
+            "values": [f"{value:g}" for value in surface.grid.tuned(surface.points[i]).values()],
             "objective": fixed(surface.values[i], 4),
             "what": ", ".join(
                 word for word, holds in (("best", i == surface.best), ("default", i == 0)) if holds

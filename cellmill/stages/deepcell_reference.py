@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from functools import wraps
@@ -10,33 +11,49 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill import extras
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.channels import selected_channels
-from cellmill.contract import Dataset, Input, Model, Output, Record, for_each_image
+from cellmill.contract import (
+    Images,
+    Input,
+    Labels,
+    Model,
+    Output,
+    Predictions,
+    Preprocessed,
+    Record,
+    for_each_image,
+    stage,
+)
 from cellmill.errors import BadInput, CellmillError
+from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL, typed
 from cellmill.models.card import ModelCard
+from cellmill.models.chosen import chosen_compartments
 
 MODEL_MPP = 0.5
 """Microns per pixel that Mesmer brings every image to, whatever its card says."""
 
 _CHANNELS = ("nuclear", "membrane")
 _HEADS = (
-    ("whole_cell", "inner_distance", 1),
-    ("whole_cell", "pixelwise", 3),
-    ("nuclear", "inner_distance", 1),
-    ("nuclear", "pixelwise", 3),
+    (WHOLE_CELL, "inner_distance", 1),
+    (WHOLE_CELL, "pixelwise", 3),
+    (NUCLEAR, "inner_distance", 1),
+    (NUCLEAR, "pixelwise", 3),
 )
 
 
+@stage(image="deepcell", family="reference")
 def deepcell_reference(
-    images: Input[Dataset],
+    images: Input[Images],
     model: Input[Model],
-    labels: Output[Dataset],
-    predictions: Output[Dataset],
-    preprocessed: Output[Dataset],
+    labels: Output[Labels],
+    predictions: Output[Predictions],
+    preprocessed: Output[Preprocessed],
     record: Output[Record],
     on_bad_image: Literal["fail", "skip"] = "fail",
-    compartment: Literal["", "whole-cell", "nuclear", "both"] = "",
+    compartment: str = "",
 ) -> None:
     """Segment images with DeepCell's Mesmer, whole, as the reference to compare with.
 
@@ -53,8 +70,8 @@ def deepcell_reference(
         preprocessed: Batch with what the network was shown, `image` (Y', X', 2) float32.
         record: What was done, with times and versions.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
-        compartment: What to segment; both labels whole cells and nuclei, each by themselves. Empty
-            is the model card's default.
+        compartment: What to segment: nuclear, whole-cell or both, each by themselves. Empty is the
+            model card's default.
     """
     card = ModelCard.load(model.path)
     _check_heads(card, model.path)
@@ -64,8 +81,9 @@ def deepcell_reference(
     tile = tuple(application.model_image_shape[:2])
     seen = _watch(application)
     attributes = {**source.attributes, "model": card.to_dict()}
-    wanted = compartment or card.default_compartment.replace("_", "-")
-    names = ("whole_cell", "nuclear") if wanted == "both" else (wanted.replace("-", "_"),)
+    names = chosen_compartments(card, compartment)
+    # As the package spells it.
+    wanted = "both" if len(names) == 2 else typed(names[0])
 
     with (
         BatchWriter(labels.path, attributes) as label_writer,
@@ -82,17 +100,7 @@ def deepcell_reference(
             with record.step("Mesmer.predict"):
                 found = application.predict(image[np.newaxis], image_mpp=mpp, compartment=wanted)[0]
             shown = seen["preprocessed"][0]
-            scale = [new / old for new, old in zip(shown.shape[:2], image.shape[:2], strict=True)]
-            model_mpp = (entry.mpp[0] / scale[0], entry.mpp[1] / scale[1]) if entry.mpp else None
-            travels: dict[str, Any] = {
-                "mpp_source": entry.mpp_source,
-                "attributes": {
-                    **entry.attributes,
-                    "source_shape": list(image.shape[:2]),
-                    "source_mpp": list(entry.mpp) if entry.mpp else None,
-                    "scale": scale,
-                },
-            }
+            model_mpp, travels = _at_models_scale(entry, image.shape[:2], shown.shape[:2])
             label_writer.write(
                 entry.name,
                 {name: _canonical(found[..., i]) for i, name in enumerate(names)},
@@ -136,9 +144,8 @@ def _load(folder: Path) -> Any:
             "the package deepcell there, found none"
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
-    from deepcell.applications import Mesmer
-
+    tf = extras.load("tensorflow", "deepcell_reference")
+    applications = importlib.import_module("deepcell.applications")
     try:
         network = tf.keras.models.load_model(folder, compile=False)
         shape = network.input_shape
@@ -149,7 +156,7 @@ def _load(folder: Path) -> Any:
         ) from error
     if len(shape) != 4 or None in shape[1:] or shape[-1] != 2:
         raise BadInput(f"model '{folder}'", expected="input (None, Y, X, 2)", found=str(shape))
-    return Mesmer(network)
+    return applications.Mesmer(network)
 
 
 def _watch(application: Any) -> dict[str, Any]:
@@ -178,8 +185,8 @@ def _watch(application: Any) -> dict[str, Any]:
     @wraps(postprocess)
     def watched_postprocess(*args: Any, **kwargs: Any) -> Any:
         seen["postprocessing"] = {
-            "whole_cell": dict(kwargs["whole_cell_kwargs"]),
-            "nuclear": dict(kwargs["nuclear_kwargs"]),
+            WHOLE_CELL: dict(kwargs["whole_cell_kwargs"]),
+            NUCLEAR: dict(kwargs["nuclear_kwargs"]),
         }
         return postprocess(*args, **kwargs)
 
@@ -227,6 +234,21 @@ def _check_sides(
             "another is below (deepcell crashes on the rest)",
             found=f"{sides[0]} × {sides[1]} px",
         )
+
+
+def _at_models_scale(
+    entry: Entry, shape: tuple[int, ...], shown: tuple[int, ...]
+) -> tuple[tuple[float, float] | None, dict[str, Any]]:
+    """Give the pixel size at which the network saw an image, and what goes with all its arrays."""
+    scale = [new / old for new, old in zip(shown, shape, strict=True)]
+    mpp = (entry.mpp[0] / scale[0], entry.mpp[1] / scale[1]) if entry.mpp else None
+    attributes = {
+        **entry.attributes,
+        "source_shape": list(shape),
+        "source_mpp": list(entry.mpp) if entry.mpp else None,
+        "scale": scale,
+    }
+    return mpp, {"mpp_source": entry.mpp_source, "attributes": attributes}
 
 
 def _canonical(labels: np.ndarray) -> np.ndarray:

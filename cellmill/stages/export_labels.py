@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.label_pyramid import write_label_pyramids
-from cellmill.compartments import compartments_of
-from cellmill.contract import Dataset, Input, Output, Record, for_each_image
-from cellmill.tiff.write import write_labels
+from cellmill.contract import Input, LabelFiles, Labels, Output, Record, for_each_image, stage
+from cellmill.io.tiff.write import write_label_images
+from cellmill.labels.kinds import kinds_in
 
 
+@stage(image="imaging", family="reporting")
 def export_labels(
-    labels: Input[Dataset],
-    label_images: Output[Dataset],
+    labels: Input[Labels],
+    label_images: Output[LabelFiles],
     record: Output[Record],
     dtype: Literal["int32", "uint16"] = "int32",
     ome_zarr: bool = False,
@@ -22,11 +24,12 @@ def export_labels(
     """Write label images as OME-TIFF, and as OME-Zarr if wanted, for other programs.
 
     Tiled and compressed, with the physical pixel size where it is known, and with reduced levels
-    where a side is longer than 1024 px; whole cells and nuclei are two channels of one file. The
+    where a side is longer than 1024 px; kinds of object are channels of one file. The
     same labels give the same bytes.
 
     Args:
-        labels: Batch with arrays `whole_cell` and `nuclear`, or one of them, (Y, X), of any size.
+        labels: Batch with an array a kind of object, as `whole_cell` or `nuclear`, (Y, X) or
+            (Z, Y, X), of any size.
         label_images: Batch with a file `<name>.tif` per image, and a folder `<name>.ome.zarr` if
             wanted.
         record: What was done, with times and versions.
@@ -39,10 +42,10 @@ def export_labels(
     with BatchWriter(label_images.path, attributes=source.attributes) as out:
 
         def work(entry: Entry) -> None:
-            names = compartments_of(entry.arrays, f"labels of image '{entry.name}'")
+            names = kinds_in(entry.arrays, f"labels of image '{entry.name}'")
             arrays = [source.array(entry, name) for name in names]
             with record.step("write"), out.open(entry.name, "tif") as file:
-                write_labels(
+                write_label_images(
                     file,
                     arrays,
                     names,

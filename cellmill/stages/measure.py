@@ -6,19 +6,30 @@ from typing import Literal
 
 import pyarrow.compute
 
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.rows import check_memory
-from cellmill.compartments import compartments_of
-from cellmill.contract import Dataset, Input, Output, Record, for_each_image
+from cellmill.contract import (
+    Images,
+    Input,
+    Labels,
+    Measurements,
+    Output,
+    Record,
+    for_each_image,
+    stage,
+)
 from cellmill.errors import BadInput
+from cellmill.labels.kinds import kinds_in
 from cellmill.measurement import measure_compartments, write_csv, write_parquet
 from cellmill.measurement.measuring import check_ring
 
 
+@stage(image="imaging", family="measurement")
 def measure(
-    images: Input[Dataset],
-    labels: Input[Dataset],
-    measurements: Output[Dataset],
+    images: Input[Images],
+    labels: Input[Labels],
+    measurements: Output[Measurements],
     record: Output[Record],
     background_inner_px: int = 2,
     background_outer_px: int = 8,
@@ -28,14 +39,17 @@ def measure(
     """Measure every cell on the original pixels: one table an image, one row a cell.
 
     Position, area and shape in pixels, and in µm where the pixel size is known; per channel mean,
-    spread, extremes, sum and local background. With both compartments one table holds the whole
-    cells, then the nuclei, told apart by the column `compartment`: a filter gives either, a join
-    of `cell_label` with `label` puts each nucleus beside its cell, and a cell with two nuclei or
-    none, or a nucleus outside any cell, keeps its row.
+    spread, extremes, sum and local background. Of a volume: volume, surface, sphericity and the
+    three axes, with the voxel's size along each axis. With several kinds of object one table holds
+    the whole cells, then the nuclei, then others, told apart by the column `compartment`: a filter
+    gives each, a join of `cell_label` with `label` puts each nucleus beside its cell, and a cell
+    with two nuclei or none, or a nucleus outside any cell, keeps its row.
 
     Args:
-        images: Batch with array `image` (Y, X, C), the original pixels.
-        labels: Batch with array `whole_cell` or `nuclear`, or both, (Y, X), 0 is background.
+        images: Batch with array `image` (Y, X, C), or (Z, Y, X, C) of a volume, the original
+            pixels.
+        labels: Batch with an array a kind of object, as `whole_cell` or `nuclear`, (Y, X) or
+            (Z, Y, X), 0 is background.
         measurements: Batch with files `<name>.csv` and `<name>.parquet` per image.
         record: What was done, with times and versions.
         background_inner_px: The local background is the median of the background pixels nearest
@@ -54,7 +68,7 @@ def measure(
     with BatchWriter(measurements.path) as out:
 
         def work(entry: Entry) -> None:
-            compartments = compartments_of(entry.arrays, f"labels of image '{entry.name}'")
+            compartments = kinds_in(entry.arrays, f"labels of image '{entry.name}'")
             image_entry = pixels.counterpart(entry, source) or pixels.entry(entry.name)
             try:
                 with record.step("measure"):
@@ -67,9 +81,7 @@ def measure(
                         memory_mib=memory_mib,
                     )
             except BadInput as bad:
-                raise BadInput(
-                    f"image '{entry.name}', {bad.what}", expected=bad.expected, found=bad.found
-                ) from None
+                raise bad.about(f"image '{entry.name}', {bad.what}") from None
             with record.step("write"):
                 with out.open(entry.name, "csv") as file:
                     write_csv(table, file)

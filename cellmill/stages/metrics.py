@@ -7,24 +7,38 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.files import write_text
 from cellmill.arrays.rows import check_memory
 from cellmill.arrays.windows import Windowed
-from cellmill.compartments import Compartment, compartments_of, planes_of
-from cellmill.contract import Dataset, Input, Metrics, Output, Record, for_each_image
+from cellmill.contract import (
+    GroundTruth,
+    Input,
+    Labels,
+    Metrics,
+    Output,
+    Record,
+    Scores,
+    for_each_image,
+    stage,
+)
 from cellmill.errors import BadInput
+from cellmill.labels.kinds import Compartment, kinds_in, typed_kinds
 from cellmill.metrics import evaluate, pool
 from cellmill.metrics.boundary import check_tolerance
+from cellmill.stages.shared.truth import truth_of
+from cellmill.terminal import say
 
 
+@stage(image="imaging", family="measurement")
 def metrics(
-    labels: Input[Dataset],
-    truth: Input[Dataset],
+    labels: Input[Labels],
+    truth: Input[GroundTruth | Labels],
     metrics: Output[Metrics],
-    scores: Output[Dataset],
+    scores: Output[Scores],
     record: Output[Record],
-    truth_compartment: Literal["", "whole-cell", "nuclear"] = "",
+    truth_compartment: str = "",
     boundary_tolerance_px: float = 2.0,
     memory_mib: int = 1024,
     on_bad_image: Literal["fail", "skip"] = "fail",
@@ -35,17 +49,20 @@ def metrics(
     Jaccard index, boundary F and DeepCell's object errors, per image and pooled.
 
     Args:
-        labels: Batch with array `whole_cell` or `nuclear`, or both, (Y, X), 0 is background.
-        truth: Batch with array `labels` (Y, X) or (Y, X, 2: whole cells, nuclei), or arrays named
-            as in labels (another segmentation); an entry without arrays is an image without truth.
+        labels: Batch with an array a kind of object, as `whole_cell` or `nuclear`, (Y, X) or
+            (Z, Y, X), 0 is background.
+        truth: Batch with array `labels` (Y, X) or (Y, X, 2: whole cells, nuclei), with Z before of
+            a volume, or arrays named as in labels (another segmentation); an entry without arrays
+            is an image without truth.
         metrics: Scores of all images, pooled and as means per image, as JSON; the headlines are
             its metadata.
         scores: Batch with a file `<name>.json` per image: its name, whether there is truth, and by
             compartment what `cellmill.metrics.evaluate` says.
         record: What was done, with times and versions.
-        truth_compartment: What a truth of one plane shows. Empty: whatever is segmented; if that
-            is both, both are scored against it.
-        boundary_tolerance_px: How far apart boundaries may lie for the boundary F, in pixels.
+        truth_compartment: What a truth of one plane shows, a kind of object. Empty: whatever is
+            segmented; of several kinds each is scored against it.
+        boundary_tolerance_px: How far apart boundaries may lie for the boundary F, in pixels; of a
+            volume within a plane.
         memory_mib: Memory to work in, in MiB, beside the tables of cells. Results do not depend
             on it.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
@@ -86,7 +103,7 @@ def metrics(
     pooled = {compartment: pool(given) for compartment, given in results.items()}
     whole: dict[str, Any] = {**seen, **pooled}
     if not pooled:
-        print("no truth: nothing to score", file=sys.stderr)
+        say("no truth: nothing to score", to=sys.stderr)
         whole["note"] = metrics.metadata["note"] = "no truth"
     write_text(metrics.path, _json(whole))
     metrics.metadata.update(seen)
@@ -96,36 +113,26 @@ def metrics(
 def _truth_of(
     truths: Batch, labels: Batch, entry: Entry, truth_compartment: str
 ) -> dict[Compartment, Windowed]:
-    """Find the true labels `(Y, X)` for the compartments of an image; none where there are none."""
-    segmented = compartments_of(entry.arrays, f"labels of image '{entry.name}'")
+    """Find the true labels `(Y, X)` of what is segmented in an image; empty where none are."""
+    segmented = kinds_in(entry.arrays, f"labels of image '{entry.name}'")
     found = truths.counterpart(entry, labels)
-    if found is None or not found.arrays:
+    if found is None:
         return {}
-    named: dict[Compartment, Windowed] = {
-        each: truths.array(found, each) for each in segmented if each in found.arrays
-    }
-    if named:
-        return named
-    planes = truths.array(found, "labels")
-    if len(planes.shape) == 2 and truth_compartment:
-        shown = tuple(each for each in segmented if each == truth_compartment.replace("-", "_"))
-        if not shown:
-            raise BadInput(
-                "--truth-compartment",
-                expected=f"what is segmented in image '{entry.name}', {' or '.join(segmented)}",
-                found=truth_compartment,
-            )
-        segmented = shown
-    return planes_of(planes, segmented, f"truth of image '{entry.name}'")
+    one = "labels" in found.arrays and "C" not in found.arrays["labels"].axes
+    if one and truth_compartment:
+        try:
+            segmented = typed_kinds(truth_compartment, segmented, "--truth-compartment")
+        except BadInput as bad:
+            expected = f"what is segmented in image '{entry.name}', {bad.expected}"
+            raise BadInput(bad.what, expected=expected, found=bad.found) from None
+    return truth_of(truths, found, segmented)
 
 
 def _score(entry: Entry, truth: Windowed, predicted: Windowed, **settings: Any) -> dict[str, Any]:
     try:
         return evaluate(truth, predicted, **settings)
     except BadInput as bad:
-        raise BadInput(
-            f"image '{entry.name}', {bad.what}", expected=bad.expected, found=bad.found
-        ) from None
+        raise bad.about(f"image '{entry.name}', {bad.what}") from None
 
 
 def _headlines(pooled: Mapping[str, Mapping[str, Any]]) -> dict[str, int | float]:

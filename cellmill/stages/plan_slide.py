@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.channels import selected_channels
 from cellmill.arrays.files import absolute_place
-from cellmill.arrays.resume import fingerprint
-from cellmill.contract import Dataset, Input, Model, Output, Record, for_each_image
+from cellmill.arrays.resume import fingerprint, fingerprint_of, key_of
+from cellmill.contract import (
+    Images,
+    Input,
+    Model,
+    Output,
+    PlannedSlides,
+    Record,
+    for_each_image,
+    stage,
+)
+from cellmill.contract.recording import digest
 from cellmill.errors import BadInput
 from cellmill.models.card import ModelCard
 from cellmill.models.chosen import chosen_compartments
-from cellmill.preprocessing import network_input
-from cellmill.slides.maps import planned_marks
-from cellmill.slides.plan import UNIT, SlidePlan, map_sources, shard_boxes
+from cellmill.preprocessing import ScaleSettings, Scaling, network_input
+from cellmill.segmentation.methods import recipes_of, tiled_form
+from cellmill.stages.shared.notes import note_contrast
+from cellmill.stages.shared.scaling import (
+    note_scalings,
+    scaled_attributes,
+    scaled_mpp,
+    scaling_for,
+)
+from cellmill.stages.shared.slides.maps import planned_marks
+from cellmill.stages.shared.slides.plan import UNIT, SlidePlan, map_layout, shard_boxes
 
 
 class Shards(NamedTuple):
@@ -27,35 +43,47 @@ class Shards(NamedTuple):
     shards: list
 
 
+@stage(image="imaging", family="slides")
 def plan_slide(
-    images: Input[Dataset],
+    images: Input[Images],
     model: Input[Model],
-    plan: Output[Dataset],
+    plan: Output[PlannedSlides],
     record: Output[Record],
-    compartment: Literal["", "whole-cell", "nuclear", "both"] = "",
+    compartment: str = "",
+    method: str = "",
+    parameters: dict = {},
     store: str = "",
     most_shards: int = 16,
     match_mpp: bool = True,
+    diameter: str = "",
     memory_mib: int = 1024,
     on_bad_image: Literal["fail", "skip"] = "fail",
 ) -> Shards:
     """Take the statistics of whole slides and cut them into shards, one for each task.
 
-    Normalisation hangs on the whole image (percentiles, extremes): they are taken here, once, so
-    that each shard is normalised as the whole is. The arrays into which predictions go are made.
+    Normalisation depends on the whole image (percentiles, extremes): they are taken here, once, so
+    that each shard is normalised as the whole is. The arrays into which predictions go are made:
+    of all that the network gives they keep what the method reads.
 
     Args:
         images: Batch of images, array `image` (Y, X, C).
         model: Model folder; its card says which channels, scale and normalisation it expects.
-        plan: Batch with arrays `<compartment>_maxima` and `<compartment>_interior` (Y', X')
+        plan: Batch with the maps that are read, `<compartment>_<role>` (Y', X') or (Y', X', C)
             float32, to be filled by predict_shard; its attributes hold each slide's plan.
         record: What was done, with times and versions.
-        compartment: What will be segmented; empty is the model card's default.
+        compartment: What will be segmented: nuclear, whole-cell, another kind of object that the
+            model has, both, all, or several with commas between; empty is the card's default.
+        method: How objects will be found; empty is the card's method.
+        parameters: Parameters of the method in place of the card's, by name, as a JSON object;
+            plan_segmentation may still change all but the heads that are read.
         store: Folder or URI under which the slides' large arrays go; all tasks must reach it. Empty
             is beside the output `plan`.
         most_shards: At most so many shards; a slide has fewer if it is small.
-        match_mpp: Segment at the model's microns per pixel; an image whose own is unknown is taken
-            as it is.
+        match_mpp: Go by the pixel size where no diameter is given: to the model's microns per
+            pixel, or where that would put the objects out of the range that it was trained over to
+            the diameter that it was trained on.
+        diameter: The objects' diameter in pixels, which is brought to the one that the model was
+            trained on; or auto, to estimate it from the whole slide. Empty goes by the pixel size.
         memory_mib: Memory to work in, in MiB, beyond what the program itself takes.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
 
@@ -67,60 +95,83 @@ def plan_slide(
         raise BadInput("most_shards", expected="at least 1", found=f"{most_shards}")
     card = ModelCard.load(model.path)
     compartments = chosen_compartments(card, compartment)
-    source = Batch.open(images.path)
+    recipes = recipes_of(card, compartments, method=method, parameters=parameters)
+    for recipe in recipes.values():
+        tiled_form(recipe)
+    settled = card.with_postprocessing({name: each.plain() for name, each in recipes.items()})
+    source, model_digest = Batch.open(images.path), digest(model.path)
     root = absolute_place(store or f"{plan.uri or plan.path}.store")
-    with BatchWriter(plan.path, attributes={"model": card.to_dict()}) as out:
+    settings = ScaleSettings.of(card, diameter, compartment, match_mpp)
+    scalings: dict[str, Scaling] = {}
+    contrast: dict[str, list[str]] = {}
+    with BatchWriter(plan.path, attributes={"model": settled.to_dict()}, run=source.run) as out:
 
         def work(entry: Entry) -> None:
             image = source.array(entry, "image")
             wanted = [channel.name for channel in card.input.channels]
-            channels = selected_channels(image, entry, wanted, card.name).channels
+            selected = selected_channels(image, entry, wanted, card.name)
+            with record.step("find scale"):
+                scaling = scaling_for(settings, entry, selected, memory_mib)
+            scalings[entry.name] = scaling
+            shape, attributes = scaling.shape, scaled_attributes(entry, scaling, image.shape[:2])
             with record.step("statistics"):
                 prepared = network_input(
                     image,
                     card,
-                    channels=channels,
-                    mpp=entry.mpp if match_mpp else None,
+                    channels=selected.channels,
+                    shape=shape,
                     memory=memory_mib << 20,
                     what=f"image '{entry.name}'",
                 )
-            shape = (prepared.shape[0], prepared.shape[1])
-            about = [fingerprint(), entry.name]
+            if notes := prepared.normalisation.notes:
+                contrast[entry.name] = attributes["contrast"] = [*notes]
+            kept_as = [_content(entry), model_digest, settled.to_dict(), compartments]
+            key = key_of(*kept_as, selected.channels, shape)
             made = SlidePlan(
                 name=entry.name,
                 shape=shape,
-                channels=channels,
-                resized=match_mpp,
+                channels=selected.channels,
                 normalisation=prepared.normalisation,
                 compartments=compartments,
-                shards=tuple(shard_boxes(shape, most_shards)),
-                fingerprint=hashlib.sha256(json.dumps(about).encode()).hexdigest(),
-                store=f"{root}/{entry.name}",
+                # Two tasks write no storage unit of any map together.
+                shards=tuple(shard_boxes(shape, most_shards, UNIT * card.alignment)),
+                fingerprint=fingerprint_of(entry.name),
+                store=f"{root}/{entry.name}-{key}",
             )
-            planned_marks(made).claim()
-            scale = [shape[0] / image.shape[0], shape[1] / image.shape[1]]
-            with (
-                record.step("make arrays"),
-                out.create(
-                    entry.name,
-                    dict.fromkeys(map_sources(card, compartments), (shape, np.float32, "YX")),
-                    mpp=(entry.mpp[0] / scale[0], entry.mpp[1] / scale[1]) if entry.mpp else None,
-                    mpp_source=entry.mpp_source,
-                    attributes={
-                        **entry.attributes,
-                        "source_shape": [*image.shape[:2]],
-                        "source_mpp": [*entry.mpp] if entry.mpp else None,
-                        "scale": scale,
-                        "plan": made.to_dict(),
-                    },
-                    container="zarr",
-                    store=made.store,
-                ),
-            ):
-                pass
+            layout = map_layout(card, recipes, shape)
+            with record.step("make arrays"):
+                _make_maps(out, entry, attributes, made, layout)
 
         for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
+    note_scalings(scalings, record)
+    note_contrast(contrast, record)
     plans = [entry.attributes["plan"] for entry in out.entries if entry.ok]
     shards = max(len(made["shards"]) for made in plans)
     record.note(shards=shards, unit_px=UNIT, store=root)
     return Shards(list(range(shards)))
+
+
+def _content(entry: Entry) -> str:
+    """What tells an image's pixels from others: its store, which is named after them, or a sum."""
+    info = entry.arrays["image"]
+    return info.store if info.elsewhere else f"{info.crc32 or fingerprint()}"
+
+
+def _make_maps(
+    out: BatchWriter,
+    entry: Entry,
+    attributes: Mapping[str, Any],
+    made: SlidePlan,
+    layout: Mapping[str, tuple[tuple[int, ...], type, str]],
+) -> None:
+    """Make the arrays that predictions go into, zero-filled, with the plan beside them."""
+    with out.create(
+        entry.name,
+        layout,
+        mpp=scaled_mpp(entry, attributes["scale"]),
+        mpp_source=entry.mpp_source,
+        attributes={**attributes, "plan": made.to_dict()},
+        container="zarr",
+        store=made.store,
+    ):
+        planned_marks(made).claim()

@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute
 import pyarrow.parquet
 
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.files import stage_file, write_text
 from cellmill.arrays.windows import Windowed
-from cellmill.compartments import Compartment, compartments_of, planes_of
-from cellmill.contract import HTML, Dataset, Input, Output, Record, for_each_image
+from cellmill.compute.memory import give_back
+from cellmill.contract import (
+    HTML,
+    GroundTruth,
+    Images,
+    Input,
+    Labels,
+    Measurements,
+    Output,
+    Record,
+    Reports,
+    Scores,
+    for_each_image,
+    stage,
+)
 from cellmill.errors import BadInput
+from cellmill.labels.kinds import kinds_in
 from cellmill.measurement.table import channel_suffixes
-from cellmill.memory import give_back
 from cellmill.metrics.evaluation import FORMAT as SCORES_FORMAT
 from cellmill.reporting.display import show, shown_channels
 from cellmill.reporting.image_summary import ImageSummary, summarise_image
 from cellmill.reporting.overlay import draw_outlines
 from cellmill.reporting.page import render_report
 from cellmill.reporting.pictures import encode_png
-from cellmill.reporting.subject import Subject, assess
+from cellmill.reporting.subject import Subject, TruthSource, assess
 from cellmill.reporting.summary import Summary, render_summary
 from cellmill.reporting.timing import stage_totals
+from cellmill.reporting.volumes import seen_along_z
+from cellmill.stages.shared.truth import truth_of
+from cellmill.typed_json import read_object
 
 
+@stage(image="imaging", family="reporting")
 def report(
-    images: Input[Dataset],
-    labels: Input[Dataset],
-    measurements: Input[Dataset],
-    reports: Output[Dataset],
+    images: Input[Images],
+    labels: Input[Labels],
+    measurements: Input[Measurements],
+    reports: Output[Reports],
     html: Output[HTML],
     record: Output[Record],
-    scores: Input[Dataset] | None = None,
-    truth: Input[Dataset] | None = None,
+    scores: Input[Scores] | None = None,
+    truth: Input[GroundTruth] | None = None,
     conversion_record: Input[Record] | None = None,
     preprocess_record: Input[Record] | None = None,
     predict_record: Input[Record] | None = None,
@@ -57,8 +73,10 @@ def report(
     accuracy where there is truth, quality, and each stage's time and memory.
 
     Args:
-        images: Batch of images, array `image` (Y, X, C), the original pixels.
-        labels: Batch with arrays `whole_cell` and `nuclear`, or one of them, (Y, X) int32.
+        images: Batch of images, array `image` (Y, X, C), or (Z, Y, X, C) of a volume, which is
+            shown along Z, in three cuts and plane by plane; the original pixels.
+        labels: Batch with an array a kind of object, as `whole_cell` or `nuclear`, (Y, X) or
+            (Z, Y, X) int32.
         measurements: Batch with a file `<name>.parquet` per image, one row an object.
         reports: Batch with files `<name>.html`, the page, and `<name>.png`, the overlay, per
             image; attributes hold what a summary needs.
@@ -131,14 +149,20 @@ def report(
         with stage_file(html.path) as file:
             shutil.copyfile(reports.path / f"{name}.html", file)
     else:
-        rows = [
-            summaries.get(name) or ImageSummary(name, timing.error)
-            for name, timing in record.images.items()
-        ]
-        index = render_summary(Summary(rows, totals), f"Batch of {len(rows)} images", links=False)
-        write_text(html.path, index)
+        write_text(html.path, _index(record, summaries, totals))
     skipped = len(sources.labels.entries) - len(summaries)
     reports.metadata["images"], reports.metadata["skipped"] = len(summaries), skipped
+
+
+def _index(
+    record: Record, summaries: Mapping[str, ImageSummary], totals: list[dict[str, Any]]
+) -> str:
+    """Render the page of a batch: its images in order, with why those without a page have none."""
+    rows = [
+        summaries.get(name) or ImageSummary(name, timing.error)
+        for name, timing in record.images.items()
+    ]
+    return render_summary(Summary(rows, totals), f"Batch of {len(rows)} images", links=False)
 
 
 @dataclass(frozen=True)
@@ -152,12 +176,8 @@ class _Sources:
     truth: Batch | None
 
     def entry_of(self, batch: Batch | None, labels: Entry) -> Entry | None:
-        """Return a batch's entry for some labels: by name, or where there is one of each, that."""
-        if batch is None:
-            return None
-        if len(batch.entries) == len(self.labels.entries) == 1:
-            return batch.entries[0]
-        return next((each for each in batch.entries if each.name == labels.name), None)
+        """Return a batch's entry for some labels, none where there is no such batch or entry."""
+        return None if batch is None else batch.counterpart(labels, self.labels)
 
     def passed_on(self) -> list[Entry]:
         """Return the entries of the labels, skipped where measuring had to skip."""
@@ -176,26 +196,55 @@ def _subject(sources: _Sources, entry: Entry, records: Sequence[Mapping[str, Any
             f"images '{sources.images.folder}'", expected=f"an entry '{entry.name}'", found="none"
         )
     image = sources.images.array(image_entry, "image")
-    present = compartments_of(entry.arrays, f"labels of image '{entry.name}'")
+    present = kinds_in(entry.arrays, f"labels of image '{entry.name}'")
     found: dict[str, Windowed] = {each: sources.labels.array(entry, each) for each in present}
     card = sources.labels.attributes.get("model") or {}
     scores = _scores(sources, entry, list(found))
-    return Subject(
+    true_entry = sources.entry_of(sources.truth, entry)
+    true: dict[str, Windowed] = {}
+    if sources.truth is not None and true_entry is not None:
+        true = truth_of(sources.truth, true_entry, [c for c in present if c in (scores or found)])
+    subject = Subject(
         name=entry.name,
         image=image,
-        channel_names=channel_suffixes(image_entry.channels, image.shape[2]),
-        segmentation_channels=image_entry.attributes.get("segmentation_channels", [0]),
+        channel_names=channel_suffixes(image_entry.channels, image.shape[-1]),
+        segmentation_channels=[
+            *image_entry.attribute("segmentation_channels", tuple[int, ...], (0,))
+        ],
         labels=found,
         measurements=_measurements(sources, entry, list(found)),
-        truth=_truth(sources, entry, [c for c in present if c in (scores or found)]),
+        truth=true,
         scores=scores,
         mpp=image_entry.mpp,
         mpp_source=image_entry.mpp_source,
-        source=str(image_entry.attributes.get("source", "")),
+        **_scale(entry),
+        source=image_entry.attribute("source", str, ""),
+        truth_source=_truth_source(sources, entry),
         model=f"{card.get('name', '')} {card.get('version', '')}".strip(),
+        methods=_methods(card, present),
         records=records,
         remarks=_remarks(sources, entry, records),
     )
+    return seen_along_z(subject) if len(image.shape) == 4 else subject
+
+
+def _scale(entry: Entry) -> dict[str, Any]:
+    """What a subject has of the scale that an image was segmented at."""
+    scaling = entry.attribute("scaling", Mapping[str, Any], {})
+    by, diameter = scaling.get("by", ""), scaling.get("diameter", 0.0)
+    known = by in ("diameter", "auto", "mpp") and isinstance(diameter, int | float)
+    return {
+        "scale": entry.attribute("scale", tuple[float, ...], (1.0, 1.0)),
+        "scaled_by": by if known else "",
+        "diameter": float(diameter) if known else 0.0,
+    }
+
+
+def _methods(card: Mapping[str, Any], kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return the methods by which kinds of object were found, each once; none of what is unsaid."""
+    said = card.get("postprocessing") or {}
+    named = [str((said.get(kind) or {}).get("method", "")) for kind in kinds]
+    return tuple(dict.fromkeys(filter(None, named)))
 
 
 def _measurements(
@@ -208,7 +257,8 @@ def _measurements(
         table = pyarrow.parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
         raise BadInput(f"measurements '{path}'", expected="Parquet", found=str(error)) from error
-    missing = {"compartment", "label", "area_px"} - set(table.column_names)
+    size = "volume_px" if "volume_px" in table.column_names else "area_px"
+    missing = {"compartment", "label", size} - set(table.column_names)
     if missing:
         raise BadInput(
             f"measurements '{path}'",
@@ -226,23 +276,17 @@ def _measurements(
     return found
 
 
-def _truth(
-    sources: _Sources, entry: Entry, compartments: Sequence[Compartment]
-) -> dict[str, Windowed]:
-    """Read true labels by compartment, as the stage ``metrics`` reads them."""
-    batch, found = sources.truth, sources.entry_of(sources.truth, entry)
-    if batch is None or found is None or not found.arrays:
-        return {}
-    named: dict[str, Windowed] = {
-        c: batch.array(found, c) for c in compartments if c in found.arrays
-    }
-    if named:
-        return named
-    labels = batch.array(found, "labels")
-    planes: dict[str, Windowed] = {}
-    for name, plane in planes_of(labels, compartments, f"truth of image '{entry.name}'").items():
-        planes[name] = plane
-    return planes
+def _truth_source(sources: _Sources, entry: Entry) -> TruthSource | None:
+    """Return where an image's truth came from, as the stage that read it says."""
+    found = sources.entry_of(sources.truth, entry)
+    if found is None or not found.attribute("source", str, "") or not found.arrays:
+        return None
+    return TruthSource(
+        found.attribute("source", str, ""),
+        found.attribute("pairing", str, ""),
+        found.attribute("kind", str, ""),
+        found.attribute("decision", str, ""),
+    )
 
 
 def _scores(
@@ -253,7 +297,7 @@ def _scores(
     if batch is None or found is None or "json" not in found.files:
         return {}
     path = batch.file(found, "json")
-    document = _read_json(path, "scores")
+    document = read_object(path, "scores")
     given = {c: document[c] for c in compartments if document.get(c)}
     for compartment, scores in given.items():
         if not isinstance(scores, dict) or scores.get("format") != SCORES_FORMAT:
@@ -279,17 +323,7 @@ def _remarks(
 
 
 def _read_record(record: Record) -> dict[str, Any]:
-    document = _read_json(record.path, "record")
+    document = read_object(record.path, "record")
     if not isinstance(document.get("stage"), str) or not isinstance(document.get("totals"), dict):
         raise BadInput(f"record '{record.path}'", expected="a stage's record", found="other JSON")
-    return document
-
-
-def _read_json(path: Path, what: str) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{what} '{path}'", expected="JSON", found=str(error)) from error
-    if not isinstance(document, dict):
-        raise BadInput(f"{what} '{path}'", expected="a JSON object", found=type(document).__name__)
     return document

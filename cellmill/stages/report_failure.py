@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cellmill.arrays.files import write_text
-from cellmill.contract import Markdown, Output, Record, TaskFinalStatus
+from cellmill.contract import Markdown, Output, Record, TaskFinalStatus, stage
 from cellmill.contract.runtime import FAILURE_FILE
 
 
+@stage(image="imaging", family="reporting")
 def report_failure(
     report: Output[Markdown],
     record: Output[Record],

@@ -1,38 +1,44 @@
-"""The stage that floods one shard of a slide from its markers."""
+"""The stage that segments one shard of a slide."""
 
 from __future__ import annotations
 
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
-from cellmill.arrays.windows import Grid
-from cellmill.compiled import threads_within
-from cellmill.contract import Dataset, Input, Output, Record, for_each_image
-from cellmill.segmentation.tiled import flood_parts, tile_bytes
-from cellmill.slides.plan import SlidePlan, check_shard
-from cellmill.slides.watershed import shared_floods
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
+from cellmill.contract import (
+    Input,
+    Output,
+    PlannedSegmentation,
+    Record,
+    SegmentedShard,
+    for_each_image,
+    stage,
+)
+from cellmill.stages.shared.slides.plan import SlidePlan, check_shard
+from cellmill.stages.shared.slides.segmentation import open_segmentation
 
 
+@stage(image="imaging", family="slides")
 def segment_shard(
-    watershed: Input[Dataset],
-    segmented: Output[Dataset],
+    segmentation: Input[PlannedSegmentation],
+    segmented: Output[SegmentedShard],
     record: Output[Record],
     shard: int,
     memory_mib: int = 1024,
 ) -> None:
-    """Find the markers of one shard of a slide and flood it from them.
+    """Segment one shard of a slide, tile by tile, as far as it can be without the other shards.
 
-    Markers and floods near the shard's border are found with the pixels beyond it; what stitch
-    still has to settle is kept as lines of pixels around each tile. Tiles without anything to flood
-    are left out. A task that was interrupted goes on where it was.
+    What is near the shard's border is found with the pixels beyond it; what stitch still has to
+    settle is kept with each tile. A task that was interrupted goes on where it was.
 
     Args:
-        watershed: The slides and how to segment them, from plan_watershed.
+        segmentation: The slides and how to segment them, from plan_segmentation.
         segmented: Batch without arrays: says which shard is done.
         record: What was done, with times and versions.
         shard: Number of the shard, from 0.
         memory_mib: Memory to work in, in MiB, beyond what the program itself takes.
     """
     check_shard(shard)
-    source = Batch.open(watershed.path)
+    source = Batch.open(segmentation.path)
     with BatchWriter(segmented.path) as out:
 
         def work(entry: Entry) -> None:
@@ -40,12 +46,10 @@ def segment_shard(
             tiles = 0
             if shard < len(made.shards):
                 box = made.shards[shard]
-                with record.step("flood"):
-                    for flood in shared_floods(source, entry).values():
-                        grid: Grid = flood.flooder.grid
-                        mine = grid.overlapping(box)
-                        threads = threads_within(memory_mib, tile_bytes(grid.side))
-                        flood_parts(flood.flooder, mine, flood.marks, threads)
+                with record.step("segment"):
+                    for each in open_segmentation(source, entry).values():
+                        mine = each.grid.overlapping(box)
+                        each.work.work(mine, each.threads(memory_mib))
                         tiles += len(mine)
             out.annotate(entry.name, shard=shard, tiles=tiles)
 

@@ -6,17 +6,18 @@ from typing import Any
 
 from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.files import write_text
-from cellmill.contract import HTML, Dataset, Input, Metrics, Output, Record
+from cellmill.contract import HTML, Input, Metrics, Output, Record, Reports, Table, stage
 from cellmill.errors import BadInput
 from cellmill.reporting.accuracy import at_half
 from cellmill.reporting.image_summary import ImageSummary
 from cellmill.reporting.summary import Summary, render_summary, summary_csv, summary_json
 
 
+@stage(image="imaging", family="reporting")
 def summarize(
-    reports: Input[list[Dataset]],
+    reports: Input[list[Reports]],
     summary: Output[HTML],
-    table: Output[Dataset],
+    table: Output[Table],
     numbers: Output[Metrics],
     record: Output[Record],
     title: str = "Summary",

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from cellmill.arrays.batch import Batch, Entry
-from cellmill.arrays.channels import selected_channels
+from cellmill import extras
+from cellmill.arrays.batch import Batch
 from cellmill.arrays.files import write_text
-from cellmill.compartments import COMPARTMENTS, Compartment
 from cellmill.contract import (
-    Dataset,
+    GroundTruth,
+    Images,
     Input,
     Metrics,
     Model,
@@ -24,37 +21,48 @@ from cellmill.contract import (
     Progress,
     Record,
     for_each_image,
+    stage,
 )
 from cellmill.errors import BadInput
-from cellmill.inference.savedmodel import load
+from cellmill.inference.engines import load_network
+from cellmill.inference.proofs import proven
 from cellmill.inference.tiled import PredictBatch
-from cellmill.models.card import ModelCard, Preprocessing
-from cellmill.preprocessing import preprocess
+from cellmill.labels.kinds import (
+    NUCLEAR,
+    Compartment,
+    typed,
+    typed_kinds,
+)
+from cellmill.models.card import ModelCard
+from cellmill.models.trust import check_network
+from cellmill.stages.shared.training_images import TrainingBatch, count_objects, split_images
 from cellmill.training.accuracy import measure_accuracy
 from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import PREPROCESSING, head_names, made_with, trained_card
-from cellmill.training.export import export_network, load_network
+from cellmill.training.export import export_network, trainable_network
 from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
 from cellmill.training.network import BOTTOM, GAINS, WIDTHS, build_network
+from cellmill.training.object_sizes import trained_sizes
 
 #: The greatest learning rates, if nobody says.
 _FROM_NOTHING, _FROM_A_BASE = 0.003, 0.0003
 
 
+@stage(image="tensorflow", family="training")
 def train_segmenter(
-    images: Input[Dataset],
-    labels: Input[Dataset],
+    images: Input[Images],
+    labels: Input[GroundTruth],
     model: Output[Model],
     metrics: Output[Metrics],
     record: Output[Record],
-    hard_background: Input[Dataset] | None = None,
+    hard_background: Input[GroundTruth] | None = None,
     base: Input[Model] | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
     name: str = "my-model",
     version: str = "1",
     description: str = "",
     licence: str = "",
-    compartment: Literal["nuclear", "whole-cell", "both"] = "nuclear",
+    compartment: str = "nuclear",
     validation: str = "",
     validation_fraction: float = 0.15,
     steps: int = 1000,
@@ -66,6 +74,7 @@ def train_segmenter(
     seed: int = 0,
     time_limit_minutes: float = 0.0,
     base_source: str = "given",
+    trust_model: bool = False,
 ) -> None:
     """Train a segmenter on images and label images, and measure it on images held out.
 
@@ -76,8 +85,9 @@ def train_segmenter(
 
     Args:
         images: Batch with array `image` (Y, X, C); all with the same number of channels to segment.
-        labels: Batch with array `labels` (Y, X) or (Y, X, 2: whole cells, nuclei) int32, an entry
-            of the same name for each image; images without truth are left out.
+        labels: Batch with array `labels` (Y, X) or (Y, X, 2: whole cells, nuclei) int32, or arrays
+            named as the kinds of object that are taught, an entry of the same name for each image;
+            images without truth are left out.
         model: The model's folder, SavedModel and model.json.
         metrics: Accuracy on the validation images (of the base model too, if given) and the
             training's curve, JSON.
@@ -90,8 +100,9 @@ def train_segmenter(
         version: The model's version.
         description: What the card says of the model.
         licence: What the card says of the weights' licence.
-        compartment: What is taught, of labels of one plane what they show; both takes labels of
-            two planes, and gives a model with Mesmer's four heads.
+        compartment: What is taught, of labels of one plane what they show: nuclear, whole-cell or
+            another kind of object; both takes labels of two planes, and gives a model with Mesmer's
+            four heads; several with commas between take an array each.
         validation: Images to hold out for validation: names or patterns with `*`, with commas
             between. Empty: as many as `validation_fraction` says, drawn by the seed.
         validation_fraction: Part of the images to hold out, at least one image.
@@ -107,7 +118,10 @@ def train_segmenter(
         time_limit_minutes: Stop training after this time; 0 is no limit.
         base_source: Where the base came from, for the card. Empty leaves the base aside and trains
             from nothing: a pipeline hands one over in any case.
+        trust_model: Go on from a network even if it could do more than compute: read files, or run
+            code.
     """
+    extras.load("tensorflow", "training")
     if not base_source.strip():
         base = None
     parameters = FitParameters(
@@ -122,204 +136,138 @@ def train_segmenter(
     )
     if not 0 < validation_fraction < 1:
         raise BadInput("validation_fraction", expected="0 to 1", found=f"{validation_fraction}")
-    base_card = ModelCard.load(base.path) if base else None
-    taught = tuple(c for c in COMPARTMENTS if compartment.replace("-", "_") in (c, "both"))
-    if base_card and taught != base_card.compartments:
-        has = " and ".join(c.replace("_", "-") for c in base_card.compartments)
-        raise BadInput(
-            "base",
-            expected=f"a model of compartment '{compartment}'",
-            found=f"'{base_card.name}', of {has}",
-        )
-    preprocessing = base_card.preprocessing if base_card else PREPROCESSING
-    source = Batch.open(images.path)
-    truth = Batch.open(labels.path)
+    taught = typed_kinds(compartment, offered=None)
+    begun = _open_base(base, base_source, taught, trusted=trust_model) if base else None
+    preprocessing = begun.card.preprocessing if begun else PREPROCESSING
     hard = Batch.open(hard_background.path) if hard_background else None
-    found: list[TrainingImage] = []
-    channels: list[tuple[str, ...]] = []
-
-    def read(entry: Entry) -> None:
-        target = _labels(truth, entry, taught)
-        if target is None:
-            print(f"{entry.name}: no truth, left out", file=sys.stderr)
-            return
-        image, names = _image(source, entry, target.shape[:2], preprocessing)
-        if channels and len(names) != len(channels[0]):
-            raise BadInput(
-                f"image '{entry.name}'",
-                expected=f"{len(channels[0])} channels to segment, as the first image has",
-                found=f"{len(names)}",
-            )
-        channels.append(names)
-        background = _labels(hard, entry, taught, "hard background") if hard else None
-        if background is not None and background.shape[:2] != target.shape[:2]:
-            raise BadInput(
-                f"hard background of '{entry.name}'",
-                expected=f"shape {target.shape[:2]}",
-                found=f"{background.shape[:2]}",
-            )
-        found.append(TrainingImage(entry.name, image, target, background))
-
-    for_each_image(source, read, writers=[], record=record, on_bad_image=on_bad_image)
-    training, held_out = _split(found, validation, validation_fraction, seed)
+    batch = TrainingBatch(
+        Batch.open(images.path), Batch.open(labels.path), hard, taught, preprocessing
+    )
+    for_each_image(batch.images, batch.read, writers=[], record=record, on_bad_image=on_bad_image)
+    training, held_out = split_images(batch.found, validation, validation_fraction, seed)
     with record.step("build"):
         seed_everything(seed)
-        heads = [head for each in taught for head in head_names(each)]
-        network = (
-            load_network(base.path, base_card)
-            if base and base_card
-            else build_network(len(channels[0]), heads)
-        )
-        if network.input_shape[-1] != len(channels[0]):
-            raise BadInput(
-                "base",
-                expected=f"a model of {len(channels[0])} channels, as the images have",
-                found=f"'{base_card.name if base_card else ''}' of {network.input_shape[-1]}",
-            )
+        network = _build(begun, len(batch.channels[0]), taught)
     # Where cells are to be found whole, cytoplasm is no background and mitosis no small cell.
-    augmentation = (
-        Augmentation() if taught == ("nuclear",) else Augmentation(cytoplasm=0, condensed=0)
-    )
+    whole = taught != (NUCLEAR,)
+    augmentation = Augmentation(cytoplasm=0, condensed=0) if whole else Augmentation()
     with record.step("fit"), Progress("training", steps, "steps") as progress:
         done = fit(
-            network,
-            training,
-            held_out,
-            parameters,
-            augmentation,
-            lambda step, loss: progress.advance(),
+            network, training, held_out, parameters, augmentation, lambda *_: progress.advance()
         )
     said = {
         **made_with(),
-        "images": [image.name for image in training],
-        "validation": [image.name for image in held_out],
-        "objects": sum(_count(i.labels) for i in training),
-        "hard_background": hard is not None,
-        "base": f"{base_card.name} {base_card.version}" if base_card else "",
-        "base_source": base_source if base_card else "",
+        **_images(training, held_out, batch),
+        **_origin(begun, network),
         "parameters": asdict(parameters),
         "augmentation": asdict(augmentation),
-        "network": base_card.training["network"]
-        if base_card
-        else {
-            "widths": list(WIDTHS),
-            "gains": list(GAINS),
-            "bottom": BOTTOM,
-            "weights": network.count_params(),
-        },
         **done.to_dict(),
     }
+    sizes = trained_sizes(training, taught)
+    names = batch.channel_names()
     card = trained_card(
-        name,
-        version,
-        taught,
-        _channel_names(channels, taught),
-        said,
-        description=description,
-        licence=licence,
+        name, version, taught, names, said, sizes=sizes, description=description, licence=licence
     )
-    if base_card:
-        card = replace(
-            card,
-            input=base_card.input,
-            preprocessing=preprocessing,
-            postprocessing=base_card.postprocessing,
-        )
+    if begun:
+        card = _of_base(card, begun, sizes)
     with record.step("export"):
         export_network(network, model.path)
     with record.step("measure accuracy"):
-        accuracy = _accuracy("validation", held_out, load(model.path, card), card)
-        if base and base_card:
-            before = load(base.path, base_card)
-            accuracy |= _accuracy("validation_before", held_out, before, base_card)
-    replace(card, accuracy=accuracy).save(model.path)
+        accuracy = _accuracies(model.path, card, held_out, begun)
+    with record.step("prove engines"):
+        card = proven(model.path, replace(card, accuracy=accuracy))
+    card.save(model.path)
     write_text(metrics.path, json.dumps({**accuracy, **done.to_dict()}, indent=1) + "\n")
     model.metadata.update(name=name, version=version, default_compartment=taught[0])
     metrics.metadata.update(_headline(accuracy))
     record.note(accuracy=accuracy, best_step=done.best_step, stopped=done.stopped)
 
 
-def _labels(
-    batch: Batch, entry: Entry, compartments: Sequence[Compartment], what: str = "labels"
-) -> np.ndarray | None:
-    """The label images of that name, int32, or None where there are none.
+@dataclass(frozen=True)
+class _Base:
+    """The model that a training goes on from, and where it came from."""
 
-    They are `(Y, X)` for one compartment, `(Y, X, 2: whole cells, nuclei)` for both; what is no
-    truth of objects may be `(Y, X)` for both too.
+    path: Path
+    card: ModelCard
+    source: str
+
+
+def _open_base(base: Model, source: str, taught: tuple[Compartment, ...], trusted: bool) -> _Base:
+    card = ModelCard.load(base.path)
+    if not trusted:
+        check_network(base.path, "base")
+    if taught != card.compartments:
+        wanted, has = (" and ".join(map(typed, kinds)) for kinds in (taught, card.compartments))
+        expected = f"a model of compartment '{wanted}'"
+        raise BadInput("base", expected=expected, found=f"'{card.name}', of {has}")
+    return _Base(base.path, card, source)
+
+
+def _of_base(card: ModelCard, base: _Base, sizes: Mapping[str, Any]) -> ModelCard:
+    """Give a card what stays the base's: input but for the objects' sizes, steps before and after.
+
+    Args:
+        card: the new model's.
+        base: what it began with.
+        sizes: of the objects it was trained on.
     """
-    mine = next((e for e in batch.entries if e.name == entry.name), None)
-    if mine is None or "labels" not in mine.arrays:
-        return None
-    labels = np.asarray(batch.read(mine, "labels"))
-    two = labels.ndim == 3 and labels.shape[2] == len(COMPARTMENTS)
-    fits = two or (labels.ndim == 2 and (len(compartments) == 1 or what != "labels"))
-    if not fits or labels.dtype.kind not in "iu":
-        raise BadInput(
-            f"{what} of '{entry.name}'",
-            expected="integers "
-            + ("(Y, X)" if len(compartments) == 1 else "(Y, X, 2: whole cells, nuclei)"),
-            found=f"{labels.dtype} {labels.shape}",
-        )
-    if two and len(compartments) == 1:
-        labels = labels[..., COMPARTMENTS.index(compartments[0])]
-    return labels.astype(np.int32)
-
-
-def _image(
-    source: Batch, entry: Entry, shape: tuple[int, ...], preprocessing: Preprocessing
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The channels to segment, normalised as the model's card will say, and their names."""
-    image = source.read(entry, "image")
-    if image.shape[:2] != shape:
-        raise BadInput(f"labels of '{entry.name}'", expected=f"{image.shape[:2]}", found=f"{shape}")
-    chosen = selected_channels(image, entry)
-    names = tuple(
-        entry.channels[c] if 0 <= c < len(entry.channels) else "blank" for c in chosen.channels
+    return replace(
+        card,
+        input=replace(base.card.input, **sizes),
+        preprocessing=base.card.preprocessing,
+        postprocessing=base.card.postprocessing,
     )
-    return preprocess(np.asarray(chosen), preprocessing, what=f"image '{entry.name}'"), names
 
 
-def _channel_names(
-    found: list[tuple[str, ...]], compartments: Sequence[Compartment]
-) -> tuple[str, ...]:
-    """The channels' names on the card: the images' own if they agree, else plain ones."""
-    count = len(found[0])
-    if count == 1:
-        return ("nuclear",) if compartments == ("nuclear",) else ("cell",)
-    agreed = len(set(found)) == 1 and len(set(found[0])) == count and all(found[0])
-    return found[0] if agreed else tuple(f"channel_{i}" for i in range(count))
-
-
-def _split(
-    images: list[TrainingImage], patterns: str, fraction: float, seed: int
-) -> tuple[list[TrainingImage], list[TrainingImage]]:
-    """Training and validation images, each in the batch's order."""
-    if len(images) < 2:
+def _build(base: _Base | None, channels: int, taught: Sequence[Compartment]) -> Any:
+    """Return the network to train: the base's, or a new one."""
+    if not base:
+        return build_network(channels, [head for each in taught for head in head_names(each)])
+    network = trainable_network(base.path, base.card)
+    if network.input_shape[-1] != channels:
         raise BadInput(
-            "training images",
-            expected="at least two with labels (one is held out)",
-            found=f"{len(images)}",
+            "base",
+            expected=f"a model of {channels} channels, as the images have",
+            found=f"'{base.card.name}' of {network.input_shape[-1]}",
         )
-    wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
-    if wanted:
-        held = {i.name for i in images if any(fnmatchcase(i.name, p) for p in wanted)}
-    else:
-        order = np.random.default_rng(seed).permutation(len(images))
-        count = min(max(round(len(images) * fraction), 1), len(images) - 1)
-        held = {images[i].name for i in order[:count]}
-    if not held or len(held) == len(images):
-        raise BadInput(
-            "validation",
-            expected=f"names of some, not all, of {len(images)} images",
-            found=f"{patterns!r}, which is {len(held)}",
-        )
-    return [i for i in images if i.name not in held], [i for i in images if i.name in held]
+    return network
 
 
-def _count(labels: np.ndarray) -> int:
-    """How many objects label images `(Y, X)` or `(Y, X, 2)` hold."""
-    planes = labels.reshape(-1, labels.shape[2] if labels.ndim == 3 else 1).T
-    return sum(len(np.unique(plane[plane > 0])) for plane in planes)
+def _images(
+    training: Sequence[TrainingImage], held_out: Sequence[TrainingImage], batch: TrainingBatch
+) -> dict[str, Any]:
+    """Say for the card what was trained on."""
+    return {
+        "images": [image.name for image in training],
+        "validation": [image.name for image in held_out],
+        "objects": sum(count_objects(image.labels) for image in training),
+        "hard_background": batch.hard is not None,
+    }
+
+
+def _origin(base: _Base | None, network: Any) -> dict[str, Any]:
+    """Say for the card what the training began with."""
+    if base:
+        return {
+            "base": f"{base.card.name} {base.card.version}",
+            "base_source": base.source,
+            "network": base.card.training["network"],
+        }
+    shape = {"widths": list(WIDTHS), "gains": list(GAINS), "bottom": BOTTOM}
+    made = {**shape, "weights": network.count_params()}
+    return {"base": "", "base_source": "", "network": made}
+
+
+def _accuracies(
+    exported: Path, card: ModelCard, images: list[TrainingImage], base: _Base | None
+) -> dict[str, Any]:
+    """Measure the model that was exported, and the base before it, on images held out."""
+    network = load_network(exported, card, engine="tensorflow")
+    found = _accuracy("validation", images, network, card)
+    if base:
+        before = load_network(base.path, base.card, engine="tensorflow", trusted=True)
+        found |= _accuracy("validation_before", images, before, base.card)
+    return found
 
 
 def _accuracy(

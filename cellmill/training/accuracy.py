@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from cellmill.compartments import COMPARTMENTS, Compartment
-from cellmill.inference.tiled import PredictBatch, predict_tiled
-from cellmill.inference.tiles import TileGrid
+from cellmill.inference.tiled import PredictBatch, card_grid, predict_tiled
+from cellmill.labels.kinds import Compartment
 from cellmill.metrics import evaluate, pool
 from cellmill.models.card import ModelCard
-from cellmill.segmentation.compartment import segment
+from cellmill.segmentation.methods import recipes_of, segment_one
 from cellmill.training.fit import TrainingImage
 from cellmill.version import __version__
 
@@ -26,31 +25,26 @@ def predict_heads(
 
     Args:
         image: `(Y, X, C)` float32, preprocessed as the card asks for.
-        network: the model, as `cellmill.inference.savedmodel.load` gives it.
+        network: the model, as `cellmill.inference.engines.load_network` gives it.
         card: its card.
 
     Returns:
-        `(Y, X, C)` float32 by head.
+        `(Y, X, C)` float32 by head, its sides divided by the head's stride.
     """
-    grid = TileGrid.over(
-        (image.shape[0], image.shape[1]),
-        card.input.tile,
-        overlap=card.tiling.overlap,
-        padding=card.tiling.padding,
-    )
-    heads = {h.name: np.zeros((*grid.shape, h.channels), np.float32) for h in card.heads}
-    predict_tiled(image, network, grid, list(heads.values()))
+    grid = card_grid(card, (image.shape[0], image.shape[1]))
+    heads = {h.name: np.zeros(h.shape_over(grid.shape), np.float32) for h in card.heads}
+    predict_tiled(image, network, grid, list(heads.values()), heads=card.heads)
     return heads
 
 
 def segment_image(
     image: np.ndarray, network: PredictBatch, card: ModelCard, compartment: Compartment
 ) -> np.ndarray:
-    """Segment a normalised image: tiles, network, deep watershed, by the card's parameters.
+    """Segment a normalised image: tiles, network, the card's method and parameters.
 
     Args:
         image: `(Y, X, C)` float32, preprocessed as the card asks for.
-        network: the model, as `cellmill.inference.savedmodel.load` gives it.
+        network: the model, as `cellmill.inference.engines.load_network` gives it.
         card: its card.
         compartment: what to segment.
 
@@ -58,7 +52,7 @@ def segment_image(
         `(Y, X)` int32 labels.
     """
     heads = predict_heads(image, network, card)
-    return segment(heads, card.postprocessing[compartment])
+    return segment_one(heads, recipes_of(card, (compartment,))[compartment])
 
 
 def measure_accuracy(
@@ -70,7 +64,7 @@ def measure_accuracy(
     """Score a model on images with truth.
 
     Args:
-        images: normalised, with labels `(Y, X)`, or `(Y, X, 2: whole cells, nuclei)`.
+        images: normalised, with labels `(Y, X)`, or `(Y, X, K)` in the order of the card's kinds.
         network: the model.
         card: its card.
         compartment: what is segmented and scored.
@@ -81,13 +75,17 @@ def measure_accuracy(
         0.5 … 0.95, `panoptic_quality`; and `average_precision_0.5_by_image`.
     """
     results = [
-        evaluate(_truth(i.labels, compartment), segment_image(i.image, network, card, compartment))
-        for i in images
+        evaluate(
+            _truth(each.labels, card, compartment),
+            segment_image(each.image, network, card, compartment),
+        )
+        for each in images
     ]
     pooled = pool(results)["pooled"]
+    method = recipes_of(card, (compartment,))[compartment].method.name.replace("_", " ")
     return {
-        "measured": f"tiles, network, deep watershed, cellmill.metrics {__version__}, by the stage "
-        "that wrote this card",
+        "measured": f"tiles, network, {method}, cellmill.metrics {__version__}, by the stage that "
+        "wrote this card",
         "images": len(images),
         "objects": pooled["n_truth"],
         "predicted": pooled["n_predicted"],
@@ -101,8 +99,8 @@ def measure_accuracy(
     }
 
 
-def _truth(labels: np.ndarray, compartment: Compartment) -> np.ndarray:
-    return labels[..., COMPARTMENTS.index(compartment)] if labels.ndim == 3 else labels
+def _truth(labels: np.ndarray, card: ModelCard, compartment: Compartment) -> np.ndarray:
+    return labels[..., card.compartments.index(compartment)] if labels.ndim == 3 else labels
 
 
 def _by_threshold(result: dict[str, Any]) -> dict[str, float]:

@@ -6,7 +6,9 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cellmill import extras
 from cellmill.errors import BadInput
+from cellmill.inference.tensorflow_engine import open_savedmodel
 from cellmill.models.card import ModelCard
 from cellmill.training.network import build_network
 
@@ -24,8 +26,7 @@ def export_network(network: keras.Model, folder: Path) -> None:
         network: as `build_network` makes it.
         folder: the model's folder.
     """
-    import tensorflow as tf
-
+    tf = extras.load("tensorflow", "training")
     names = network.output_names
     channels = network.input_shape[-1]
 
@@ -44,14 +45,13 @@ def export_network(network: keras.Model, folder: Path) -> None:
         (folder / "assets").rmdir()
 
 
-def load_network(folder: Path, card: ModelCard) -> keras.Model:
+def trainable_network(folder: Path, card: ModelCard) -> keras.Model:
     """The network of a model that `train_segmenter` made, ready to be trained further.
 
     Raises:
         BadInput: the model was not made by `train_segmenter`, or its weights cannot be read.
     """
-    import tensorflow as tf
-
+    tf = extras.load("tensorflow", "training")
     made = card.training.get("network")
     kinds = [head.kind for head in card.heads]
     taught = ["inner_distance", "pixelwise"] * len(card.compartments)
@@ -70,7 +70,7 @@ def load_network(folder: Path, card: ModelCard) -> keras.Model:
         made.get("bottom", 0),
     )
     try:
-        stored = tf.saved_model.load(str(folder)).weights
+        stored = open_savedmodel(folder).weights
         network.set_weights([weight.numpy() for weight in stored])
     except (OSError, ValueError, AttributeError, tf.errors.OpError) as error:
         text = str(error).splitlines()[0]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cellmill import extras
 from cellmill.errors import BadInput, CellmillError
 from cellmill.training.augmentation import (
     Augmentation,
@@ -58,12 +59,14 @@ class TrainingImage:
         labels: `(Y, X)` int32, 0 is background; or `(Y, X, K)` for K compartments.
         hard_background: `(Y, X)` integer, non-zero on what looks like an object and is none; or
             `(Y, X, K)`.
+        mpp: microns per pixel `(y, x)`; `None` if unknown.
     """
 
     name: str
     image: np.ndarray
     labels: np.ndarray
     hard_background: np.ndarray | None = None
+    mpp: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,7 @@ class Fit:
 
 def seed_everything(seed: int) -> None:
     """Make what follows in this process repeatable; call it before building the network."""
-    import keras
-    import tensorflow as tf
-
+    keras, tf = extras.load("keras", "training"), extras.load("tensorflow", "training")
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
@@ -171,8 +172,7 @@ def fit(
     for name, images in (("training images", training), ("validation images", validation)):
         if not any(image.labels.any() for image in images):
             raise BadInput(name, expected="at least one with objects", found="none")
-    import keras
-
+    keras = extras.load("keras", "training")
     schedule = keras.optimizers.schedules.CosineDecay(
         parameters.learning_rate / 10,
         decay_steps=max(parameters.steps - parameters.steps // 20, 1),
@@ -228,8 +228,7 @@ def _compiled(
     network: keras.Model, optimizer: Any
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The training step and the loss, as TensorFlow functions of a `Batch`."""
-    import tensorflow as tf
-
+    tf = extras.load("tensorflow", "training")
     class_weights = tf.constant(CLASS_WEIGHTS, tf.float32)
 
     def loss_of(

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cellmill import extras
+
 if TYPE_CHECKING:
     import keras
 
@@ -47,8 +49,7 @@ def build_network(
     Returns:
         A Keras model that gives the heads in this order.
     """
-    import keras
-
+    keras = extras.load("keras", "training")
     layers = keras.layers
 
     def block(x: Any, width: int, stride: int = 1) -> Any:

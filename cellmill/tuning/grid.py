@@ -1,35 +1,17 @@
-"""Which post-processing parameters are tried: a grid around a card's, and finer steps in it."""
+"""Which parameters of a method are tried: a grid around a card's, and finer steps in it."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cellmill.errors import BadInput
-from cellmill.models.card import PostprocessingParameters
+from cellmill.segmentation.parameters import Parameter, parameters_of, rounded
 
-#: The parameters that can be tuned, and their types; the first varies slowest in a grid.
-AXES: dict[str, type] = {
-    "maxima_threshold": float,
-    "maxima_smooth": float,
-    "interior_threshold": float,
-    "interior_smooth": float,
-    "pixel_expansion": int,
-    "radius": int,
-    "small_objects_fraction": float,
-}
-#: Tried where the user names no values: multiples of the card's value, or values beside it.
-_FACTORS = {"maxima_threshold": (0.5, 0.7, 1.0, 1.4, 2.0), "interior_threshold": (0.5, 1, 1.5, 2)}
-_BESIDE = {
-    "maxima_smooth": (0.0, 1.0, 2.0),
-    "interior_smooth": (0.0, 1.0, 2.0),
-    "small_objects_fraction": (0.0, 0.1, 0.2, 0.3),
-}
 _MOST_POINTS = 20_000
-_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -37,11 +19,13 @@ class ParameterGrid:
     """Values to try, all combinations of them.
 
     Attributes:
-        default: the parameters as the card has them; those without an axis are everybody's.
-        axes: values of each parameter in `AXES`, in the order in which they are tried.
+        default: the parameters as the card has them, of the method's dataclass; those without an
+            axis are everybody's.
+        axes: values of each parameter that is tuned, in the order in which they are tried; the
+            first axis varies slowest.
     """
 
-    default: PostprocessingParameters
+    default: Any
     axes: Mapping[str, tuple[float, ...]]
 
     def __post_init__(self) -> None:
@@ -52,95 +36,117 @@ class ParameterGrid:
             )
 
     @classmethod
-    def around(cls, default: PostprocessingParameters, wanted: Mapping[str, str]) -> ParameterGrid:
+    def around(cls, default: Any, wanted: Mapping[str, Any]) -> ParameterGrid:
         """Make a grid of what a user wants to try.
 
         Args:
             default: the card's parameters.
-            wanted: by name, numbers with commas between; where it is empty, values around the
-                card's.
+            wanted: by name, a list of numbers, or a text of numbers with commas between. Parameters
+                that the method tunes and that are not named, or empty, take values around the
+                card's; any other number of the method is tuned if it is named.
 
         Raises:
-            BadInput: a text is no list of numbers, a number is out of range, or there are too many
-                combinations.
+            BadInput: there is no such parameter, a value is no number or out of range, or there
+                are too many combinations.
 
         Example:
-            >>> parameters = PostprocessingParameters("distance", "classes", radius=3)
+            >>> from cellmill.segmentation.deep_watershed import WatershedParameters
+            >>> parameters = WatershedParameters(radius=3)
             >>> ParameterGrid.around(parameters, {"interior_smooth": "2, 1"}).axes["radius"]
             (3,)
         """
+        known = tunable(type(default))
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise BadInput(
+                "axes", expected=f"parameters among {', '.join(known)}", found=", ".join(unknown)
+            )
         axes = {}
-        for name, kind in AXES.items():
-            text = wanted.get(name, "")
-            values = _numbers(name, text, kind) if text.strip() else _usual(default, name)
+        for name, about in known.items():
+            given = wanted.get(name, "")
+            if given in ("", [], ()):
+                if about.tried is None:
+                    continue
+                near = about.tried(getattr(default, name))
+                values = tuple(value for value in near if about.allows(value))
+            else:
+                values = _numbers(about, given)
             for value in values:
-                _with(default, {name: value})
+                replace(default, **{name: value})
             axes[name] = values
         return cls(default, axes)
 
-    def points(self) -> Iterator[PostprocessingParameters]:
+    def points(self) -> Iterator[Any]:
         """All combinations; the last axis varies fastest."""
         for values in itertools.product(*self.axes.values()):
-            yield _with(self.default, dict(zip(self.axes, values, strict=True)))
+            yield replace(self.default, **dict(zip(self.axes, values, strict=True)))
 
-    def finer(self, best: PostprocessingParameters) -> ParameterGrid:
+    def tuned(self, point: Any) -> dict[str, float]:
+        """What is tuned of a point, by name."""
+        return {name: getattr(point, name) for name in self.axes}
+
+    def finer(self, best: Any) -> ParameterGrid:
         """The grid with values halfway between the best and its neighbours.
 
         An axis of one value stays: its parameter was set, not tried.
         """
+        known_types = tunable(type(self.default))
         axes = {}
         for name, values in self.axes.items():
             known = sorted({*values, getattr(best, name)})
             place = known.index(getattr(best, name))
             between = [
-                _halfway(known[place], known[other], AXES[name])
+                _halfway(known[place], known[other], known_types[name].type)
                 for other in (place - 1, place + 1)
                 if len(values) > 1 and 0 <= other < len(known)
             ]
             axes[name] = (*values, *(v for v in dict.fromkeys(between) if v not in known))
         return ParameterGrid(self.default, axes)
 
-    def beside(
-        self, best: PostprocessingParameters, coarser: ParameterGrid
-    ) -> Iterator[PostprocessingParameters]:
+    def beside(self, best: Any, coarser: ParameterGrid) -> Iterator[Any]:
         """The best with one parameter at a time at each value that a coarser grid lacks."""
         for name, values in self.axes.items():
             for value in values:
                 if value not in coarser.axes[name]:
-                    yield _with(best, {name: value})
+                    yield replace(best, **{name: value})
 
-    def through(self, point: PostprocessingParameters) -> Iterator[PostprocessingParameters]:
+    def through(self, point: Any) -> Iterator[Any]:
         """A point with one parameter at a time at each of its values."""
         for name, values in self.axes.items():
             for value in values:
-                yield _with(point, {name: value})
+                yield replace(point, **{name: value})
 
 
-def _with(point: PostprocessingParameters, values: Mapping[str, Any]) -> PostprocessingParameters:
-    return replace(point, **values)
+def tunable(kind: type) -> dict[str, Parameter]:
+    """The parameters of a method that are numbers, by name: any of them may be an axis."""
+    return {each.name: each for each in parameters_of(kind) if each.type in (int, float)}
 
 
-def _numbers(name: str, text: str, kind: type) -> tuple[float, ...]:
+def _numbers(about: Parameter, given: Any) -> tuple[float, ...]:
+    parts: Sequence[Any] = given if isinstance(given, (list, tuple)) else [given]
+    if isinstance(given, str):
+        parts = given.split(",")
     try:
-        found = tuple(dict.fromkeys(kind(part) for part in text.split(",")))
-    except ValueError:
+        found = tuple(dict.fromkeys(_number(about.type, part) for part in parts))
+    except (ValueError, TypeError):
         found = ()
     if not found or not all(math.isfinite(value) for value in found):
-        numbers = "whole numbers" if kind is int else "numbers"
-        raise BadInput(name, expected=f"{numbers} with commas between", found=f"'{text}'")
+        numbers = "whole numbers" if about.type is int else "numbers"
+        shown = given if isinstance(given, str) else repr(given)
+        raise BadInput(about.name, expected=f"{numbers} with commas between", found=f"'{shown}'")
     return found
 
 
-def _usual(default: PostprocessingParameters, name: str) -> tuple[float, ...]:
-    own = getattr(default, name)
-    if name in _FACTORS:
-        return tuple(dict.fromkeys(_rounded(own * factor) for factor in _FACTORS[name]))
-    return tuple(sorted({own, *_BESIDE.get(name, ())}))
+def _number(kind: type, part: Any) -> float:
+    """A number of that type; a text that says one; a whole float is an int."""
+    if isinstance(part, bool):
+        raise ValueError(part)
+    if isinstance(part, float) and kind is int:
+        if not part.is_integer():
+            raise ValueError(part)
+        return int(part)
+    return float(part) if kind is float else int(part)
 
 
 def _halfway(one: float, other: float, kind: type) -> float:
-    return (one + other) // 2 if kind is int else _rounded((one + other) / 2)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
+    return (one + other) // 2 if kind is int else rounded((one + other) / 2)

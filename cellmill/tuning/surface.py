@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
+import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cellmill.models.card import PostprocessingParameters
-from cellmill.tuning.grid import AXES, ParameterGrid
+from cellmill.arrays.csv_tables import csv_text
+from cellmill.tuning.grid import ParameterGrid
 from cellmill.tuning.scores import (
     OBJECTIVES,
     Scores,
@@ -35,6 +35,7 @@ class Surface:
 
     Attributes:
         model: name and version.
+        method: whose parameters they are.
         compartment: what was segmented.
         objective: key of `OBJECTIVES`.
         grid: with the values of all refinements.
@@ -46,10 +47,11 @@ class Surface:
     """
 
     model: str
+    method: str
     compartment: str
     objective: str
     grid: ParameterGrid
-    points: tuple[PostprocessingParameters, ...]
+    points: tuple[Any, ...]
     in_first_grid: int
     eligible: npt.NDArray[np.bool_]
     scores: Mapping[str, Scores]
@@ -74,12 +76,12 @@ class Surface:
     @property
     def varied(self) -> list[str]:
         """Parameters of which several values were tried, in the grid's order."""
-        return [name for name in AXES if len({getattr(p, name) for p in self.points}) > 1]
+        return [n for n in self.grid.axes if len({getattr(p, n) for p in self.points}) > 1]
 
     def slice_along(self, name: str) -> dict[float, float]:
         """The objective along one axis through the best point, by value, ascending."""
         best = self.points[self.best]
-        others = [each for each in AXES if each != name]
+        others = [each for each in self.grid.axes if each != name]
         return dict(
             sorted(
                 (getattr(point, name), float(value))
@@ -103,26 +105,18 @@ class Surface:
         return found
 
 
-def parameters_of(point: PostprocessingParameters) -> dict[str, float]:
-    """What is tuned of a point."""
-    return {name: getattr(point, name) for name in AXES}
-
-
-def flags_of(point: PostprocessingParameters) -> str:
-    """The tuned parameters as flags of the stages postprocess and plan_watershed."""
-    named = parameters_of(point).items()
-    return " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in named)
+def flags_of(tuned: Mapping[str, float]) -> str:
+    """Tuned parameters as a flag of the stages postprocess and plan_segmentation."""
+    return f"--parameters {shlex.quote(json.dumps(dict(tuned)))}"
 
 
 def surface_csv(surface: Surface) -> str:
     """A row a point, in the order in which they were tried: parameters, objective, scores."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     groups = list(surface.scores)
     several = len(groups) > 1
-    heads = [*AXES, "refined", "objective", "predicted"]
+    heads = [*surface.grid.axes, "refined", "objective", "predicted"]
     heads += [f"objective_{group}" for group in groups] if several else []
-    writer.writerow([*heads, *(name for name in OBJECTIVES)])
+    rows = []
     whole = Scores.added(surface.scores.values())
     pooled = [score(whole) for score in OBJECTIVES.values()]
     by_group = [OBJECTIVES[surface.objective](surface.scores[group]) for group in groups]
@@ -132,8 +126,8 @@ def surface_csv(surface: Surface) -> str:
         numbers = [round(float(value), _PLACES) for value in row]
         numbers[1] = int(numbers[1])
         refined = int(i >= surface.in_first_grid)
-        writer.writerow([*parameters_of(point).values(), refined, *numbers])
-    return buffer.getvalue()
+        rows.append([*surface.grid.tuned(point).values(), refined, *numbers])
+    return csv_text([*heads, *OBJECTIVES], rows)
 
 
 def tuning_document(surface: Surface) -> dict[str, Any]:
@@ -149,15 +143,17 @@ def tuning_document(surface: Surface) -> dict[str, Any]:
     whole = Scores.added(surface.scores.values())
     chosen = held_out(surface.scores, surface.objective, surface.eligible, 0)
     own = {name: OBJECTIVES[surface.objective](each) for name, each in surface.scores.items()}
+    tuned = surface.grid.tuned
     document: dict[str, Any] = {
         "format": FORMAT,
         "model": surface.model,
+        "method": surface.method,
         "compartment": surface.compartment,
         "objective": surface.objective,
         "images": sum(len(names) for names in surface.images.values()),
         "objects": whole.true,
         "points": len(surface.points),
-        "parameters": parameters_of(surface.points[surface.best]),
+        "parameters": tuned(surface.points[surface.best]),
         "best": dict(_described(surface, whole, surface.best)),
         "default": dict(_described(surface, whole, 0)),
         "whole_parameters": asdict(surface.points[surface.best]),
@@ -172,7 +168,7 @@ def tuning_document(surface: Surface) -> dict[str, Any]:
         },
         "held_out": {
             name: {
-                "parameters": parameters_of(surface.points[each.chosen]),
+                "parameters": tuned(surface.points[each.chosen]),
                 "value": _rounded(each.value),
                 "default": _rounded(each.default),
             }
@@ -180,15 +176,17 @@ def tuning_document(surface: Surface) -> dict[str, Any]:
         },
         "near_best": int(np.count_nonzero(surface.values >= surface.values[surface.best] - NEAR)),
         "tried": {
-            name: sorted({getattr(point, name) for point in surface.points}) for name in AXES
+            name: sorted({getattr(point, name) for point in surface.points})
+            for name in surface.grid.axes
         },
     }
     return document
 
 
 def _described(surface: Surface, whole: Scores, place: int) -> Iterator[tuple[str, Any]]:
-    yield "parameters", parameters_of(surface.points[place])
-    yield "flags", flags_of(surface.points[place])
+    tuned = surface.grid.tuned(surface.points[place])
+    yield "parameters", tuned
+    yield "flags", flags_of(tuned)
     yield "value", _rounded(surface.values[place])
     yield "predicted", int(whole.predicted[place])
     yield "scores", {name: _rounded(score(whole)[place]) for name, score in OBJECTIVES.items()}

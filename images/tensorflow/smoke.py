@@ -1,13 +1,15 @@
-"""The TensorFlow image's own check at its build: ``smoke.py TITLE``.
+"""The TensorFlow image's own check at its build: `smoke.py TITLE`.
 
 TensorFlow computes, with or without a GPU; the form with CUDA is one, and no library of CUDA's
-lacks anything but the driver's, which a machine with a GPU brings. The form without has OpenVINO.
+lacks anything but the driver's, which a machine with a GPU brings. ONNX Runtime is there for the
+same devices. The form without CUDA has OpenVINO, which reads SavedModels and ONNX.
 """
 
 import ctypes
 import sys
 from pathlib import Path
 
+import onnxruntime
 import tensorflow as tf
 
 
@@ -24,10 +26,16 @@ def main(title: str) -> None:
     assert bool(libraries) == wanted, f"{title}: {len(libraries)} libraries of CUDA"
     loaded = sum(map(loads, libraries))
     assert loaded >= len(libraries) // 2, f"{title}: {loaded} of {len(libraries)} can be loaded"
+    providers = onnxruntime.get_available_providers()
+    assert "CPUExecutionProvider" in providers, f"ONNX Runtime has {providers}"
+    assert ("CUDAExecutionProvider" in providers) == wanted, f"ONNX Runtime has {providers}"
     if not wanted:
         from openvino import Core
+        from openvino.frontend import FrontEndManager
 
         assert "CPU" in Core().available_devices, "OpenVINO finds no CPU"
+        readers = FrontEndManager().get_available_front_ends()
+        assert {"tf", "onnx"} <= set(readers), f"OpenVINO reads {readers}"
     print(f"{title}: TensorFlow {tf.__version__}, {loaded} libraries of CUDA")
 
 

@@ -1,4 +1,4 @@
-"""``training``: images and label images in, a model with its card and accuracy out."""
+"""`training`: images and label images in, a model with its card and accuracy out."""
 
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         base_digest: str = "",
         channels: str = "",
         mpp: float = 0.0,
+        truth_kind: str = "",
         name: str = "my-model",
         version: str = "1",
         description: str = "",
@@ -51,6 +52,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         seed: int = 0,
         time_limit_minutes: float = 0.0,
         on_bad_image: str = "fail",
+        trust_model: bool = False,
     ) -> Outputs:
         """Train a segmenter on images and label images, and measure it on images held out.
 
@@ -62,6 +64,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             base_digest: Digest of a base that is a file, so that changed bytes miss the cache.
             channels: Channels to train on, by name or 0-based index.
             mpp: Pixel size in microns, where the files do not say; 0 for unknown.
+            truth_kind: What label images are: `labels`, `mask`, `colours` or `planes`; empty for
+                what each says of itself.
             name: The model's name.
             version: The model's version.
             description: What its card says of it.
@@ -76,13 +80,20 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             seed: Of everything random.
             time_limit_minutes: Stop training after this time; 0 is no limit.
             on_bad_image: `fail` the run, or `skip` the image and go on.
+            trust_model: Load a network even if it could do more than compute: read files, run code.
 
         Returns:
             model: The model's folder, SavedModel and card.
             metrics: Accuracy on the images held out, of the base too, and the training's curve.
         """
         converted = cpu.place(
-            tiff_to_npz(items=items, channels=channels, mpp=mpp, on_bad_image=on_bad_image)
+            tiff_to_npz(
+                items=items,
+                channels=channels,
+                mpp=mpp,
+                truth_kind=truth_kind,
+                on_bad_image=on_bad_image,
+            )
         )
         background = cpu.place(
             tiff_to_npz(
@@ -92,7 +103,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         background.set_display_name("tiff_to_npz: hard background")
         # Without a base this fetches the model that ships, which base_source then leaves aside:
         # an artifact that is there or not, as a parameter says, is more than kfp.local runs.
-        fetched = cpu.place(fetch_model(source=base, digest=base_digest))
+        fetched = cpu.place(fetch_model(source=base, digest=base_digest, trust_model=trust_model))
         fetched.set_display_name("fetch_model: base")
         trained = gpu.place(
             train_segmenter_on_gpu(
@@ -100,6 +111,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 labels=converted.outputs["truth"],
                 hard_background=background.outputs["truth"],
                 base=fetched.outputs["model"],
+                trust_model=trust_model,
                 base_source=base,
                 name=name,
                 version=version,

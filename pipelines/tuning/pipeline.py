@@ -1,4 +1,4 @@
-"""``tuning``: images, label images and a model in, the model with its best post-processing out."""
+"""`tuning`: images, label images and a model in, the model with its best post-processing out."""
 
 from typing import Any, NamedTuple
 
@@ -43,21 +43,19 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         model_digest: str = "",
         channels: str = "",
         mpp: float = 0.0,
+        truth_kind: str = "",
         batch_size: int = 8,
         precision: str = "float32",
         compartment: str = "",
         objective: str = "ap_50_90",
         image_groups: str = "",
-        maxima_threshold: str = "",
-        maxima_smooth: str = "",
-        interior_threshold: str = "",
-        interior_smooth: str = "",
-        pixel_expansion: str = "",
-        radius: str = "",
-        small_objects_fraction: str = "",
+        method: str = "",
+        parameters: dict = {},
+        axes: dict = {},
         refinements: int = 2,
         memory_mib: int = 4096,
         on_bad_image: str = "fail",
+        trust_model: bool = False,
     ) -> Outputs:
         """Find the best post-processing parameters of a model on images with truth.
 
@@ -67,23 +65,22 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
             channels: Channels to segment, by name or 0-based index, in the model's order.
             mpp: Pixel size in microns, where the file does not say; 0 for unknown.
+            truth_kind: What truth files are: `labels`, `mask`, `colours` or `planes`; empty for
+                what each says of itself.
             batch_size: Tiles predicted at a time.
             precision: Compute type of the network: `float32` or a mixed one.
             compartment: `nuclear` or `whole-cell`; empty for the model's own.
             objective: What is made as great as possible: `ap_50_90`, `mean_ap`, `ap_50`, `ap_70`,
                 `f1_50` or `panoptic_quality`.
             image_groups: Patterns of image names, one a series, with commas between.
-            maxima_threshold: Values to try, with commas between; empty for some around the card's.
-            maxima_smooth: Values to try, in pixels.
-            interior_threshold: Values to try.
-            interior_smooth: Values to try, in pixels.
-            pixel_expansion: Values to try, in pixels by which the interior is widened; empty for
-                the card's alone.
-            radius: Values to try, in pixels; empty for the card's alone.
-            small_objects_fraction: Values to try.
+            method: How objects are found; empty for the card's method.
+            parameters: Parameters of the method in place of the card's, by name, a JSON object.
+            axes: Values to try, by name of the parameter, a JSON object; of what is not named the
+                method tries some around the card's.
             refinements: How often values halfway between the best and its neighbours are tried.
             memory_mib: Memory to work in, in MiB; an image that needs more is refused.
             on_bad_image: `fail` the run, or `skip` the image and go on.
+            trust_model: Load a network even if it could do more than compute: read files, run code.
 
         Returns:
             model: The model, its card with the best parameters.
@@ -91,10 +88,16 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             surface: Scores at every combination that was tried, as CSV.
             html: A page that shows the surface.
         """
-        fetched = cpu.place(fetch_model(source=model, digest=model_digest))
+        fetched = cpu.place(fetch_model(source=model, digest=model_digest, trust_model=trust_model))
         with dsl.ParallelFor(batches, name="batches") as items:
             converted = cpu.place(
-                tiff_to_npz(items=items, channels=channels, mpp=mpp, on_bad_image=on_bad_image)
+                tiff_to_npz(
+                    items=items,
+                    channels=channels,
+                    mpp=mpp,
+                    truth_kind=truth_kind,
+                    on_bad_image=on_bad_image,
+                )
             )
             prepared = cpu.place(
                 preprocess(
@@ -107,8 +110,11 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 predict_on_gpu(
                     preprocessed=prepared.outputs["preprocessed"],
                     model=fetched.outputs["model"],
+                    method=method,
+                    parameters=parameters,
                     batch_size=batch_size,
                     precision=precision,
+                    trust_model=trust_model,
                     on_bad_image=on_bad_image,
                 )
             )
@@ -120,13 +126,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 compartment=compartment,
                 objective=objective,
                 image_groups=image_groups,
-                maxima_threshold=maxima_threshold,
-                maxima_smooth=maxima_smooth,
-                interior_threshold=interior_threshold,
-                interior_smooth=interior_smooth,
-                pixel_expansion=pixel_expansion,
-                radius=radius,
-                small_objects_fraction=small_objects_fraction,
+                method=method,
+                parameters=parameters,
+                axes=axes,
                 refinements=refinements,
                 memory_mib=memory_mib,
                 on_bad_image=on_bad_image,

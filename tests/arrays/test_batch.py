@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellmill.arrays.batch import MANIFEST, Batch, BatchWriter, Entry, check_name
+from cellmill.arrays.batch import MANIFEST, Batch, Entry, check_name
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.zarr import create_zarr
 from cellmill.errors import BadInput
 

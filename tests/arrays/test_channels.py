@@ -1,10 +1,21 @@
-"""Choosing channels of an image."""
+"""Choosing channels of an image, and calling them by names of their own."""
+
+import doctest
+import unicodedata
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from cellmill.arrays import channels as module
 from cellmill.arrays.batch import Entry
-from cellmill.arrays.channels import BLANK, SelectedChannels, selected_channels
+from cellmill.arrays.channels import (
+    BLANK,
+    SelectedChannels,
+    distinct_names,
+    selected_channels,
+)
 from cellmill.errors import BadInput
 
 IMAGE = np.arange(5 * 7 * 3, dtype=np.uint16).reshape(5, 7, 3) + 1
@@ -47,3 +58,33 @@ def test_other_channels_are_refused(channels, message):
 def test_an_image_without_channels_is_refused():
     with pytest.raises(BadInput, match="image 'a': expected axes YXC"):
         selected_channels(IMAGE[..., 0], Entry("a"))
+
+
+#: Names that are likely to meet: a marker of several cycles, and what telling it apart may give.
+NAMES = st.one_of(
+    st.sampled_from(
+        ["DAPI", "DAPI ", "DAPI 0", "DAPI 1", "DAPI [1]", "DAPI [[0]]", "", "channel_1"]
+    ),
+    st.sampled_from(["area_px", "label", "mean_DAPI", "é", "e\u0301", "0", "1"]),
+    st.text(max_size=3),
+)
+
+
+@given(st.lists(NAMES, max_size=8))
+@example(["DAPI", "DAPI", "DAPI 0", "DAPI 0"])
+def test_names_are_distinct_and_mean_what_they_say(names):
+    found = distinct_names(names)
+    assert len({unicodedata.normalize("NFC", name) for name in found}) == len(names)
+    assert all(found)
+    called = [unicodedata.normalize("NFC", name.strip()) for name in names]
+    for index, (name, shown) in enumerate(zip(called, found, strict=True)):
+        if name and called.count(name) == 1 and name != "channel_1":
+            assert shown == names[index].strip()
+        # No channel bears the name of another.
+        assert all(shown != other for i, other in enumerate(called) if i != index)
+    assert distinct_names(found) == found
+
+
+def test_the_examples_are_true():
+    assert doctest.testmod(module).attempted
+    assert doctest.testmod(module).failed == 0

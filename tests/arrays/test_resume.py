@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cellmill.arrays import resume
-from cellmill.arrays.batch import MANIFEST, Batch, BatchWriter, Entry
+from cellmill.arrays.batch import MANIFEST, Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract import Record, for_each_image
 from cellmill.errors import BadInput
 
@@ -56,6 +57,14 @@ def left(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
+def content(path):
+    """A file's bytes; of a shard's record what it says of them, not which version that was."""
+    if path.parent.name != ".shards":
+        return path.read_bytes()
+    about = json.loads(path.read_bytes())
+    return about["size"], about["crc32"]
+
+
 @pytest.mark.parametrize("container", ["npz", "zarr"])
 @pytest.mark.parametrize("place", NAMES)
 def test_a_run_that_was_killed_ends_like_one_that_was_not(tmp_path, container, place):
@@ -70,7 +79,7 @@ def test_a_run_that_was_killed_ends_like_one_that_was_not(tmp_path, container, p
     assert record.images["a"].status == "skipped"
     assert left(tmp_path / "cut") == left(tmp_path / "whole")
     for name in left(tmp_path / "whole"):
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert content(tmp_path / "cut" / name) == content(tmp_path / "whole" / name)
 
 
 def test_other_work_starts_anew(tmp_path):

@@ -1,14 +1,19 @@
-"""A component's interface is declared twice, in its stage and for KFP: both say the same."""
+"""What KFP's compiler made of a component is what its stage declares."""
+
+import ast
 
 import pytest
 import yaml
 
-from cellmill.contract import TaskFinalStatus
+import cellmill.catalog
+from cellmill.contract import Dataset, Model, TaskFinalStatus
 from cellmill.contract.spec import PARAMETER_TYPES, StageSpec, stage_names
 from cellmill.version import __version__
-from launch.compile import component, component_names, generated_files
-from launch.environments import image_name, image_names
-from launch.paths import ROOT
+from launch import ROOT
+from launch.compile import compiled_files, component_sources, left_behind
+from launch.compiling.compiled import component, component_names
+from launch.compiling.kinds import kinds_in
+from launch.images.environments import image_name, image_names
 
 COMPONENTS = component_names()
 
@@ -42,7 +47,9 @@ def test_artifacts_are_the_same(name):
             assert there["artifactType"]["schemaTitle"] == artifact.type.schema_title
             assert there.get("isArtifactList", False) == artifact.is_list
             assert there.get("isOptional", False) == artifact.optional
-            assert words(there["description"]) == words(artifact.description)
+            kinds, text = kinds_in(words(there["description"]))
+            assert kinds == artifact.kinds
+            assert text == words(artifact.description)
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
@@ -77,5 +84,36 @@ def test_the_container_runs_the_stage_and_nothing_else(name):
 
 
 def test_generated_files_are_up_to_date():
-    stale = [p for p, text in generated_files() if not p.exists() or p.read_text() != text]
-    assert stale == []
+    files = [*component_sources(), *compiled_files()]
+    assert [p for p, text in files if not p.exists() or p.read_text() != text] == []
+    assert list(left_behind()) == []
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_the_example_of_its_page_is_right(name):
+    """What the page's example gives is what the component wants: no more, no less."""
+    readme = (ROOT / "components" / name / "README.md").read_text()
+    example = readme.split("```python\n")[1].split("```")[0]
+    tree = ast.parse(example.replace("…", "None"))
+    call = tree.body[-1].value
+    loaded = cellmill.catalog.component(name)
+    wanted = {n for n, i in loaded.component_spec.inputs.items() if not i.optional}
+    assert f'{name} = cellmill.catalog.component("{name}")' in example
+    assert (call.func.id, {k.arg for k in call.keywords}) == (name, wanted)
+
+
+def test_every_dataset_of_a_stage_is_of_a_kind():
+    """To KFP they are all alike: without a kind any of them could be wired to any input."""
+    specs = [StageSpec.load(name) for name in COMPONENTS]
+    artifacts = [
+        (s.name, a.name, t) for s in specs for a in (*s.inputs, *s.outputs) for t in a.types
+    ]
+    assert [(s, a) for s, a, t in artifacts if issubclass(t, (Dataset, Model)) and not t.kind] == []
+
+
+def test_one_kind_is_one_type_to_kfp():
+    kinds = {}
+    for name in COMPONENTS:
+        spec = StageSpec.load(name)
+        for type_ in (t for a in (*spec.inputs, *spec.outputs) for t in a.types):
+            assert kinds.setdefault(type_.kind or type_, type_.schema_title) == type_.schema_title

@@ -11,8 +11,8 @@ def object_f1(true: np.ndarray, found: np.ndarray, threshold: float = 0.5) -> fl
     Above 0.5 an object overlaps one other at most, so no assignment has to be solved.
 
     Args:
-        true: ``(Y, X)`` labels.
-        found: ``(Y, X)`` labels.
+        true: `(Y, X)` labels.
+        found: `(Y, X)` labels.
         threshold: at least 0.5.
 
     Returns:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cellmill.arrays.batch import BatchWriter
-from launch.samples import sample_image
+from cellmill.arrays.batch_writer import BatchWriter
+from cellmill.datasets.samples import sample_image
 from tests.conformance.tissue import MPP, as_integers, draw_tissue
 
 

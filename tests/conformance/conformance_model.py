@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cellmill.cache import cache_folder, locked
 from cellmill.errors import CellmillError
+from cellmill.io.cache import cache_folder, locked
 from cellmill.models.card import ModelCard, Weights, known_cards
-from launch.environments import environment
-from launch.paths import ROOT
+from launch import ROOT
+from launch.images.environments import environment
 
 HERE = Path(__file__).resolve().parent
 MADE_FROM = (
@@ -37,11 +37,11 @@ def card(training: dict[str, Any]) -> ModelCard:
         known_cards()["Mesmer"],
         name="conformance",
         version="1",
-        description="PanopticNet made by deepcell for tests; it has seen made tissue only.",
+        description="PanopticNet made by deepcell for tests; it has seen synthetic tissue only.",
         licence="",
         citation="",
         weights=Weights(),
-        training={"data": "made tissue", **training},
+        training={"data": "synthetic tissue", **training},
         accuracy=training["accuracy"],
     )
 
@@ -83,10 +83,12 @@ def conformance_model(python: Path) -> Path:
         # The card may change where the network has not: each card has a folder of its own.
         made = card(json.loads((network / "training.json").read_text()))
         model = folder / f"model-{_digest(json.dumps(made.to_dict()).encode())}"
-        model.mkdir(exist_ok=True)
-        for part in ("saved_model.pb", "keras_metadata.pb", "variables"):
-            if not (model / part).exists():
-                (model / part).symlink_to(Path("..", "network", part))
+        shutil.rmtree(model, ignore_errors=True)
+        # Files of its own: a model with links out of its folder is refused.
+        model.mkdir()
+        for part in ("saved_model.pb", "keras_metadata.pb"):
+            os.link(network / part, model / part)
+        shutil.copytree(network / "variables", model / "variables", copy_function=os.link)
         made.save(model)
     return model
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-#: Microns per pixel at which a cell of ``scale=1`` is drawn: Mesmer's.
+#: Microns per pixel at which a cell of `scale=1` is drawn: Mesmer's.
 MPP = 0.5
 
 
@@ -21,9 +21,9 @@ class Tissue:
     """One made field of view.
 
     Attributes:
-        image: ``(Y, X, 2)`` float32 in 0–1: nuclear stain, membrane stain.
-        whole_cell: ``(Y, X)`` int32 labels of the cells.
-        nuclear: ``(Y, X)`` int32 labels of the nuclei, numbered as their cells.
+        image: `(Y, X, 2)` float32 in 0–1: nuclear stain, membrane stain.
+        whole_cell: `(Y, X)` int32 labels of the cells.
+        nuclear: `(Y, X)` int32 labels of the nuclei, numbered as their cells.
     """
 
     image: NDArray[np.float32]

@@ -9,11 +9,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pytest
 
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract import (
     HTML,
     Dataset,
+    GroundTruth,
     Input,
+    Labels,
     Metrics,
     Model,
     Output,
@@ -211,6 +214,42 @@ def test_a_parameter_of_another_type_is_refused(name, value):
     (declared,) = (p for p in SPEC.parameters if p.name == name)
     with pytest.raises(BadInput, match=f"parameter '{name}'"):
         check_parameter(declared, {name: value})
+
+
+def relabel(labels: Input[Labels | GroundTruth], relabelled: Output[Labels]) -> None:
+    """Number labels anew.
+
+    Args:
+        labels: label images.
+        relabelled: the same.
+    """
+    relabelled.path.write_bytes(labels.path.read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["", "cellmill.Labels", "cellmill.GroundTruth", "cellmill.Images"])
+def test_an_artifact_of_another_kind_is_refused(kind, tmp_path):
+    """What a task makes says its kind; what says none, as a stranger's, is taken on trust."""
+    (tmp_path / "given").write_text("x")
+    metadata = {"kind": kind} if kind else {}
+    given = {"name": "g", "uri": str(tmp_path / "given"), "metadata": metadata}
+    made = {"name": "m", "uri": str(tmp_path / "made"), "metadata": {}}
+    asked = {
+        "inputs": {"artifacts": {"labels": {"artifacts": [given]}}},
+        "outputs": {
+            "artifacts": {"relabelled": {"artifacts": [made]}},
+            "outputFile": str(tmp_path / "task" / "executor_output.json"),
+        },
+    }
+    if kind == "cellmill.Images":
+        message = "expected cellmill.GroundTruth or cellmill.Labels, found cellmill.Images"
+        with pytest.raises(BadInput, match=message):
+            run_executor_input(StageSpec.of(relabel), json.dumps(asked))
+        assert not (tmp_path / "made").exists()
+        return
+    run_executor_input(StageSpec.of(relabel), json.dumps(asked))
+    answer = json.loads((tmp_path / "task" / "executor_output.json").read_text())
+    (relabelled,) = answer["artifacts"]["relabelled"]["artifacts"]
+    assert relabelled["metadata"] == {"kind": "cellmill.Labels"}
 
 
 def test_an_output_that_is_not_written_is_an_error(tmp_path, images):

@@ -1,6 +1,8 @@
 """Each image is pinned, hashed, without root, and has what the components that name it need."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -8,12 +10,12 @@ from packaging.requirements import Requirement
 
 from cellmill.errors import BadInput
 from cellmill.version import __version__
-from components.images import LOCAL_LOCK, Image, read_lock
-from launch import pin_base
-from launch.build_images import build_wheel, push, sources_digest, stages_of
-from launch.compile import component_names
-from launch.environments import CUDA, image_folder, image_lock, image_names, wanted_python
-from launch.paths import ROOT
+from components.container_images import LOCAL_LOCK, ContainerImage, read_lock
+from launch import ROOT
+from launch.compiling.compiled import component_names
+from launch.images import pin_base
+from launch.images.building import build_wheel, push, sources_digest, stages_of
+from launch.images.environments import CUDA, image_folder, image_lock, image_names, wanted_python
 
 NAMES = sorted(read_lock())
 
@@ -35,7 +37,7 @@ def final_stage(name):
 def test_every_environment_is_an_image_with_its_place():
     assert image_names() == NAMES
     for name, image in read_lock().items():
-        assert image == Image(f"localhost/cellmill-{name}", __version__)
+        assert image == ContainerImage(f"localhost/cellmill-{name}", __version__)
         assert (image_folder(name) / "Dockerfile").exists()
 
 
@@ -97,9 +99,11 @@ def pinned(name):
 
 def test_the_form_with_cuda_differs_in_what_computes_alone():
     cpu, cuda = pinned("tensorflow"), pinned("tensorflow-cuda")
-    assert {k: v for k, v in cuda.items() if not k.startswith(("nvidia-", "tensorflow"))} == {
-        k: v for k, v in cpu.items() if k != "tensorflow-cpu" and not k.startswith("openvino")
+    engines = ("tensorflow", "onnxruntime", "openvino")
+    assert {k: v for k, v in cuda.items() if not k.startswith(("nvidia-", *engines))} == {
+        k: v for k, v in cpu.items() if not k.startswith(engines)
     }
+    assert {k for k in cuda if k.startswith(engines)} == {"tensorflow", "onnxruntime-gpu"}
     assert cuda["tensorflow"] == cpu["tensorflow-cpu"]
     assert {"nvidia-cudnn-cu12", "nvidia-cublas-cu12", "nvidia-cuda-nvcc-cu12"} <= cuda.keys()
     assert stages_of("tensorflow-cuda") == stages_of("tensorflow")
@@ -131,8 +135,8 @@ def test_sources_are_told_apart(monkeypatch, tmp_path):
 
 
 def test_an_image_by_digest_is_named_by_it():
-    assert Image("r.example/p/x", "1", "sha256:12").reference == "r.example/p/x@sha256:12"
-    assert Image("r.example/p/x", "1").reference == "r.example/p/x:1"
+    assert ContainerImage("r.example/p/x", "1", "sha256:12").reference == "r.example/p/x@sha256:12"
+    assert ContainerImage("r.example/p/x", "1").reference == "r.example/p/x:1"
 
 
 def test_the_reference_is_never_pushed():
@@ -145,3 +149,10 @@ def test_the_lock_is_what_the_compiled_yaml_names():
     for path in ROOT.glob("pipelines/*/pipeline.yaml"):
         executors = yaml.safe_load(path.read_text())["deploymentSpec"]["executors"].values()
         assert {e["container"]["image"] for e in executors} <= named
+
+
+def test_what_images_compile_at_their_build_can_be_computed():
+    """A card of a new form would else be found by nothing but a build."""
+    path = ROOT / "images" / "warm.py"
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -9,11 +9,11 @@ import sys
 import pytest
 import yaml
 
-from launch.build_images import NEVER_PUSHED
-from launch.compile import pipeline_names
-from launch.environments import IMAGES
-from launch.paths import ROOT
-from launch.renderings import TARGETS, Choice, render
+from launch import ROOT
+from launch.compiling.compiled import pipeline_names
+from launch.compiling.renderings import TARGETS, Choice, render
+from launch.images.building import NEVER_PUSHED
+from launch.images.environments import IMAGES
 from tests.images.test_dockerfiles import NAMES, final_stage, instructions
 
 SECRET = re.compile(r"token|secret|password|api_?key|credential", re.I)
@@ -27,7 +27,7 @@ def test_an_image_takes_no_secret_and_fetches_nothing_but_locked_packages(name):
             assert not SECRET.search(line), line
         assert not re.search(r"\b(curl|wget|git clone|https?://|--trusted-host)", line), line
         assert not line.startswith(("ADD ", "ONBUILD "))
-    # Only what is built by whom uses it compiles, with whatever compiler the base's system has.
+    # Only what is built by those who use it compiles, with whatever compiler the base's system has.
     lines = final_stage(name) if name in NEVER_PUSHED else instructions(name)
     assert not any("apt-get" in line for line in lines)
 

@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 
 from cellmill.inference.mixed_precision import mixed
-from cellmill.inference.savedmodel import load
-from tests.inference.tiny_models import TwoHeads, card, save
+from tests.inference.tiny_models import TwoHeads, card, load, save
 
 pytestmark = pytest.mark.tensorflow
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellmill.errors import BadInput
-from cellmill.inference.tiles import OUTSIDE, TileGrid, spline_window
+from cellmill.inference.tiles import OUTSIDE, TileGrid, inner_window, spline_window
 
 SIDES = st.integers(1, 400)
 PADDINGS = st.sampled_from(["constant", "reflect"])
@@ -56,7 +56,8 @@ def test_a_short_side_is_extended_alone():
     grid = TileGrid.over((200, 700))
     assert (grid.rows.count, grid.rows.extended) == (1, 256)
     assert grid.columns.count == 4
-    assert not grid.blended
+    assert grid.overwrites("blended")
+    assert not grid.overwrites("cropped")
 
 
 def test_strides_are_even():
@@ -64,6 +65,31 @@ def test_strides_are_even():
         stride = TileGrid.over((999, 999), (tile, tile)).rows.stride
         assert stride % 2 == 0
         assert 0 <= stride - 0.75 * tile < 2
+
+
+@given(SIDES, st.sampled_from([2, 3, 4, 8]), st.integers(1, 8), OVERLAPS, PADDINGS)
+def test_a_strided_grid_has_the_same_tiles_at_its_own_values(size, stride, half, overlap, padding):
+    tile = 2 * half * stride
+    grid = TileGrid.over(
+        (size, size), (tile, tile), overlap=overlap, padding=padding, alignment=stride
+    )
+    axis, coarse = grid.rows, grid.strided(stride).rows
+    assert (coarse.count, coarse.size) == (axis.count, -(-size // stride))
+    assert coarse.extended * stride == axis.extended
+    for i in range(axis.count):
+        assert (axis.start(i) - axis.before) % stride == 0
+        assert (axis.start(i) - axis.before) // stride == coarse.start(i) - coarse.before
+        assert coarse.overlaps(i) == tuple(n // stride for n in axis.overlaps(i))
+    assert grid.strided(1) == grid
+
+
+@given(st.integers(2, 60), st.integers(0, 30), st.integers(0, 30))
+def test_of_two_tiles_one_gives_each_pixel(size, before, after):
+    before, after = min(before, size // 2), min(after, size // 2)
+    window = inner_window(size, before, after)
+    assert np.array_equal(window[before : size - after], np.ones(size - before - after))
+    neighbour = inner_window(size, after, 0)
+    assert np.array_equal(window[size - after :] + neighbour[:after], np.ones(after))
 
 
 @given(st.integers(1, 128))
@@ -93,6 +119,7 @@ def test_the_window_of_mesmer_adds_up_to_what_the_reference_does():
         ({"padding": "wrap"}, "constant or reflect, found 'wrap'"),
         ({"shape": (0, 5)}, "sides of at least 1"),
         ({"tile": (0, 5)}, "sides of at least 1"),
+        ({"tile": (9, 8), "alignment": 2}, r"tiles of multiples of 2, found tile \(9, 8\)"),
     ],
 )
 def test_impossible_grids_are_refused(fields, message):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from launch import remote
-from launch.inputs import cut, find_items
-from tests.launch import cloud_stand_ins as stand_ins
+from launch.cloud import remote
+from launch.runs.inputs import cut, find_items
+from tests.launch.cloud import cloud_stand_ins as stand_ins
 
 
 @pytest.fixture

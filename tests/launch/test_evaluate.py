@@ -1,8 +1,12 @@
 """What `make evaluate-model` shows a model: pictures varied as said, and figures put together."""
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 
+from cellmill.datasets.samples import Sample
+from cellmill.segmenter import Segmenter
 from launch import evaluate
 
 
@@ -90,6 +94,52 @@ def test_card_and_table_say_the_same_figures():
     lines = evaluate.table(measured)
     assert [line.split()[0] for line in lines[1:]] == ["test", "a", "b", "zoom-2"]
     assert all(line.split()[1:] == ["10", "11", "0.800", "0.700", "0.100"] for line in lines[1:])
+
+
+@pytest.fixture
+def discs(tmp_path):
+    """Files of bright discs, 24 px wide, with their truth: without a pixel size, and of 0.7 µm."""
+    draw = np.random.default_rng(0)
+    y, x = np.mgrid[:200, :240]
+    labels = np.zeros((200, 240), np.int32)
+    for k, centre in enumerate([(40, 40), (40, 100), (40, 170), (100, 60), (110, 150), (160, 100)]):
+        labels[np.hypot(y - centre[0], x - centre[1]) < 12] = k + 1
+    light = cv2.GaussianBlur((labels > 0).astype(np.float32), (0, 0), 1.5)
+    image = np.rint(200 + 900 * light + draw.normal(0, 20, light.shape)).astype(np.uint16)
+    found = []
+    for name, metadata in (("plain", {}), ("sized", {"PhysicalSizeX": 0.7, "PhysicalSizeY": 0.7})):
+        paths = tmp_path / f"{name}.ome.tif", tmp_path / f"{name}.labels.tif"
+        tifffile.imwrite(paths[0], image, ome=True, metadata=metadata)
+        tifffile.imwrite(paths[1], labels)
+        found.append(Sample(*paths, paths[1]))
+    return found
+
+
+def test_the_zoom_curve_is_flat_where_the_scale_is_told_or_found(discs):
+    curve = evaluate.zoom_curve(discs, Segmenter(), (0.5, 1.0, 6.0))
+    assert curve["images"] == 2
+    assert curve["objects"] == {"nothing": 12, "auto": 12, "diameter": 12, "pixel_size": 6}
+    for told in ("auto", "diameter", "pixel_size"):
+        assert curve[told] == {"0.5": 1.0, "1": 1.0, "6": 1.0}
+    assert curve["nothing"]["1"] == 1
+    # 144 px wide, they break apart.
+    assert curve["nothing"]["6"] < 0.5
+
+
+def test_zoom_curves_are_on_the_card_and_in_the_table():
+    zooms = {f"{zoom:g}": 0.5 for zoom in evaluate.ZOOMS}
+    curve = {
+        "measured": "x",
+        "images": 3,
+        "objects": dict.fromkeys(evaluate.TOLD, 10),
+        **dict.fromkeys(evaluate.TOLD, zooms),
+    }
+    measured = {"test-zooms": curve}
+    assert evaluate.on_card(measured)["test-zooms"].items() >= curve.items()
+    lines = evaluate.table(measured)
+    assert lines[1].split()[-len(zooms) :] == [*zooms]
+    assert all(line.split()[-7:] == ["0.500"] * 7 for line in lines[2:])
+    assert [line.split()[1] for line in lines[2:]] == [*evaluate.TOLD]
 
 
 def test_a_wrong_set_is_refused_in_one_line(capsys):

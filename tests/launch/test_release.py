@@ -8,11 +8,12 @@ from kfp.components import load_component_from_file
 
 from cellmill.version import __version__
 from launch import release
-from launch.compile import component_names, pipeline_names
-from launch.lint_ir import lint
+from launch.compiling.compiled import component_names, pipeline_names
+from launch.compiling.lint_ir import lint
 
 DIGESTS = {
-    name: f"sha256:{number * 64}" for name, number in (("imaging", "1"), ("tensorflow", "2"))
+    name: f"sha256:{str(number) * 64}"
+    for number, name in enumerate(("imaging", "tensorflow", "stardist", "cellpose3"), 1)
 }
 
 
@@ -95,7 +96,7 @@ def test_without_pushed_images_there_is_none(tmp_path, capsys):
     missing = ["--lock", str(tmp_path / "none.yaml"), "--output", str(tmp_path / "made")]
     assert release.main(missing) == 2
     assert "make push REGISTRY=" in capsys.readouterr().err
-    partly = ["--lock", str(lock(tmp_path / "part.yaml", ["imaging"]))]
+    partly = ["--lock", str(lock(tmp_path / "part.yaml", ["imaging", "stardist", "cellpose3"]))]
     assert release.main([*partly, "--output", str(tmp_path / "made")]) == 2
     assert "image 'tensorflow'" in capsys.readouterr().err
     assert not (tmp_path / "made").exists()

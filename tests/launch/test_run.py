@@ -11,9 +11,13 @@ import pytest
 import tifffile
 
 from cellmill.arrays.batch import Batch
-from launch import samples
-from launch.paths import ROOT
+from cellmill.datasets import samples
+from cellmill.errors import BadInput
+from launch import ROOT
+from launch.compiling.compiled import pipeline_names
 from launch.run import main
+from launch.runs.folders import new_folder, taken_names
+from launch.runs.tables import outputs_of
 from tests.by_hand import stages
 
 
@@ -45,7 +49,7 @@ def sample():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, sample):
-    """A folder of three images, two with truth, one of them not an image at all."""
+    """A folder of images: two with truth, one no image, one a link to nowhere, names of our own."""
     image, truth = sample
     made = tmp_path_factory.mktemp("it's a folder")
     (made / "images").mkdir()
@@ -53,6 +57,9 @@ def folder(tmp_path_factory, sample):
     tifffile.imwrite(made / "images" / "a b.tif", image[:256, :300])
     tifffile.imwrite(made / "images" / 'c "d".tif', image[200:456, 100:356].astype(np.float32))
     (made / "images" / "broken.tif").write_bytes(b"II*\0nothing")
+    (made / "images" / "lost.tif").symlink_to("/nowhere/lost.tif")
+    for name in ("logs", "manifest"):
+        tifffile.imwrite(made / "images" / f"{name}.tif", image[:64, :80])
     tifffile.imwrite(made / "truth" / "a b_mask.tif", truth[:256, :300].astype(np.uint16))
     tifffile.imwrite(made / "truth" / 'c "d".tif', truth[200:456, 100:356].astype(np.uint16))
     return made
@@ -69,7 +76,19 @@ def test_a_folder_runs_and_a_bad_image_is_left_out(folder, tmp_path):
     assert "broken: left out" in done.stdout
     assert json.loads((run / "run.json").read_text())["status"] == "succeeded"
     summary = json.loads((run / "summary.json").read_text())
-    assert [i["status"] for i in summary["images"]] == ["ok", "skipped", "ok"]
+    status = {image["name"]: image["status"] for image in summary["images"]}
+    whole = dict.fromkeys(("a b", 'c "d"', "logs.tif", "manifest.tif"), "ok")
+    assert status == {**whole, "broken": "skipped", "lost": "skipped"}
+    errors = {image["name"]: image["error"] for image in summary["images"]}
+    assert "a link to '/nowhere/lost.tif', where nothing is" in errors["lost"]
+    truth = summary["images"][0]["truth"]
+    assert truth["source"] == str(folder / "truth" / "a b_mask.tif")
+    assert truth["pairing"] == "the file name without '_mask'"
+    assert truth["kind"] == "labels"
+    assert "truth of 1 image, by the file name without '_mask'" in done.stderr
+    assert "truth: none for 4 images" in done.stderr
+    assert list((run / "logs").glob("*.log"))
+    assert (run / "logs.tif" / "labels.tif").is_file()
     for name in ("a b", 'c "d"'):
         made = run / name
         with tifffile.TiffFile(made / "labels.tif") as tiff:
@@ -157,6 +176,47 @@ def test_what_a_failed_run_left_makes_room(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("keep")
     assert "a new or an empty folder" in refused(capsys, "--output", tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_what_a_killed_run_left_makes_room_even_if_it_was_filling_the_folder(tmp_path):
+    about = {"status": "running", "pipeline": "deepcell_segmentation", "images": [{"name": "a b"}]}
+    for name in ("artifacts/deep/er", "logs", "a b"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a b" / "labels.tif").write_text("half")
+    (tmp_path / "labels.tif").symlink_to("a b/labels.tif")
+    (tmp_path / "summary.html").write_text("old")
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    with new_folder(str(tmp_path), []) as made:
+        assert made.path == tmp_path
+        assert [p.name for p in tmp_path.iterdir()] == ["logs"]
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "succeeded", "submitted"])
+def test_what_is_no_run_s_own_is_never_removed(tmp_path, status):
+    about = {"status": status, "pipeline": "deepcell_segmentation", "images": [{"name": "../x"}]}
+    kept = tmp_path / "x"
+    kept.write_text("keep")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(about))
+    with pytest.raises(BadInput, match=r"OUTPUT|image name"), new_folder(str(folder), []):
+        pass
+    assert kept.read_text() == "keep"
+    assert (folder / "run.json").exists()
+
+
+def test_a_link_to_nowhere_is_one_line(tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "ok.tif", np.zeros((9, 9), np.uint8))
+    (tmp_path / "lost.tif").symlink_to("/nowhere/lost.tif")
+    line = refused(capsys, "--image", tmp_path)
+    assert "lost.tif': expected a file, found a link to '/nowhere/lost.tif', where nothing" in line
+
+
+def test_no_image_has_a_name_of_the_runs_own():
+    for pipeline in pipeline_names():
+        taken = taken_names(pipeline)
+        assert {"run.json", "job.json", "artifacts", "logs", "pipeline.vertex.yaml"} <= taken
+        assert {row.name for row in outputs_of(pipeline)} <= taken
 
 
 def test_a_setting_that_is_none_is_refused_with_the_likely_one(monkeypatch, capsys):

@@ -9,6 +9,7 @@ import http.server
 import json
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,13 +17,13 @@ import yaml
 from kfp import compiler, dsl
 from kfp.components import load_component_from_file, load_component_from_url
 
-from launch import local
-from launch.caching import placed
-from launch.lint_ir import lint
-from launch.local import RunFailed, run_pipeline
-from launch.paths import ROOT
-from launch.task_handler import Start, in_environment
-from tests.launch.test_caching import PINNED
+from launch import ROOT
+from launch.compiling.caching import placed
+from launch.compiling.lint_ir import lint
+from launch.local import running as local
+from launch.local.running import RunFailed, run_pipeline
+from launch.local.task_handler import Start, in_environment
+from tests.launch.compiling.test_caching import PINNED
 
 FOREIGN = "registry.example/stranger/tools@sha256:" + "9" * 64
 PREPARE = """
@@ -151,7 +152,7 @@ def test_it_runs_its_own_commands_beside_ours(tmp_path, monkeypatch):
         if task.image != FOREIGN:
             return in_environment(task)
         command = [sys.executable if part == "python3" else part for part in task.command]
-        path = {"PATH": f"{ROOT / '.venv-dev/bin'}:/usr/bin:/bin", "HOME": str(tmp_path)}
+        path = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path)}
         return Start(command, path)
 
     monkeypatch.setattr(local, "_starter", lambda *arguments: start)

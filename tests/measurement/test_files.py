@@ -1,5 +1,6 @@
 """Tables come back from CSV and Parquet as they were, and equal tables give equal bytes."""
 
+import csv
 import io
 
 import numpy as np
@@ -44,3 +45,14 @@ def test_equal_tables_give_equal_bytes(write, table):
 
 def test_an_empty_table_is_a_header(table):
     assert written(write_csv, table.slice(0, 0)).count(b"\n") == 1
+
+
+def test_no_text_is_a_formula_and_numbers_are_numbers():
+    texts = ["nuclear", "=1+1", "-1", "a\r=2", "@x", None]
+    table = pyarrow.table({"=name": texts, "value": [-1, 2, -3, 4, 5, -6]})
+    rows = csv.reader(io.StringIO(written(write_csv, table).decode(), newline=""))
+    shown = ["nuclear", "'=1+1", "'-1", "a\r=2", "'@x", ""]
+    assert list(rows) == [
+        ["'=name", "value"],
+        *([text, str(value)] for text, value in zip(shown, (-1, 2, -3, 4, 5, -6), strict=True)),
+    ]

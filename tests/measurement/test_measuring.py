@@ -271,12 +271,34 @@ def test_every_column_is_typed_and_explained():
         mpp=(0.5, 0.25),
         channel_names=("DAPI", "DAPI"),
     )
-    channels = [f"{kind}_{name}" for name in ("DAPI", "DAPI_1") for kind in CHANNEL_COLUMNS]
+    channels = [f"{kind}_{name}" for name in ("DAPI 0", "DAPI 1") for kind in CHANNEL_COLUMNS]
     assert sorted(table.column_names) == sorted([*COLUMNS, *channels])
     assert all(field.metadata[b"meaning"] for field in table.schema)
     about = json.loads(table.schema.metadata[b"cellmill"])
-    assert (about["mpp"], about["channels"]) == ([0.5, 0.25], ["DAPI", "DAPI_1"])
-    assert table.schema.field("area_px").type == table.schema.field("sum_DAPI").type == pa.int64()
+    assert (about["mpp"], about["channels"]) == ([0.5, 0.25], ["DAPI 0", "DAPI 1"])
+    assert table.schema.field("area_px").type == table.schema.field("sum_DAPI 0").type == pa.int64()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["DAPI", "DAPI 1", "DAPI_1", "", "area_px", "label", "x_mean_a", "mean_a", "a", "_px"]
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_whatever_channels_are_called_each_has_columns_of_its_own(names):
+    pixels = np.stack([np.full((2, 3), 7 * (i + 1), np.uint16) for i in range(len(names))], -1)
+    table = measure_labels(np.ones((2, 3), int), pixels, channel_names=names)
+    assert len(set(table.column_names)) == table.num_columns
+    suffixes = json.loads(table.schema.metadata[b"cellmill"])["channels"]
+    assert table.num_columns == len(COLUMNS) - 3 + len(CHANNEL_COLUMNS) * len(names)
+    for index, (name, suffix) in enumerate(zip(names, suffixes, strict=True)):
+        assert table[f"mean_{suffix}"].to_pylist() == [7 * (index + 1)]
+        if name and names.count(name) == 1:
+            assert suffix == name
 
 
 LABELS, IMAGE = np.ones((3, 4), int), np.ones((3, 4, 1), np.uint8)
@@ -289,12 +311,12 @@ LABELS, IMAGE = np.ones((3, 4), int), np.ones((3, 4, 1), np.uint8)
         (LABELS * 1.0, IMAGE, {}, "whole_cell labels: expected integers"),
         (-LABELS, IMAGE, {}, "found -1"),
         (LABELS << 41, IMAGE, {}, "values from 0 to"),
-        (LABELS, IMAGE[..., 0], {}, r"expected an array \(Y, X, C\)"),
+        (LABELS, IMAGE[0, :, 0], {}, r"expected an array \(Y, X, C\)"),
         (LABELS, IMAGE.astype(complex), {}, "complex"),
         (LABELS[:0], IMAGE[:0], {}, "expected pixels"),
         (LABELS, IMAGE, {"mpp": (0, 1)}, "mpp: expected two sizes above 0"),
         (LABELS, IMAGE, {"background_ring": (3, 3)}, "background ring"),
-        (LABELS, IMAGE, {"compartment": "cell"}, "compartments: expected whole_cell or nuclear"),
+        (LABELS, IMAGE, {"compartment": "a b"}, "compartments: expected names of kinds of obj"),
     ],
 )
 def test_bad_input_is_named(labels, image, more, line):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from cellmill.labels.pairs import pair_labels
 from cellmill.metrics.aji import AggregatedJaccard, aggregated_jaccard
-from cellmill.metrics.pairs import pair_labels
+from tests.labels.made_pairs import random_pairs
 
 
 def kumar(truth: np.ndarray, predicted: np.ndarray) -> tuple[int, int]:
@@ -29,7 +30,7 @@ def kumar(truth: np.ndarray, predicted: np.ndarray) -> tuple[int, int]:
     return shared, together + np.count_nonzero(np.isin(predicted, list(lone)))
 
 
-def test_aji_is_kumars_algorithm(random_pairs):
+def test_aji_is_kumars_algorithm():
     for truth, predicted in random_pairs(200, 6):
         found = aggregated_jaccard(pair_labels(truth, predicted))
         assert found == AggregatedJaccard(*kumar(truth, predicted))

@@ -6,6 +6,7 @@ from scipy.ndimage import distance_transform_edt
 
 from cellmill.errors import BadInput
 from cellmill.metrics.boundary import match_boundaries
+from tests.labels.made_pairs import random_pairs
 
 
 def outline(labels: np.ndarray) -> np.ndarray:
@@ -22,7 +23,7 @@ def near(line: np.ndarray, other: np.ndarray, tolerance: float) -> int:
 
 @pytest.mark.parametrize("tolerance", [0, 1, 1.5, 2, 3.7])
 @pytest.mark.parametrize("memory_mib", [0, 1024])
-def test_counts_equal_those_of_a_distance_transform(tolerance, memory_mib, random_pairs):
+def test_counts_equal_those_of_a_distance_transform(tolerance, memory_mib):
     for truth, predicted in random_pairs(40, 8):
         found = match_boundaries(truth, predicted, tolerance_px=tolerance, memory_mib=memory_mib)
         true_line, predicted_line = outline(truth), outline(predicted)

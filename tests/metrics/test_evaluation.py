@@ -9,6 +9,7 @@ from cellmill.errors import BadInput
 from cellmill.metrics import FIELDS, evaluate, pool
 from cellmill.metrics.evaluation import SCORES, paths
 from tests.arrays.stored import Stored
+from tests.labels.made_pairs import random_pairs
 
 EMPTY = np.zeros((12, 12), int)
 CELL = np.pad(np.ones((6, 6), int), 3)
@@ -37,7 +38,7 @@ def scores(result: dict) -> dict[str, list]:
     return found
 
 
-def test_the_documented_schema_is_the_schema(random_pairs):
+def test_the_documented_schema_is_the_schema():
     for truth, predicted in random_pairs(20, 12):
         result = evaluate(truth, predicted)
         assert set(paths(result)) == set(FIELDS)
@@ -47,14 +48,14 @@ def test_the_documented_schema_is_the_schema(random_pairs):
         ]
 
 
-def test_scores_lie_between_0_and_1(random_pairs):
+def test_scores_lie_between_0_and_1():
     for truth, predicted in random_pairs(200, 13):
         for path, values in scores(evaluate(truth, predicted)).items():
             for value in values:
                 assert (value is None and path in NULLABLE) or 0 <= value <= 1
 
 
-def test_a_perfect_prediction_scores_1_whatever_its_numbering(random_pairs):
+def test_a_perfect_prediction_scores_1_whatever_its_numbering():
     for truth, _ in random_pairs(20, 14):
         renamed = np.where(truth > 0, 1000 - truth, 0)
         for path, values in scores(evaluate(truth, renamed)).items():
@@ -86,7 +87,7 @@ def test_shapes_must_be_equal():
 
 
 @pytest.mark.parametrize("memory_mib", [0, 0.05, 1024])
-def test_windowed_labels_score_as_arrays_do_and_are_read_once(memory_mib, random_pairs):
+def test_windowed_labels_score_as_arrays_do_and_are_read_once(memory_mib):
     for truth, predicted in random_pairs(10, 17):
         stored = Stored(truth), Stored(predicted)
         assert evaluate(*stored, memory_mib=memory_mib) == evaluate(truth, predicted)
@@ -94,7 +95,7 @@ def test_windowed_labels_score_as_arrays_do_and_are_read_once(memory_mib, random
             assert each.rows() == list(range(len(truth)))
 
 
-def test_pooled_scores_are_those_of_one_large_image(random_pairs):
+def test_pooled_scores_are_those_of_one_large_image():
     """Side by side with a gap, so that nothing touches across images."""
     images = [tuple(np.pad(part, 8) for part in pair) for pair in random_pairs(6, 15)]
     truths, predictions = [], []
@@ -111,7 +112,7 @@ def test_pooled_scores_are_those_of_one_large_image(random_pairs):
     assert _flat(pooled) == pytest.approx(_flat(whole))
 
 
-def test_pooled_scores_equal_stardists_over_a_dataset(stardist_matching, random_pairs):
+def test_pooled_scores_equal_stardists_over_a_dataset(stardist_matching):
     images = random_pairs(30, 16)
     mine = pool([evaluate(truth, predicted) for truth, predicted in images])["pooled"]["matching"]
     theirs = stardist_matching.matching_dataset(

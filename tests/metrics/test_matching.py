@@ -5,13 +5,14 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from cellmill.errors import BadInput
+from cellmill.labels.pairs import pair_labels
 from cellmill.metrics.matching import IOU_THRESHOLDS, match, match_all, matched_rows
-from cellmill.metrics.pairs import pair_labels
+from tests.labels.made_pairs import random_pairs
 
 ALL = (0.1, 0.25, 0.4, *IOU_THRESHOLDS, 1.0)
 
 
-def test_matching_equals_stardist(stardist_matching, random_pairs):
+def test_matching_equals_stardist(stardist_matching):
     for truth, predicted in random_pairs(300, 2):
         pairs = pair_labels(truth, predicted)
         for mine in match_all(pairs, ALL):
@@ -31,7 +32,7 @@ def test_matching_equals_stardist(stardist_matching, random_pairs):
             assert mine.average_precision == pytest.approx(theirs.accuracy)
 
 
-def test_matching_equals_cellpose(cellpose_metrics, random_pairs):
+def test_matching_equals_cellpose(cellpose_metrics):
     for truth, predicted in random_pairs(200, 3):
         if not truth.any() and not predicted.any():
             continue  # cellpose divides 0 by 0
@@ -46,7 +47,7 @@ def test_matching_equals_cellpose(cellpose_metrics, random_pairs):
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.2, 0.33, 0.5])
-def test_contested_pairs_are_assigned_as_well_as_a_dense_assignment_can(threshold, random_pairs):
+def test_contested_pairs_are_assigned_as_well_as_a_dense_assignment_can(threshold):
     for truth, predicted in random_pairs(200, 4):
         pairs = pair_labels(truth, predicted)
         rows = matched_rows(pairs, threshold)

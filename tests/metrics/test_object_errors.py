@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cellmill.labels.pairs import pair_labels
 from cellmill.metrics import object_errors as module
 from cellmill.metrics.object_errors import classify_errors
-from cellmill.metrics.pairs import pair_labels
 from cellmill.metrics.pixels import pixel_overlap
+from tests.labels.made_pairs import random_pairs
 
 
 def image(*boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -85,7 +86,7 @@ def test_each_kind_of_error_is_told_apart(name):
     assert {kind: found[kind] for kind in KINDS} == dict.fromkeys(KINDS, 0) | expected
 
 
-def test_every_object_is_accounted_for_once(random_pairs):
+def test_every_object_is_accounted_for_once():
     for truth, predicted in random_pairs(300, 9):
         found = classify_errors(pair_labels(truth, predicted))
         assert found.n_true == (
@@ -128,7 +129,7 @@ def test_seg_is_the_mean_over_all_true_objects():
     assert found.compat()["seg"] == pytest.approx(0.9)  # what deepcell 0.12.10 gives
 
 
-def test_right_values_do_not_depend_on_the_numbering(random_pairs):
+def test_right_values_do_not_depend_on_the_numbering():
     rng = np.random.default_rng(10)
     for truth, predicted in random_pairs(100, 10):
         shuffled = np.concatenate([[0], rng.permutation(10_000) + 1])
@@ -147,7 +148,7 @@ def test_compat_seg_is_left_out_where_deepcell_could_not_run(monkeypatch):
 
 
 @pytest.mark.deepcell
-def test_counts_and_compat_values_are_deepcells_own(deepcell_python, random_pairs, tmp_path):
+def test_counts_and_compat_values_are_deepcells_own(deepcell_python, tmp_path):
     padded = [
         (np.pad(truth, ((0, 8), (0, 20))), np.pad(predicted, ((0, 8), (0, 20))))
         for truth, predicted in random_pairs(250, 11)

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from cellmill.metrics.pairs import pair_labels
+from cellmill.labels.pairs import pair_labels
 from cellmill.metrics.panoptic import count_panoptic
+from tests.labels.made_pairs import random_pairs
 
 
-def test_panoptic_quality_equals_stardist_above_one_half(stardist_matching, random_pairs):
+def test_panoptic_quality_equals_stardist_above_one_half(stardist_matching):
     for truth, predicted in random_pairs(200, 5):
         found = count_panoptic(pair_labels(truth, predicted))
         theirs = stardist_matching.matching(truth, predicted, thresh=0.5 + 1e-6)

@@ -1,15 +1,21 @@
-"""A card goes to JSON and back unchanged, and every kind of wrong card is one line."""
+"""A card goes to JSON and back unchanged, and every kind of wrong card is one line.
+
+What a card says of methods is held against the registry in `tests/segmentation/test_methods.py`.
+"""
 
 import copy
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cellmill.errors import BadInput
-from cellmill.models.card import FILE_NAME, ModelCard, PostprocessingParameters, known_cards
+from cellmill.models.card import FILE_NAME, FORMAT, ModelCard, known_cards
+from cellmill.models.shipped import shipped_models
+from cellmill.segmentation.methods import recipes_of
 
 MESMER = known_cards()["Mesmer"]
 
@@ -22,20 +28,21 @@ def test_known_cards_say_what_the_reference_does():
         "nuclear_pixelwise",
     ]
     assert [head.channels for head in MESMER.heads] == [1, 3, 1, 3]
-    assert MESMER.postprocessing["whole_cell"].maxima_threshold == 0.075
-    assert MESMER.postprocessing["nuclear"].maxima_threshold == 0.1
+    assert MESMER.postprocessing["whole_cell"]["maxima_threshold"] == 0.075
+    assert MESMER.postprocessing["nuclear"]["maxima_threshold"] == 0.1
     for parameters in MESMER.postprocessing.values():
-        assert (parameters.interior_channel, parameters.radius) == (1, 2)
-        assert parameters.small_objects_threshold == parameters.fill_holes_threshold == 15
+        assert parameters["method"] == "deep_watershed"
+        assert (parameters["interior_channel"], parameters["radius"]) == (1, 2)
+        assert parameters["small_objects_threshold"] == parameters["fill_holes_threshold"] == 15
     assert MESMER.input.tile == (256, 256)
     assert MESMER.input.mpp == 0.5
     for name in ("NuclearSegmentation", "CytoplasmSegmentation"):
         card = known_cards()[name]
         (parameters,) = card.postprocessing.values()
         assert (card.input.mpp, card.tiling.padding) == (0.65, "reflect")
-        assert (parameters.radius, parameters.interior_threshold) == (10, 0.01)
-        assert parameters.interior_head == card.heads[-1].name
-        assert parameters.small_objects_threshold == parameters.fill_holes_threshold == 0
+        assert (parameters["radius"], parameters["interior_threshold"]) == (10, 0.01)
+        assert parameters["interior_head"] == card.heads[-1].name
+        assert parameters["small_objects_threshold"] == parameters["fill_holes_threshold"] == 0
 
 
 @pytest.mark.parametrize("card", known_cards().values(), ids=known_cards())
@@ -44,6 +51,22 @@ def test_json_round_trip(card, tmp_path):
     card.save(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [FILE_NAME]
     assert ModelCard.load(tmp_path) == ModelCard.load(tmp_path / FILE_NAME) == card
+
+
+def test_heads_have_stride_1_and_are_blended_unless_the_card_says_otherwise():
+    values = MESMER.to_dict()
+    for head in values["heads"]:
+        del head["stride"], head["placement"]
+    card = ModelCard.from_dict(values)
+    assert card == MESMER
+    assert {(head.stride, head.placement) for head in card.heads} == {(1, "blended")}
+    assert card.alignment == 1
+    assert card.heads[1].shape_over((513, 7)) == (513, 7, 3)
+    values["heads"][1] |= {"stride": 2, "placement": "cropped"}
+    values["heads"][3]["stride"] = 8
+    card = ModelCard.from_dict(values)
+    assert card.alignment == 8
+    assert card.heads[1].shape_over((513, 7)) == (257, 4, 3)
 
 
 def test_free_sections_are_kept(tmp_path):
@@ -70,30 +93,36 @@ def changed(path, value):
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        (["format"], "cellmill-model/9", "format: expected 'cellmill-model/1'"),
+        (["format"], "cellmill-model/9", "format: expected 'cellmill-model/2'"),
         (["name"], ..., "name"),
         (["name"], 7, "name: expected a str"),
         (["nmae"], "x", "'nmae'"),
-        (["heads"], [], "heads: expected at least one"),
         (["heads", 1, "kind"], "pixelwize", "heads[1].kind: expected one of"),
         (["heads", 1, "name"], "nuclear_pixelwise", "heads: expected different names"),
         (["heads", 0, "channels"], 0, "heads[0].channels"),
+        (["heads", 0, "stride"], 0, "heads[0].stride: expected a divisor of the tile's sides"),
+        (["heads", 0, "stride"], 3, "heads[0].stride: expected a divisor of the tile's sides"),
+        (["tiling", "alignment"], 0, "tiling.alignment: expected a divisor of"),
+        (["tiling", "alignment"], 96, "tiling.alignment: expected a divisor of"),
+        (["heads", 0, "placement"], "mixed", "heads[0].placement: expected one of"),
         (["input", "channels"], [], "input.channels"),
         (["input", "mpp"], -0.5, "input.mpp"),
         (["input", "mpp"], float("nan"), "input.mpp: expected a finite number"),
         (["input", "mpp"], True, "input.mpp"),
+        (["input", "object_diameter"], 30, "input.object_diameter: expected an object"),
+        (["input", "object_diameter"], {"nuclear": 0}, "input.object_diameter.nuclear: expected m"),
+        (["input", "object_diameter_um"], {"nuclear": "9"}, "diameter_um.nuclear: expected a fini"),
+        (["input", "scale_tolerance"], 0.5, "input.scale_tolerance: expected 1 or more"),
         (["input", "tile"], [256], "input.tile: expected 2 values"),
         (["input", "tile"], [256, 2.5], "input.tile[1]: expected a whole number"),
         (["preprocessing", "method"], "magic", "preprocessing.method"),
         (["preprocessing", "low"], 99.9, "preprocessing.low"),
         (["tiling", "overlap"], 1, "tiling.overlap"),
         (["postprocessing"], {}, "postprocessing: expected at least one"),
-        (["postprocessing", "cell"], {}, "postprocessing: expected one of"),
-        (["postprocessing", "nuclear", "interior_head"], "x", "nuclear.interior_head"),
-        (["postprocessing", "nuclear", "interior_channel"], 3, "nuclear.interior_channel"),
-        (["postprocessing", "nuclear", "radius"], 0, "postprocessing.nuclear.radius"),
-        (["postprocessing", "nuclear", "maxima_head"], ..., "maxima_head"),
-        (["postprocessing", "nuclear", "maxima_treshold"], 0.1, "'maxima_treshold'"),
+        (["postprocessing", "nuclear"], [], "postprocessing.nuclear: expected an object"),
+        (["postprocessing", "nuclear", "method"], ..., "nuclear.method: expected the name of a"),
+        (["postprocessing", "nuclear", "radius"], [2], "nuclear.radius: expected a number, a text"),
+        (["postprocessing", "nuclear", "radius"], float("nan"), "nuclear.radius: expected a numb"),
         (["default_compartment"], "cytoplasm", "default_compartment"),
         (["weights", "location"], "", "weights.location"),
         (["training"], [], "training: expected an object"),
@@ -143,10 +172,35 @@ def test_missing_card_and_missing_folder(tmp_path):
         ModelCard.load(tmp_path / "nothing")
 
 
-def test_parameters_are_checked_wherever_they_are_made():
-    good = MESMER.postprocessing["nuclear"]
-    assert dataclasses.replace(good, radius=10).radius == 10
-    for name, value in [("radius", 0), ("maxima_smooth", -1), ("pixel_expansion", -1)]:
-        with pytest.raises(BadInput, match=name):
-            dataclasses.replace(good, **{name: value})
-    assert isinstance(good, PostprocessingParameters)
+EARLIER = sorted((Path(__file__).parent / "earlier").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", EARLIER, ids=[path.stem for path in EARLIER])
+def test_cards_of_the_first_format_still_load_and_say_the_same(path):
+    """What shipped as `cellmill-model/1`, without its free sections."""
+    before = json.loads(path.read_text())
+    assert before["format"] == "cellmill-model/1"
+    card = ModelCard.from_dict(before)
+    written = card.to_dict()
+    assert written["format"] == card.format == FORMAT
+    assert ModelCard.from_dict(json.loads(json.dumps(written))) == card
+    for kind, stood in before["postprocessing"].items():
+        found = dict(written["postprocessing"][kind])
+        assert found.pop("method") == "deep_watershed"
+        assert stood.items() <= found.items()
+    shipped = {**known_cards()}
+    shipped |= {name: ModelCard.load(folder) for name, folder in shipped_models().items()}
+    today = shipped[card.name]
+    assert (card.heads, card.input.channels) == (today.heads, today.input.channels)
+    for kind, recipe in recipes_of(card, card.compartments).items():
+        assert recipe == recipes_of(today, (kind,))[kind]
+
+
+def test_what_a_card_of_the_first_format_left_out_keeps_its_value():
+    values = {**MESMER.to_dict(), "format": "cellmill-model/1"}
+    heads = {"maxima_head": "nuclear_inner_distance", "interior_head": "nuclear_pixelwise"}
+    values |= {"postprocessing": {"nuclear": heads}, "default_compartment": "nuclear"}
+    parameters = recipes_of(ModelCard.from_dict(values), ("nuclear",))["nuclear"].parameters
+    assert (parameters.radius, parameters.maxima_threshold) == (2, 0.1)
+    assert (parameters.interior_threshold, parameters.interior_smooth) == (0.2, 2)
+    assert parameters.small_objects_threshold == parameters.fill_holes_threshold == 15

@@ -16,10 +16,11 @@ import fsspec
 import pytest
 
 from cellmill.errors import BadInput, CellmillError
+from cellmill.io.digests import folder_digest
 from cellmill.models import card as cards
 from cellmill.models import download, fetch
 from cellmill.models.card import ModelCard, known_cards
-from cellmill.models.fetch import copy_model, fetch_model, folder_digest
+from cellmill.models.fetch import copy_model, fetch_model
 from cellmill.models.shipped import shipped_models
 
 TOKEN = "secret-token-of-a-user"
@@ -345,6 +346,16 @@ def test_remote_folder(saved_model, tmp_path, monkeypatch):
         assert fetched.card.name == "Mesmer"
         with pytest.raises(BadInput, match=r"saved_model\.pb"):
             fetch_model("memory://bucket/nothing")
+        # A card alone is a model too, if it needs no network.
+        alone = tmp_path / "alone"
+        for name in ("voronoi_otsu", "Mesmer"):
+            (alone / name).mkdir(parents=True)
+            known_cards()[name].save(alone / name)
+        store.put(str(alone), "/bucket/alone", recursive=True)
+        fetched = fetch_model("memory://bucket/alone/voronoi_otsu")
+        assert fetched.card == known_cards()["voronoi_otsu"]
+        with pytest.raises(BadInput, match=r"saved_model\.pb"):
+            fetch_model("memory://bucket/alone/Mesmer")
 
 
 @pytest.mark.parametrize("source", ["nowhere/at/all", "Mesmre", "x.tar.gz"])

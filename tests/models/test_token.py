@@ -1,4 +1,4 @@
-"""The DeepCell token: from the environment or a secret, read as whom the machine runs."""
+"""The DeepCell token: from the environment or a secret, read under the account of the machine."""
 
 import hashlib
 import io
@@ -11,7 +11,7 @@ import pytest
 from cellmill.contract.cli import main
 from cellmill.errors import BadInput, CellmillError
 from cellmill.models.token import access_token
-from tests.launch import cloud_stand_ins as stand_ins
+from tests.launch.cloud import cloud_stand_ins as stand_ins
 
 NAME = "projects/some-project/secrets/deepcell/versions/3"
 TOKEN = "deepcell-token-nobody-may-see"
@@ -109,7 +109,7 @@ def test_a_model_is_fetched_by_the_secret_and_the_token_is_written_nowhere(
     with tarfile.open(fileobj=data, mode="w:gz") as tar:
         info = tarfile.TarInfo("M/saved_model.pb")
         info.size = 5
-        tar.addfile(info, io.BytesIO(b"graph"))
+        tar.addfile(info, io.BytesIO(b"\x08\x81\x01\x08\x01"))
     checksum = f"md5:{hashlib.md5(data.getvalue()).hexdigest()}"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     caplog.set_level(logging.DEBUG)

@@ -6,10 +6,11 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
-from launch.compile import pipeline, pipeline_names
-from launch.environments import image_name
-from launch.local import images_of
-from launch.paths import ROOT
+from launch import ROOT
+from launch.compiling.compiled import pipeline, pipeline_names
+from launch.images.environments import image_name
+from launch.local.running import images_of
+from pipelines import tail
 from pipelines.hardware import PORTABLE, Machine
 
 NAMES = pipeline_names()
@@ -39,7 +40,8 @@ def test_hardware_is_chosen_when_compiling(name):
     other = {**PORTABLE, "gpu": Machine("12", "48G", "NVIDIA_L4", 2)}
     found = executors(json_format.MessageToDict(pipeline(name, other).pipeline_spec))
     asked = [e["container"]["resources"] for k, e in found.items() if "accelerator" in str(e)]
-    assert asked
+    stages = {label.removeprefix("exec-").rstrip("-0123456789") for label in found}
+    assert bool(asked) == bool(stages & NETWORK_STAGES)
     for resources in asked:
         assert resources["accelerator"]["resourceType"] == "NVIDIA_L4"
         assert resources["accelerator"]["resourceCount"] == "2"
@@ -68,3 +70,17 @@ def test_every_parameter_and_output_is_described(name):
         assert value.get("description"), key
     for key, value in root["outputDefinitions"]["artifacts"].items():
         assert value.get("description"), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_follows_labels_is_the_same_everywhere(name):
+    """A pipeline with label images ends in the tail: its rows, outputs and tasks, and its own."""
+    module = importlib.import_module(f"pipelines.{name}.pipeline")
+    outputs = compiled(name)["root"]["outputDefinitions"]["artifacts"]
+    if "label_images" not in outputs:
+        assert not set(module.OUTPUTS) & set(tail.OUTPUTS)
+        return
+    assert set(tail.OUTPUTS) <= set(module.OUTPUTS)
+    assert set(tail.Outputs._fields) <= set(outputs)
+    run = {label.removeprefix("exec-") for label in executors(compiled(name))}
+    assert {"export-labels", "measure", "metrics", "report", "summarize"} <= run

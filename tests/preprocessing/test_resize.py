@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 from skimage.transform import resize
 
 from cellmill.errors import BadInput
-from cellmill.preprocessing import (
-    ResizedImage,
-    ResizedLabels,
-    resize_image,
-    resize_labels,
-    scaled_shape,
-)
+from cellmill.labels.resizing import ResizedLabels, resize_labels
+from cellmill.preprocessing import ResizedImage, resize_image, scaled_shape
 
 SIDES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
@@ -220,3 +215,60 @@ def test_impossible_scales_are_refused():
         scaled_shape((30, 40), (0.0, 0.3), 0.5)
     with pytest.raises(BadInput, match="at least one pixel"):
         scaled_shape((3, 40), (0.1, 0.1), 0.5)
+
+
+@given(
+    st.integers(0, 10**6),
+    st.tuples(*[st.integers(1, 4)] * 2),
+    st.tuples(*[st.integers(1, 60)] * 2),
+    st.integers(1, 3),
+    st.sampled_from([np.uint8, np.uint16, np.int32, np.float32]),
+)
+@settings(max_examples=150, deadline=None)
+def test_averaging_is_the_mean_of_what_a_pixel_covers(seed, factors, shape, channels, dtype):
+    # A source whose pixels are whole parts of the result's, so that plain means are exact.
+    source = drawn(seed, (shape[0] * factors[0], shape[1] * factors[1], channels), dtype)
+    blocks = source.reshape(shape[0], factors[0], shape[1], factors[1], channels)
+    expected = blocks.astype(np.float64).mean(axis=(1, 3))
+    if np.issubdtype(dtype, np.integer):
+        expected = np.rint(expected)
+    ours = resize_image(source, shape, resampling="averaged")
+    assert ours.dtype == dtype
+    # A mean of just a half may be rounded either way.
+    most = 1 if np.issubdtype(dtype, np.integer) else 1e-4
+    assert np.abs(ours - expected).max() <= most
+
+
+@given(
+    st.integers(0, 10**6),
+    st.tuples(*[st.integers(1, 130)] * 2),
+    st.tuples(*[st.integers(1, 130)] * 2),
+)
+@settings(max_examples=100, deadline=None)
+def test_averaging_is_opencv_s_by_area_when_shrinking_and_linear_when_enlarging(
+    seed, shape, target
+):
+    image = drawn(seed, (*shape, 1), np.float32)
+    shrinks = [new <= old for new, old in zip(target, shape, strict=True)]
+    if shrinks[0] != shrinks[1]:
+        target = (target[0], max(1, round(shape[1] * target[0] / shape[0])))
+    way = cv2.INTER_AREA if target[0] <= shape[0] else cv2.INTER_LINEAR
+    expected = cv2.resize(image[..., 0], target[::-1], interpolation=way)
+    ours = resize_image(image, target, resampling="averaged")[..., 0]
+    assert np.abs(ours - expected).max() <= 1e-2
+
+
+@given(st.integers(0, 10**6), SIDES, SIDES, st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_window_of_averages_is_that_of_the_whole(seed, shape, target, data):
+    image = drawn(seed, (*shape, 2), np.uint16)
+    view = ResizedImage(image, target, resampling="averaged")
+    y, x = (sorted(data.draw(st.integers(0, side)) for _ in range(2)) for side in target)
+    assert np.array_equal(view[slice(*y), slice(*x)], np.asarray(view)[slice(*y), slice(*x)])
+
+
+def test_averaging_takes_noise_off_of_which_linear_sampling_keeps_half():
+    image = np.random.default_rng(0).normal(1000, 100, (400, 400, 1)).astype(np.float32)
+    averaged = resize_image(image, (100, 100), resampling="averaged")
+    assert averaged.std() == pytest.approx(25, rel=0.1)
+    assert resize_image(image, (100, 100)).std() > 1.8 * averaged.std()

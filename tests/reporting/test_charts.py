@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellmill.reporting.charts import HEIGHT, WIDTH, histogram, lines
+from cellmill.reporting.charts import HEIGHT, WIDTH, curves, histogram, lines
 
 finite = st.floats(-1e12, 1e12, allow_nan=False)
 
@@ -88,3 +88,27 @@ def test_the_ten_thresholds_have_ticks_at_both_ends():
 @pytest.mark.parametrize("values", [[0.0, 0.0], [5.0], [1e-9, 2e-9], [-3, 3], [1e11, 1e11 + 1]])
 def test_odd_ranges_are_drawn(values):
     assert counted(histogram(values, "x")) == len(values)
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_curves_are_drawn_inside_and_what_cannot_be_is_left_out(logarithmic):
+    values = [1.0, float("nan"), 1e-5, 0.0, 30.0]
+    svg = curves(
+        {"a <b>": (range(5), values), "none": ([0], [float("inf")])},
+        "x",
+        "y",
+        logarithmic=logarithmic,
+    )
+    assert "a &lt;b&gt;" in svg
+    assert "none" not in svg
+    (path,) = re.findall(r'd="M([^"]+)"', svg)
+    points = [tuple(map(float, point.split())) for point in path.split(" L")]
+    assert len(points) == (3 if logarithmic else 4)
+    assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in points)
+    assert curves({"none": ([0], [float("nan")])}, "x", "y") == ""
+
+
+@pytest.mark.parametrize("level", [0.0, 5.0, -3.0])
+def test_a_flat_curve_is_drawn(level):
+    assert "<path" in curves({"a": ([0, 1], [level, level])}, "x", "y")
+    assert "<path" in curves({"a": ([2], [level])}, "x", "y")

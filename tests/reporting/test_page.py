@@ -92,11 +92,45 @@ def test_what_users_wrote_is_text_and_never_markup(make_subject):
     assert any(NASTY in field["title"] for field in data["layers"][-1]["fields"])
 
 
+def test_no_name_turns_the_page_round(make_subject):
+    turned = "a\u202egnp.exe\u2066\x1b[2J\x9bb"
+    subject = make_subject(
+        name=turned, channels=(turned,), source=turned, model=turned, remarks=[turned]
+    )
+    html = render_report(subject)
+    assert not set(turned) & set(html) & set("\u202e\u2066\x1b\x9b")
+    page = Page(html)
+    assert "a\\u202egnp.exe" in page.words
+    told = json.dumps(json.loads(page.scripts["viewer-data"]), ensure_ascii=False)
+    assert "\u202e" not in told
+    assert "a\\\\u202egnp.exe" in told
+
+
 def test_without_truth_there_is_no_word_of_accuracy(make_subject):
     page = Page(render_report(make_subject(truth=False)))
     assert "Accuracy" not in page.words
     assert "IoU" not in page.words
     assert page.by_id("show-truth-nuclear") is None
+
+
+@pytest.mark.parametrize(
+    ("by", "says"),
+    [
+        ("diameter", "segmented at 0.25 times its size, for a given diameter of 109 px"),
+        ("auto", "segmented at 0.25 times its size, for an estimated diameter of 109 px"),
+        ("mpp", "segmented at 0.25 times its size, by its pixel size"),
+    ],
+)
+def test_the_scale_that_an_image_was_segmented_at_is_a_fact(make_subject, by, says):
+    subject = make_subject(mpp=None)
+    own = Page(render_report(subject)).words
+    assert "segmented at its own scale" in own
+    assert "times its size" not in own
+    scaled = replace(subject, scale=(0.25, 0.25), scaled_by=by, diameter=109.0)
+    words = Page(render_report(scaled)).words
+    assert says in words
+    assert "segmented at its own scale" not in words
+    assert "nothing is given in microns" in words
 
 
 def test_an_unknown_pixel_size_is_warned_of_with_the_diameter_in_px(make_subject):

@@ -15,7 +15,7 @@ from cellmill.reporting.image_summary import (
     summarise_image,
 )
 from cellmill.reporting.overlay import overlay
-from cellmill.reporting.subject import assess
+from cellmill.reporting.subject import TruthSource, assess
 from cellmill.reporting.summary import (
     Summary,
     render_summary,
@@ -125,6 +125,26 @@ def test_the_page_lists_links_and_escapes(summary):
     assert page.count('class="thumb"') == 2
     assert not re.search(r"https?://", page)
     assert "href" not in render_summary(summary, links=False)
+
+
+def test_the_truth_of_each_image_stands_in_page_and_json(make_subject):
+    rule = "the file name without '_masks'"
+    about = TruthSource("/masks/a\u202e_masks.png", rule, "mask", "a mask")
+    with_truth = summarised(make_subject(name="a", source="/images/a.tif", truth_source=about))
+    without = summarised(make_subject(name="b", truth=False))
+    again = ImageSummary.from_attributes("a", json.loads(json.dumps(with_truth.to_attributes())))
+    assert again == with_truth
+    whole = Summary([with_truth, without], [])
+    first, second = json.loads(summary_json(whole))["images"]
+    assert first["source"] == "/images/a.tif"
+    assert first["truth"] == vars(about)
+    assert second["truth"] is None
+    page = render_summary(whole).replace("&#39;", "'")
+    for text in ("/masks/a\\u202e_masks.png", rule, "a mask"):
+        assert f">{text}<" in page
+    assert "1 of 2 images have no truth: b." in page
+    assert "Paired by" not in render_summary(Summary([without], []))
+    assert "have no truth" not in render_summary(Summary([without], []))
 
 
 def test_thumbnails_stop_at_their_bound(monkeypatch, summary):

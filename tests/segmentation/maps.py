@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from cellmill.models.card import ModelCard
+from cellmill.segmentation.methods import recipes_of
+from cellmill.segmentation.stardist.rays import golden_spiral
 
 SHAPES_2D = ((64, 64), (97, 131), (33, 57), (128, 40))
 SHAPES_3D = ((12, 40, 33), (5, 48, 48), (21, 19, 23))
@@ -94,6 +97,28 @@ def edge_distance(labels: np.ndarray) -> np.ndarray:
     return out
 
 
+def ray_distances(labels: np.ndarray, rays: int) -> np.ndarray:
+    """Give how far it is from each pixel of an object to its edge along rays, `(…, rays)`."""
+    angles = np.arange(rays) * 2 * np.pi / rays
+    flat = np.stack([np.sin(angles), np.cos(angles)], axis=1)
+    directions = flat if labels.ndim == 2 else golden_spiral(rays).vertices
+    out = np.zeros((*labels.shape, rays), np.float32)
+    outside = np.pad(labels, 1)
+    places = np.nonzero(labels)
+    for ray, direction in enumerate(directions):
+        length = np.zeros(len(places[0]))
+        inside = np.ones(len(places[0]), bool)
+        while inside.any():
+            length[inside] += 0.5
+            reached = tuple(
+                np.clip(np.round(at + length * step).astype(int) + 1, 0, side - 1)
+                for at, step, side in zip(places, direction, outside.shape, strict=True)
+            )
+            inside &= outside[reached] == labels[places]
+        out[(*places, ray)] = length
+    return out
+
+
 def like_a_network(seed: int, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give (maxima, interior) as a network might from these labels: blurred, with noise."""
     rng = np.random.default_rng(seed)
@@ -114,11 +139,27 @@ def card_heads(
     """Give every head of a card, `(*shape, channels)`; each compartment shows disks of its own."""
     rng = np.random.default_rng(seed)
     heads = {head.name: rng.random((*shape, head.channels), np.float32) for head in card.heads}
-    for k, parameters in enumerate(card.postprocessing.values()):
+    for k, recipe in enumerate(recipes_of(card, card.compartments).values()):
         maxima, interior = like_a_network(seed, balls(seed + k, shape, 20, 8))
-        heads[parameters.maxima_head][..., parameters.maxima_channel] = maxima
-        heads[parameters.interior_head][..., parameters.interior_channel] = interior
+        for role, values in (("maxima", maxima), ("interior", interior)):
+            source = recipe.sources[role]
+            heads[source.head][..., source.channel] = values
     return heads
+
+
+def watershed_of(maxima_head: str, interior_head: str, **changes: Any) -> dict[str, Any]:
+    """Give a card's post-processing by deep watershed for objects of a few pixels and more."""
+    return {
+        "method": "deep_watershed",
+        "maxima_head": maxima_head,
+        "interior_head": interior_head,
+        "interior_threshold": 0.2,
+        "interior_smooth": 2.0,
+        "radius": 2,
+        "small_objects_threshold": 15,
+        "fill_holes_threshold": 15,
+        **changes,
+    }
 
 
 def flat_maps() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -148,7 +189,7 @@ def tiny_maps() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
 
 
 def made_maps() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Give (name, maxima, interior) of every made map, 2-D then 3-D."""
+    """Give (name, maxima, interior) of every synthetic map, 2-D then 3-D."""
     for i, shape in enumerate(SHAPES_2D):
         for sigma in (0, 1, 2.5, 5):
             one, other = smooth_noise(i, shape, sigma), smooth_noise(i + 50, shape, sigma)

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract.spec import StageSpec
 from cellmill.errors import BadInput
 from cellmill.models.card import known_cards

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract import Dataset, Record
 from cellmill.errors import BadInput
 from cellmill.stages.export_labels import export_labels
@@ -72,5 +73,5 @@ def test_labels_that_do_not_fit(tmp_path):
 def test_a_batch_of_something_else(tmp_path):
     with BatchWriter(tmp_path / "labels") as out:
         out.write("a", {"image": CELLS}, axes={"image": "YX"})
-    with pytest.raises(BadInput, match="expected an array whole_cell or nuclear, found image"):
+    with pytest.raises(BadInput, match=r"expected label images by kind of object, .* found image"):
         export(Dataset(tmp_path / "labels"), tmp_path)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cellmill.io.digests import folder_digest
 from cellmill.models.card import ModelCard, known_cards
-from cellmill.models.fetch import folder_digest
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "secret-token-of-a-user"
@@ -31,7 +31,7 @@ def stage(*arguments, **environment):
 def saved_model(tmp_path):
     folder = tmp_path / "m"
     (folder / "variables").mkdir(parents=True)
-    (folder / "saved_model.pb").write_bytes(b"graph")
+    (folder / "saved_model.pb").write_bytes(b"\x08\x01")
     (folder / "variables" / "variables.index").write_bytes(b"index")
     known_cards()["Mesmer"].save(tmp_path)
     return folder
@@ -73,3 +73,25 @@ def test_bad_input_is_one_line_and_exit_code_2(saved_model, tmp_path, arguments,
     assert TOKEN not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out" / "model.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"radius": 0}, "postprocessing.nuclear.radius: expected at least 1, found 0"),
+        (
+            {"method": "magic"},
+            "postprocessing.nuclear.method: expected one of deep_watershed, ",
+        ),
+        ({"raduis": 2}, "postprocessing.nuclear: expected only maxima_head, maxima_channel, "),
+    ],
+)
+def test_a_card_is_held_against_the_methods_that_there_are(saved_model, tmp_path, change, says):
+    card = known_cards()["Mesmer"]
+    wrong = {"nuclear": {**card.postprocessing["nuclear"], **change}}
+    card.with_postprocessing(wrong).save(saved_model)
+    done = stage("--model", str(tmp_path / "out"), "--source", str(saved_model))
+    assert done.returncode == 2
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith("cellmill")]
+    assert f"model card 'Mesmer', {says}" in line
+    assert not (tmp_path / "out").exists()

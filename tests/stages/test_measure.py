@@ -5,7 +5,8 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from cellmill.arrays.batch import Batch, BatchWriter
+from cellmill.arrays.batch import Batch
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract import Dataset, Record
 from cellmill.errors import BadInput
 from cellmill.measurement import measure_compartments
@@ -108,6 +109,6 @@ def test_missing_images_and_missing_labels_are_named(tmp_path):
     write_labels(tmp_path / "labels", {"c": {"whole_cell": CELLS}})
     with pytest.raises(BadInput, match="expected an entry 'c', found a, b"):
         run(tmp_path)
-    write_labels(tmp_path / "labels", {"a": {"cyto": CELLS}})
-    with pytest.raises(BadInput, match=r"labels of image 'a': expected .* found cyto"):
+    write_labels(tmp_path / "labels", {"a": {"labels": CELLS}})
+    with pytest.raises(BadInput, match=r"labels of image 'a': expected .* found labels"):
         run(tmp_path)

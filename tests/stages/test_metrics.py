@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from cellmill.arrays.batch import Batch, BatchWriter
+from cellmill.arrays.batch import Batch
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract import Dataset, Metrics, Record
 from cellmill.contract.runtime import METADATA_LIMIT
 from cellmill.errors import BadInput
@@ -94,7 +95,7 @@ def test_one_plane_of_truth_is_scored_against_what_is_segmented_or_what_it_is_sa
     documents, _, _ = run(tmp_path, both, {"a": {"labels": CELLS}}, truth_compartment="whole-cell")
     assert set(documents["a"]) == {"image", "truth", "whole_cell"}
     with pytest.raises(
-        BadInput, match=r"--truth-compartment: expected .*whole_cell, found nuclear"
+        BadInput, match=r"--truth-compartment: expected .*whole-cell, found 'nuclear'"
     ):
         run(
             tmp_path,
@@ -127,7 +128,7 @@ def test_truth_of_another_shape_fails_or_is_skipped(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "truth", "line"),
     [
-        ({"cyto": CELLS}, {"labels": CELLS}, "labels of image 'a': expected .* found cyto"),
+        ({"labels": CELLS}, {"labels": CELLS}, "labels of image 'a': expected .* found labels"),
         ({"nuclear": CELLS}, {"mask": CELLS}, "expected an array 'labels', found mask"),
         (
             {"nuclear": CELLS},

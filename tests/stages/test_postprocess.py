@@ -7,12 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from cellmill.arrays.batch import Batch, BatchWriter
+from cellmill.arrays.batch import Batch
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract import Dataset, Record
 from cellmill.errors import BadInput
+from cellmill.labels.numbering import canonical_labels
+from cellmill.labels.resizing import resize_labels
 from cellmill.models.card import known_cards
-from cellmill.preprocessing import resize_labels
-from cellmill.segmentation import canonical_labels, segment
+from cellmill.segmentation.methods import recipes_of, segment
 from cellmill.stages.postprocess import postprocess
 from tests.segmentation.maps import card_heads
 
@@ -57,7 +59,9 @@ def test_labels_are_the_sciences_and_the_rest_travels_on(tmp_path, compartment, 
     images = {"a": card_heads(MESMER), "b c": card_heads(MESMER, seed=2)}
     write_predictions(tmp_path / "predictions", images, source="file:///a.tif", **UNSCALED)
     batch, record, labels = run(tmp_path, compartment=compartment)
-    assert batch.attributes["model"] == MESMER.to_dict()
+    used = {**MESMER.postprocessing}
+    used |= {name: recipe.plain() for name, recipe in recipes_of(MESMER, expected).items()}
+    assert batch.attributes["model"] == {**MESMER.to_dict(), "postprocessing": used}
     totals = dict.fromkeys(expected, 0)
     for entry in batch.entries:
         assert tuple(sorted(entry.arrays)) == tuple(sorted(expected))
@@ -68,7 +72,7 @@ def test_labels_are_the_sciences_and_the_rest_travels_on(tmp_path, compartment, 
             found = batch.read(entry, name)
             assert found.dtype == np.int32
             assert entry.arrays[name].axes == "YX"
-            assert np.array_equal(found, segment(images[entry.name], MESMER.postprocessing[name]))
+            assert np.array_equal(found, segment(MESMER, images[entry.name], name)[name])
             assert entry.attributes["objects"][name] == found.max() > 5
             assert entry.attributes["vanished"][name] == 0
             totals[name] += int(found.max())
@@ -86,7 +90,7 @@ def test_labels_come_back_at_the_image_s_own_scale(tmp_path, compartment, source
     entry = batch.entries[0]
     assert entry.mpp == (0.3, 0.25)
     names = ("whole_cell", "nuclear") if compartment == "both" else ("nuclear",)
-    small = np.stack([segment(given, MESMER.postprocessing[name]) for name in names], axis=-1)
+    small = np.stack([*segment(MESMER, given, compartment).values()], axis=-1)
     resized = resize_labels(small, source_shape)
     for i, name in enumerate(names):
         found = batch.read(entry, name)
@@ -99,10 +103,12 @@ def test_objects_that_vanish_in_downsizing_are_counted_and_told(tmp_path, capsys
     attributes = {"source_shape": [8, 9], "source_mpp": [5.0, 5.0]}
     given = card_heads(MESMER)
     write_predictions(tmp_path / "predictions", {"a": given}, **attributes)
-    batch, record, _ = run(tmp_path, compartment="nuclear", small_objects_threshold=0)
+    batch, record, _ = run(
+        tmp_path, compartment="nuclear", parameters={"small_objects_threshold": 0}
+    )
     kept = batch.read(batch.entries[0], "nuclear")
-    card = dataclasses.replace(MESMER.postprocessing["nuclear"], small_objects_threshold=0)
-    lost = segment(given, card).max() - kept.max()
+    whole = segment(MESMER, given, "nuclear", parameters={"small_objects_threshold": 0})
+    lost = whole["nuclear"].max() - kept.max()
     assert lost > 0
     assert kept.max() == len(np.unique(kept[kept > 0]))
     assert batch.entries[0].attributes["vanished"] == {"nuclear": lost}
@@ -159,27 +165,26 @@ OVERRIDES = {
 def test_a_parameter_takes_the_card_s_place(tmp_path, name):
     given = card_heads(MESMER)
     write_predictions(tmp_path / "predictions", {"a": given}, **UNSCALED)
-    batch, record, _ = run(tmp_path, **{name: OVERRIDES[name]})
-    changed = dataclasses.replace(MESMER.postprocessing["whole_cell"], **{name: OVERRIDES[name]})
-    assert np.array_equal(batch.read(batch.entries[0], "whole_cell"), segment(given, changed))
-    noted = record.notes["watershed"]["whole_cell"]
-    card = dataclasses.asdict(MESMER.postprocessing["whole_cell"])
-    for key in OVERRIDES:
-        assert noted[key] == (OVERRIDES[key] if key == name else card[key])
+    batch, record, _ = run(tmp_path, parameters={name: OVERRIDES[name]})
+    recipe = recipes_of(MESMER, ("whole_cell",))["whole_cell"]
+    changed = recipe.with_parameters(**{name: OVERRIDES[name]})
+    card = dataclasses.replace(MESMER, postprocessing={"whole_cell": changed.plain()})
+    found = batch.read(batch.entries[0], "whole_cell")
+    assert np.array_equal(found, segment(card, given)["whole_cell"])
+    noted = record.notes["segmentation"]["whole_cell"]
+    assert noted == {**recipe.plain(), name: OVERRIDES[name]}
+    assert noted["method"] == "deep_watershed"
 
 
 def test_erosion_border_and_the_reference_s_ids(tmp_path):
-    given, chosen = (
-        card_heads(MESMER, seed=2),
-        {"label_erosion": 1, "exclude_border": 6}
-        | {"numbering": "reference", "tie_rule": "reference"},
-    )
+    given = card_heads(MESMER, seed=2)
+    chosen = {"label_erosion": 1, "exclude_border": 6, "tie_rule": "reference"}
+    chosen |= {"maxima_algorithm": "peak_local_max"}
     write_predictions(tmp_path / "predictions", {"a": given}, **UNSCALED)
-    batch, record, _ = run(tmp_path, maxima_algorithm="peak_local_max", **chosen)
-    card = MESMER.postprocessing["whole_cell"]
-    changed = dataclasses.replace(card, maxima_algorithm="peak_local_max")
+    batch, record, _ = run(tmp_path, parameters=chosen, numbering="reference")
     found = batch.read(batch.entries[0], "whole_cell")
-    assert np.array_equal(found, segment(given, changed, **chosen))
+    expected = segment(MESMER, given, parameters=chosen, numbering="reference")["whole_cell"]
+    assert np.array_equal(found, expected)
     assert not np.array_equal(found, canonical_labels(found))
     assert record.notes["numbering"] == "reference"
 
@@ -187,11 +192,14 @@ def test_erosion_border_and_the_reference_s_ids(tmp_path):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"radius": 0}, "radius: expected at least 1, found 0"),
-        ({"radius": -2}, "radius: expected 0 or more, or -1 for the card's, found -2"),
-        ({"interior_threshold": -0.5}, "interior_threshold: expected 0 or more"),
-        ({"maxima_threshold": 0.0}, "maxima_threshold: expected more than 0"),
-        ({"label_erosion": -1}, "label_erosion: expected a whole number"),
+        ({"parameters": {"radius": 0}}, "parameters.radius: expected at least 1, found 0"),
+        ({"parameters": {"radius": "2"}}, "parameters.radius: expected a whole number, found '2'"),
+        ({"parameters": {"maxima_threshold": 0.0}}, "maxima_threshold: expected more than 0"),
+        ({"parameters": {"label_erosion": -1}}, "label_erosion: expected 0 or more"),
+        ({"parameters": {"raduis": 2}}, "parameters: expected only .*radius.*, found 'raduis'"),
+        ({"parameters": {"interior_head": "x"}}, r"parameters.interior_head: expected one of \["),
+        ({"parameters": {"method": "x"}}, "parameters: expected parameters of a method"),
+        ({"method": "magic"}, "method: expected one of deep_watershed, .*found 'magic'"),
         ({"compartment": "both"}, "compartment: expected what model 'NuclearSeg.*: nuclear"),
         ({"compartment": "whole-cell"}, "found 'whole-cell'"),
     ],
@@ -200,8 +208,9 @@ def test_bad_parameters_fail_at_once_even_where_bad_images_are_skipped(
     tmp_path, parameters, message
 ):
     write_predictions(tmp_path / "predictions", {"a": card_heads(MESMER)}, NUCLEAR, **UNSCALED)
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(BadInput, match=message) as error:
         run(tmp_path, on_bad_image="skip", **parameters)
+    assert "\n" not in str(error.value)
     assert not (tmp_path / "labels").exists()
 
 
@@ -213,7 +222,7 @@ def test_predictions_without_a_card_are_refused(tmp_path):
 
 def broken(change):
     given = card_heads(MESMER)
-    name = MESMER.postprocessing["whole_cell"].maxima_head
+    name = MESMER.postprocessing["whole_cell"]["maxima_head"]
     if change == "missing":
         del given[name]
     else:
@@ -256,7 +265,8 @@ def test_it_runs_by_hand(tmp_path):
     done = subprocess.run([*command, "--compartment", "nuclear"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert Batch.open(tmp_path / "out").entries[0].arrays["nuclear"].shape == SHAPE
-    done = subprocess.run([*command, "--radius", "0"], capture_output=True, text=True)
+    command += ["--parameters", '{"radius": 0}']
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "radius: expected at least 1, found 0" in done.stderr

@@ -1,5 +1,6 @@
 """The predict stage: heads of whole images, batches and records, refusals."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,17 +9,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cellmill.arrays.batch import Batch, BatchWriter
+from cellmill.arrays.batch import Batch
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.windows import Box
 from cellmill.contract import Dataset, Model, Record
+from cellmill.contract.cli import main
 from cellmill.errors import BadInput
-from cellmill.inference import savedmodel, tiled
-from cellmill.inference.savedmodel import load
-from cellmill.inference.tiled import predict_tiled
+from cellmill.inference import tiled
+from cellmill.inference.engines import load_network
+from cellmill.inference.proofs import BOUND
+from cellmill.inference.registry import ENGINES
+from cellmill.inference.tensorflow_engine import TensorFlowNetwork
+from cellmill.inference.tiled import card_grid, predict_tiled
 from cellmill.inference.tiles import TileGrid
-from cellmill.models.card import PostprocessingParameters
+from cellmill.models.card import ModelCard
+from cellmill.models.shipped import default_model
+from cellmill.segmentation.methods import METHODS
 from cellmill.stages.predict import predict
-from tests.inference.tiny_models import card, save, save_model
+from tests.inference.tiny_models import SAVES, card, load, save, save_model
+from tests.segmentation.maps import watershed_of
+from tests.segmentation.strided import NAME
 
 pytestmark = pytest.mark.tensorflow
 
@@ -50,7 +60,8 @@ def model(tmp_path_factory):
 def run(tmp_path, model_folder, **parameters):
     out = tmp_path / "predictions"
     record = Record(tmp_path / "record.json")
-    predict(Dataset(tmp_path / "images"), Model(model_folder), Dataset(out), record, **parameters)
+    given = {"engine": "tensorflow", **parameters}
+    predict(Dataset(tmp_path / "images"), Model(model_folder), Dataset(out), record, **given)
     return Batch.open(out), record
 
 
@@ -103,7 +114,7 @@ def test_two_runs_are_equal_to_the_bit_and_batch_sizes_nearly(tmp_path, model):
 
 
 def test_windows_are_the_whole_to_the_bit(tmp_path, model):
-    """A tile's prediction does not hang on its place in a batch, nor on the other tiles."""
+    """A tile's prediction does not depend on its place in a batch, nor on the other tiles."""
     folder, made = model
     source = image((190, 400, 1))
     write_preprocessed(tmp_path / "images", {"a": source}, made)
@@ -155,14 +166,14 @@ def test_memory_that_runs_out_is_noted_and_survived(tmp_path, model, monkeypatch
     write_preprocessed(tmp_path / "images", {"a": image((90, 80, 1))})
     whole, _ = run(tmp_path, model[0])
     expected = whole.read(whole.entries[0], "distance").copy()
-    original = savedmodel.Network.__call__
+    original = TensorFlowNetwork.__call__
 
     def small(self, tiles):
         if len(tiles) > 3:
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
         return original(self, tiles)
 
-    monkeypatch.setattr(savedmodel.Network, "__call__", small)
+    monkeypatch.setattr(TensorFlowNetwork, "__call__", small)
     batch, record = run(tmp_path, model[0])
     assert np.abs(batch.read(batch.entries[0], "distance") - expected).max() < 1e-5
     # 12 tiles in two batches of 6, halved.
@@ -183,9 +194,7 @@ def test_the_engine_is_recorded_and_heads_nobody_needs_are_left_out(tmp_path, en
     heads = (("distance", 1), ("pixelwise", 3))
     save(tmp_path / "model")
     made = card(heads=heads)
-    alone = replace(
-        made, postprocessing={"nuclear": PostprocessingParameters("distance", "distance")}
-    )
+    alone = replace(made, postprocessing={"nuclear": watershed_of("distance", "distance")})
     alone.save(tmp_path / "model")
     write_preprocessed(tmp_path / "images", {"a": image((90, 80, 1))}, alone)
     batch, record = run(tmp_path, tmp_path / "model", engine=engine)
@@ -197,6 +206,71 @@ def test_the_engine_is_recorded_and_heads_nobody_needs_are_left_out(tmp_path, en
     assert np.array_equal(batch.read(batch.entries[0], "distance"), whole)
     with pytest.raises(BadInput, match="compartment: expected what model 'tiny' has: nuclear"):
         run(tmp_path, tmp_path / "model", engine=engine, compartment="both")
+
+
+@pytest.mark.parametrize("form", SAVES)
+def test_heads_with_a_stride_are_smaller_and_equal_for_every_engine(tmp_path, form, monkeypatch):
+    SAVES[form](tmp_path / "model", stride=2)
+    made = card(stride=2, placement="cropped")
+    made.save(tmp_path / "model")
+    source = image((91, 130, 1))
+    write_preprocessed(tmp_path / "images", {"a": source}, made)
+    with pytest.raises(
+        BadInput, match="expected a head of stride 1, found 'pixelwise' of stride 2"
+    ):
+        run(tmp_path, tmp_path / "model")
+    monkeypatch.setitem(METHODS, NAME, "tests.segmentation.strided")
+    read = {"nuclear": {**made.postprocessing["nuclear"], "method": NAME}}
+    made = replace(made, postprocessing=read)
+    made.save(tmp_path / "model")
+    found = []
+    for engine in (engine.name for engine in ENGINES.values() if form in engine.reads):
+        batch, _ = run(tmp_path, tmp_path / "model", engine=engine, memory_mib=1024)
+        (entry,) = batch.entries
+        found.append([np.array(batch.read(entry, head.name)) for head in made.heads])
+    assert [head.shape for head in found[0]] == [(91, 130, 1), (46, 65, 3)]
+    for heads in found[1:]:
+        for head, wanted in zip(heads, found[0], strict=True):
+            assert np.abs(head - wanted).max() <= 1e-5
+    # In the middle of a tile it is what the network gives there.
+    network = load_network(tmp_path / "model", made, engine=engine)
+    grid = card_grid(made, (91, 130))
+    y, x = (axis.start(1) - axis.before for axis in (grid.rows, grid.columns))
+    inner = slice(4, 12)
+    direct = network(source[None, y : y + 32, x : x + 32])[1][0, inner, inner]
+    placed = found[-1][1][y // 2 :, x // 2 :][inner, inner]
+    assert np.array_equal(direct, placed)
+
+
+def test_with_auto_the_shipped_model_runs_without_tensorflow_being_imported(tmp_path):
+    made = ModelCard.load(default_model())
+    write_preprocessed(tmp_path / "images", {"a": image((300, 280, 1))}, made)
+    flags = ["--preprocessed", str(tmp_path / "images"), "--model", str(default_model())]
+    flags += ["--predictions", str(tmp_path / "out"), "--record", str(tmp_path / "record.json")]
+    code = (
+        "import sys\n"
+        "from cellmill.contract.cli import main\n"
+        f"assert main(['predict', *{flags}, '--device', 'cpu']) == 0\n"
+        "assert not {'tensorflow', 'keras', 'onnxruntime'} & sys.modules.keys()\n"
+        "assert 'openvino' in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "record.json").read_text())
+    notes = document["notes"]
+    assert notes["engine"] == "openvino"
+    assert notes["engine_chosen"] == "auto: fastest on cpu, proven equal"
+    assert 0 < notes["largest_difference"] <= BOUND
+    assert notes["largest_difference_from"].startswith("tensorflow 2.")
+    assert "engines_passed_over" not in notes
+    # What is predicted is TensorFlow's within the bound.
+    theirs, record = run(tmp_path, default_model(), device="cpu")
+    assert record.notes["engine_chosen"] == "named"
+    theirs = [np.array(theirs.read(theirs.entries[0], head.name)) for head in made.heads]
+    assert not main(["predict", *flags, "--device", "cpu"])
+    ours = Batch.open(tmp_path / "out")
+    for head, wanted in zip(made.heads, theirs, strict=True):
+        assert np.abs(ours.read(ours.entries[0], head.name) - wanted).max() <= BOUND
 
 
 def test_a_two_channel_model(tmp_path):
@@ -224,7 +298,7 @@ def test_parameters_out_of_range(tmp_path, model):
         run(tmp_path, model[0], batch_size=0)
 
 
-def test_a_card_without_a_savedmodel_says_so_on_the_command_line(tmp_path):
+def test_a_card_without_a_network_says_so_on_the_command_line(tmp_path):
     write_preprocessed(tmp_path / "images", {"a": image((40, 40, 1))})
     (tmp_path / "model").mkdir()
     card().save(tmp_path / "model")
@@ -235,4 +309,28 @@ def test_a_card_without_a_savedmodel_says_so_on_the_command_line(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "expected a SavedModel (saved_model.pb)" in done.stderr
+    assert "expected one network beside its card, a TensorFlow SavedModel" in done.stderr
+
+
+def test_tiles_of_another_side_are_those_of_a_card_that_asks_for_them(tmp_path):
+    """The batch is made for the model's own card; what the heads were made by stands in theirs."""
+    folder, source = default_model(), image((100, 75, 1))
+    made = ModelCard.load(folder)
+    write_preprocessed(tmp_path / "images", {"a": source}, made)
+    batch, _ = run(tmp_path, folder, tile=64)
+    used = replace(made, input=replace(made.input, tile=(64, 64)))
+    assert batch.attributes["model"] == used.to_dict()
+    expected = [np.empty((100, 75, head.channels), np.float32) for head in made.heads]
+    network = load_network(folder, made, engine="tensorflow")
+    grid = card_grid(used, (100, 75))
+    assert len(grid) > len(card_grid(made, (100, 75)))
+    predict_tiled(source, network, grid, expected, 8, heads=made.heads)
+    for head, wanted in zip(made.heads, expected, strict=True):
+        assert np.array_equal(batch.read(batch.entries[0], head.name), wanted)
+
+
+@pytest.mark.parametrize("side", [3, 64])
+def test_a_tile_that_no_network_takes_is_refused(tmp_path, model, side):
+    write_preprocessed(tmp_path / "images", {"a": image((40, 40, 1))}, model[1])
+    with pytest.raises(BadInput, match="expected"):
+        run(tmp_path, model[0], tile=side)

@@ -2,17 +2,20 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from cellmill.arrays.batch import Batch, BatchWriter
+from cellmill.arrays.batch import Batch
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract import Dataset, Model, Record
 from cellmill.errors import BadInput
 from cellmill.models.card import InputChannel, ModelCard, known_cards
 from cellmill.preprocessing import preprocess as normalise
 from cellmill.preprocessing import resize_image
 from cellmill.stages.preprocess import preprocess
+from tests.preprocessing.test_object_size import nuclei
 
 MESMER = known_cards()["Mesmer"]
 NUCLEAR = known_cards()["NuclearSegmentation"]
@@ -115,6 +118,89 @@ def test_an_unknown_or_unwanted_scale_is_left_alone(tmp_path, capsys):
     batch, _ = run(tmp_path, MESMER, match_mpp=False)
     assert batch.read(batch.entries[0], "image").shape == (60, 81, 2)
     assert batch.entries[0].mpp == (0.25, 0.25)
+
+
+SIZED = replace(
+    NUCLEAR,
+    name="own",
+    input=replace(
+        NUCLEAR.input,
+        mpp=0.0,
+        object_diameter={"nuclear": 30.0},
+        object_diameter_um={"nuclear": 15.0},
+        scale_tolerance=1.5,
+        resampling="averaged",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "mpp", "by"),
+    [
+        ({"diameter": "60"}, None, "diameter"),
+        ({"diameter": "60"}, (0.4, 0.4), "diameter"),
+        ({"diameter": "auto"}, (0.4, 0.4), "auto"),
+        ({}, (0.124, 0.124), "mpp"),
+        ({}, (0.4, 0.4), ""),
+        ({}, None, ""),
+        ({"match_mpp": False}, (0.124, 0.124), ""),
+    ],
+)
+def test_the_scale_and_what_decided_it_stay_with_the_image(tmp_path, capsys, parameters, mpp, by):
+    source = nuclei(60, 400)
+    write_images(tmp_path / "images", {"a": source}, mpp=mpp)
+    batch, record = run(tmp_path, SIZED, **parameters)
+    (entry,) = batch.entries
+    scaling = entry.attributes["scaling"]
+    assert scaling["by"] == by
+    assert record.notes["scaling"] == {"a": scaling}
+    estimated = 30 / (scaling["diameter"] or 1)
+    factor = {"diameter": 0.5, "auto": estimated, "mpp": 0.248, "": 1}[by]
+    shape = (round(400 * factor),) * 2
+    expected = normalise(resize_image(source, shape, resampling="averaged"), SIZED.preprocessing)
+    assert np.array_equal(batch.read(entry, "image"), expected)
+    assert entry.attributes["source_shape"] == [400, 400]
+    assert entry.attributes["scale"] == [shape[0] / 400] * 2
+    if mpp:
+        assert entry.mpp == pytest.approx(np.multiply(mpp, 400 / shape[0]))
+    remarks = record.notes["remarks"].get("a", [])
+    assert len(remarks) == (by in ("auto", "mpp"))
+    printed = capsys.readouterr().err
+    assert printed == "".join(f"note: image 'a': {remark}\n" for remark in remarks)
+
+
+def test_the_estimate_does_not_depend_on_memory_or_container(tmp_path):
+    source = nuclei(60, 2300)
+    write_images(tmp_path / "images", {"a": source}, mpp=None)
+    batch, _ = run(tmp_path, SIZED, diameter="auto")
+    (entry,) = batch.entries
+    expected = batch.read(entry, "image")
+    with BatchWriter(tmp_path / "images") as out:
+        layout = {"image": (source.shape, source.dtype, "YXC")}
+        with out.create("a", layout, container="zarr") as arrays:
+            arrays["image"][...] = source
+    batch, _ = run(tmp_path, SIZED, diameter="auto", memory_mib=64)
+    assert batch.entries[0].attributes["scaling"] == entry.attributes["scaling"]
+    assert np.array_equal(batch.read(batch.entries[0], "image"), expected)
+
+
+@pytest.mark.parametrize("diameter", ["-3", "abc", "0"])
+def test_a_diameter_that_is_none_is_refused_before_any_image(tmp_path, diameter):
+    write_images(tmp_path / "images", {"a": image((60, 60, 1))})
+    with pytest.raises(BadInput, match=f"diameter: expected .* found '{diameter}'"):
+        run(tmp_path, SIZED, diameter=diameter, on_bad_image="skip")
+    write_images(tmp_path / "images", {"a": image()})
+    with pytest.raises(BadInput, match="does not say on which diameter"):
+        run(tmp_path, MESMER, diameter="30", on_bad_image="skip")
+
+
+def test_a_diameter_larger_than_an_image_is_that_images_fault(tmp_path):
+    images = {"small": image((40, 300, 1)), "large": image((300, 300, 1))}
+    write_images(tmp_path / "images", images)
+    with pytest.raises(BadInput, match=r"in image 'small': expected .* side, 40 px, found 100 px"):
+        run(tmp_path, SIZED, diameter="100")
+    batch, _ = run(tmp_path, SIZED, diameter="100", on_bad_image="skip")
+    assert [entry.status for entry in batch.entries] == ["skipped", "ok"]
 
 
 def test_channels_are_taken_in_the_models_order_and_blank_ones_are_zeros(tmp_path):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cellmill.arrays.batch import Batch, BatchWriter, Entry
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract.cli import main
 from cellmill.contract.spec import StageSpec
 from cellmill.reporting import overlay

@@ -9,7 +9,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from cellmill.arrays.batch import BatchWriter, Entry
+from cellmill.arrays.batch import Entry
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract.cli import main
 from cellmill.contract.spec import StageSpec
 from cellmill.metrics import evaluate

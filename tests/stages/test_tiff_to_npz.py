@@ -5,20 +5,21 @@ import io
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
 
-from cellmill import uris
 from cellmill.arrays.batch import Batch
+from cellmill.arrays.zarr import create_zarr
 from cellmill.contract import Dataset, Record
 from cellmill.contract.cli import main
+from cellmill.datasets import samples
 from cellmill.errors import BadInput
-from cellmill.items import parse_items
+from cellmill.io import uris
+from cellmill.measurement import measure_labels
+from cellmill.stages.shared import conversion
 from cellmill.stages.tiff_to_npz import tiff_to_npz
-from launch import samples
 
 RNG = np.random.default_rng(9)
 FOUR = RNG.integers(0, 60_000, (4, 50, 70), "uint16")
@@ -112,6 +113,22 @@ def test_channels_to_measure(run, four, channels, measured, stored, segmented):
 def test_two_channels_of_one_name_are_told_apart(run, four):
     images, _, _ = run([str(four)], channels="0", measure_channels="all")
     assert images.entries[0].channels == ("DAPI", "CD3 1", "membrane", "CD3 3")
+    # The same whichever channels are carried.
+    images, _, _ = run([str(four)], channels="1")
+    assert images.entries[0].channels == ("CD3 1",)
+
+
+def test_no_channel_bears_the_name_of_another(run, tmp_path):
+    metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "DAPI", "DAPI 1"]}}
+    path = write(tmp_path / "cycles.ome.tif", FOUR[:3], ome=True, metadata=metadata)
+    images, _, _ = run([path], channels="0", measure_channels="all")
+    (entry,) = images.entries
+    assert entry.channels == ("DAPI [0]", "DAPI [1]", "DAPI 1")
+    table = measure_labels(
+        np.ones((50, 70), int), images.array(entry, "image"), channel_names=entry.channels
+    )
+    for index, name in enumerate(entry.channels):
+        assert table[f"max_{name}"].to_pylist() == [FOUR[index].max()]
 
 
 @pytest.mark.parametrize(
@@ -190,10 +207,77 @@ def test_what_was_done_to_the_truth_is_recorded(run, tmp_path, four):
     assert record.notes["remarks"][truths.entries[0].name][0].startswith("truth: a mask")
 
 
+def test_what_a_truth_is_stands_in_the_batch_the_record_and_the_log(run, tmp_path, four, capsys):
+    mask = np.zeros((50, 70), "uint16")
+    mask[3:9, 3:9] = mask[20:30, 20:30] = 700
+    path = write(tmp_path / "truth.tif", mask)
+    item = {"image": str(four), "truth": path, "name": "a", "pairing": "their names"}
+    for kind, decision in (
+        ("", "a mask of yes and no (0 and 700): its 2 connected pieces are taken as objects"),
+        ("labels", "labels: 1 numbers, an object each"),
+    ):
+        _, truths, record = run([item], channels="0", truth_kind=kind)
+        about = truths.entries[0].attributes
+        assert (about["source"], about["pairing"]) == (path, "their names")
+        assert about["kind"] == (kind or "mask")
+        assert about["decision"].startswith(decision)
+        assert record.notes["truth"] == {
+            "a": {key: about[key] for key in ("source", "pairing", "kind", "decision")}
+        }
+        assert f"a: truth: {decision}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["tiff", "zarr"])
+def test_a_truth_that_is_too_large_to_be_held_is_the_same(
+    run, tmp_path, four, kind, monkeypatch, capsys
+):
+    labels = np.kron(RNG.permutation(35).reshape(5, 7), np.ones((10, 10), int)).astype("int32")
+    planes = np.stack([labels, labels[::-1], labels[:, ::-1]])
+    names = ["x", "nuclei", "cells"]
+
+    def stored(name, pixels, names=()):
+        if kind == "tiff":
+            about = {"axes": "CYX", "Channel": {"Name": names}} if names else {"axes": "YX"}
+            return write(tmp_path / f"{name}.ome.tif", pixels, ome=True, metadata=about)
+        uri = str(tmp_path / f"{name}.zarr")
+        pixels = np.moveaxis(pixels, 0, -1) if names else pixels
+        axes = "YXC" if names else "YX"
+        layout = {"image": (pixels.shape, pixels.dtype, axes)}
+        create_zarr(uri, layout, channels=names)["image"][...] = pixels
+        return uri
+
+    one, three = stored("one", labels), stored("three", planes, names)
+    two_values = stored("two", np.where(labels % 2, 5, 0).astype("int32"))
+    full = stored("full", (labels + 221).astype("uint8"))
+
+    def read(truth, **parameters):
+        items = [{"image": str(four), "truth": truth}]
+        _, truths, record = run(items, channels="0", container="zarr", **parameters)
+        entry = truths.entries[0]
+        return truths.read(entry, "labels"), entry.channels, record.notes["truth"]
+
+    whole = [read(one), read(three), read(two_values, truth_kind="labels")]
+    monkeypatch.setattr(conversion, "_WHOLE_TRUTH", 0)
+    streamed = [read(one), read(three), read(two_values, truth_kind="labels")]
+    for (a, a_channels, _), (b, b_channels, said) in zip(whole, streamed, strict=True):
+        assert np.array_equal(a, b)
+        assert a_channels == b_channels
+        assert next(iter(said.values()))["decision"]
+    assert np.array_equal(streamed[1][0], np.stack([labels[:, ::-1], labels[::-1]], -1))
+    with pytest.raises(BadInput, match=r"truth_kind=labels.*a mask of yes and no \(0 and 5\)"):
+        read(two_values)
+    with pytest.raises(BadInput, match=r"a number per object.*found mask"):
+        read(one, truth_kind="mask")
+    read(full)
+    assert "its labels end at 255: more than fit 8 bits would be lost" in capsys.readouterr().err
+
+
 def test_bytes_that_changed_since_the_launch_are_refused(run, tmp_path):
     path = Path(write(tmp_path / "a.tif", FOUR[0]))
     digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    item = {"image": str(path), "digest": digest, "truth": str(path), "truth_digest": digest}
+    truth = Path(write(tmp_path / "a_mask.tif", np.zeros((50, 70), "uint8")))
+    truth_digest = f"sha256:{hashlib.sha256(truth.read_bytes()).hexdigest()}"
+    item = {"image": str(path), "digest": digest, "truth": str(truth), "truth_digest": truth_digest}
     run([item])
     run([{"image": str(path), "digest": "etag:a-bucket's"}])
     for key in ("digest", "truth_digest"):
@@ -272,42 +356,6 @@ def test_a_bad_image_is_skipped_if_asked_for(run, tmp_path):
 def test_dull_images_pass(run, tmp_path, data):
     images, _, _ = run([write(tmp_path / "a.tif", data)])
     assert np.array_equal(images.read(images.entries[0], "image")[..., 0], data)
-
-
-def test_a_disk_that_is_too_small(run, tmp_path, monkeypatch):
-    path = write(tmp_path / "a.tif", FOUR[0])
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 24))
-    with pytest.raises(BadInput, match=r"expected room for .* GB"):
-        run([path])
-
-
-def test_items(tmp_path):
-    for folder in "pq":
-        (tmp_path / folder).mkdir()
-        for name in ("1.tif", "2.ome.tif"):
-            (tmp_path / folder / name).touch()
-    found = parse_items([str(tmp_path / "p"), {"image": "q/1.tif", "name": "x"}])
-    assert [i.name for i in found] == ["p_1", "2", "x"]
-    assert [i.name for i in parse_items([f"{tmp_path}/*/1.tif"])] == ["p_1", "q_1"]
-
-
-@pytest.mark.parametrize(
-    ("items", "message"),
-    [
-        ([], "items: expected at least one image"),
-        ([3], "expected paths, or objects"),
-        ([{"truth": "a"}], "expected paths, or objects"),
-        ([{"image": "a", "colour": "red"}], "expected paths, or objects"),
-        ([{"image": "a", "truth": None}], "expected paths, or objects"),
-        ([{"image": "a", "name": "x"}, {"image": "b", "name": "X"}], "two: 'a' and 'b'"),
-        ([{"image": "a", "name": "x/y"}], "image name 'x/y'"),
-        ([""], "no name of a file"),
-    ],
-)
-def test_items_that_are_none(items, message):
-    with pytest.raises(BadInput) as error:
-        parse_items(items)
-    assert message in str(error.value)
 
 
 def test_by_hand(tmp_path, four, capsys):

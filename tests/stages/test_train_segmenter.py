@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellmill.arrays.batch import BatchWriter
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.models.card import ModelCard, known_cards
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +47,7 @@ def batches(folder, names, change=None):
                 name,
                 {"image": stack},
                 axes={"image": "YXC"},
+                mpp=(0.5, 0.5),
                 channels=["GFP", "DAPI"],
                 attributes=attributes,
             )
@@ -96,6 +97,10 @@ def test_model_card_metrics_and_going_on_from_it(tmp_path):
     assert card.training["parameters"]["learning_rate"] == 0.003
     assert card.training["base"] == card.training["base_source"] == ""
     assert card.training["hard_background"] is True
+    # Discs of a radius of 7 px at 0.5 µm, some cut by the border or by others.
+    assert card.input.object_diameter == {"nuclear": pytest.approx(13.7, abs=1)}
+    assert card.input.object_diameter_um == {"nuclear": pytest.approx(6.9, abs=0.5)}
+    assert card.input.scale_tolerance > 1
     metrics = json.loads((tmp_path / "model.json").read_text())
     assert metrics["validation"] == card.accuracy["validation"]
     assert metrics["validation"]["images"] == 2
@@ -153,7 +158,32 @@ def test_one_plane_of_labels_does_not_teach_both(tmp_path):
     batches(tmp_path, ["a", "b"])
     done = stage(tmp_path, "--compartment", "both")
     assert done.returncode == 2
-    assert "labels of 'a': expected integers (Y, X, 2: whole cells, nuclei)" in done.stderr
+    assert (
+        "labels of 'a': expected integers (Y, X), a plane each of cells and nuclei" in done.stderr
+    )
+
+
+@pytest.mark.tensorflow
+def test_a_kind_of_object_that_nobody_knew_is_taught(tmp_path):
+    """Its labels lie in an array of its name, beside those of nuclei."""
+    batches(tmp_path, ["a", "b"])
+    with BatchWriter(tmp_path / "truth") as truth:
+        for i, name in enumerate(["a", "b"]):
+            labels = blobs(i)[1]
+            both = {"lipid_droplet": labels, "nuclear": np.flipud(labels)}
+            truth.write(name, both, axes=dict.fromkeys(both, "YX"))
+    done = stage(tmp_path, "--compartment", "nuclei,lipid-droplet")
+    assert done.returncode == 0, done.stderr
+    card = ModelCard.load(tmp_path / "model")
+    assert card.compartments == ("nuclear", "lipid_droplet")
+    assert card.default_compartment == "nuclear"
+    heads = [(head.compartment, head.kind) for head in card.heads]
+    kinds = ["inner_distance", "pixelwise"]
+    assert heads == [(kind, head) for kind in card.compartments for head in kinds]
+    measured = json.loads((tmp_path / "model.json").read_text())
+    objects = int(blobs(0)[1].max()), int(blobs(1)[1].max())
+    for kind in card.compartments:
+        assert measured[f"validation_{kind}"]["objects"] in objects
 
 
 def nan(image, labels):

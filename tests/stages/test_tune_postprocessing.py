@@ -4,37 +4,40 @@ import csv
 import dataclasses
 import json
 import re
+import shlex
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from cellmill.arrays.batch import BatchWriter
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract import HTML, Dataset, Metrics, Model, Record
 from cellmill.contract.cli import main
 from cellmill.errors import BadInput
 from cellmill.models.card import ModelCard, known_cards
+from cellmill.segmentation.methods import recipes_of
 from cellmill.stages.tune_postprocessing import tune_postprocessing
-from cellmill.tuning.grid import AXES
 from tests.segmentation.maps import balls, like_a_network
 
 CARD = known_cards()["NuclearSegmentation"]
 #: A grid of few points: tests are to end soon.
 FEW = {
-    "maxima_threshold": "0.03,0.1,0.3",
-    "maxima_smooth": "0",
+    "maxima_threshold": [0.03, 0.1, 0.3],
+    "maxima_smooth": [0],
     "interior_threshold": "0.05,0.3",
-    "interior_smooth": "1",
-    "radius": "2",
-    "small_objects_fraction": "0,0.3",
+    "interior_smooth": [1],
+    "radius": [2],
+    "small_objects_fraction": [0, 0.3],
 }
+OWN = recipes_of(CARD, ("nuclear",))["nuclear"]
+AXES = [*FEW, "pixel_expansion"]
 
 
 def write(folder, names, card=CARD, parts=1, shape=(70, 80), truth=True):
     """Batches as predict and tiff_to_npz leave them, and the model's folder."""
     folder.mkdir(exist_ok=True)
-    parameters = card.postprocessing["nuclear"]
+    sources = recipes_of(card, ("nuclear",))["nuclear"].sources
     for part in range(parts):
         attributes = {"model": card.to_dict()}
         with (
@@ -45,8 +48,8 @@ def write(folder, names, card=CARD, parts=1, shape=(70, 80), truth=True):
                 labels = balls(i, shape, 18, 8)
                 maxima, interior = like_a_network(i, labels)
                 heads = {h.name: np.zeros((*shape, h.channels), np.float32) for h in card.heads}
-                heads[parameters.maxima_head][..., parameters.maxima_channel] = maxima
-                heads[parameters.interior_head][..., parameters.interior_channel] = interior
+                heads[sources["maxima"].head][..., sources["maxima"].channel] = maxima
+                heads[sources["interior"].head][..., sources["interior"].channel] = interior
                 predictions.write(name, heads, axes=dict.fromkeys(heads, "YXC"))
                 if truth:
                     true.write(name, {"labels": labels}, axes={"labels": "YX"})
@@ -54,9 +57,10 @@ def write(folder, names, card=CARD, parts=1, shape=(70, 80), truth=True):
                     true.annotate(name, truth=False)
     (folder / "base").mkdir(exist_ok=True)
     card.save(folder / "base")
+    (folder / "base" / "saved_model.pb").write_bytes(b"a network that is not run")
 
 
-def tune(folder, parts=1, out="out", **parameters):
+def tune(folder, parts=1, out="out", axes=FEW, **parameters):
     at = {name: folder / out / name for name in ("model", "results", "surface", "html", "record")}
     (folder / out).mkdir(exist_ok=True)
     record = Record(at["record"])
@@ -69,7 +73,8 @@ def tune(folder, parts=1, out="out", **parameters):
         Dataset(at["surface"]),
         HTML(at["html"]),
         record,
-        **{**FEW, **parameters},
+        axes=axes,
+        **parameters,
     )
     document = json.loads(at["results"].read_text())
     rows = list(csv.DictReader(at["surface"].read_text().splitlines()))
@@ -87,20 +92,20 @@ def test_the_best_of_the_surface_is_on_the_card_and_comes_again(tmp_path):
     )
     assert document["parameters"] == document["best"]["parameters"]
     tuned = ModelCard.load(at["model"])
-    best = dataclasses.replace(CARD.postprocessing["nuclear"], **document["parameters"])
-    assert tuned.postprocessing == {"nuclear": best}
-    assert dataclasses.asdict(best) == document["whole_parameters"]
+    best = OWN.with_parameters(**document["parameters"])
+    assert recipes_of(tuned, ("nuclear",)) == {"nuclear": best}
+    assert dataclasses.asdict(best.parameters) == document["whole_parameters"]
     assert tuned.version == f"{CARD.version}+tuned"
     assert tuned.accuracy["tuning"]["best"] == document["best"]["value"]
     # The flags that it gives make the labels that have these scores.
     calls = [
-        f"postprocess --predictions {tmp_path}/predictions0 --labels {tmp_path}/labels"
+        f"postprocess --predictions '{tmp_path}/predictions0' --labels '{tmp_path}/labels'"
         f" {document['best']['flags']}",
-        f"metrics --labels {tmp_path}/labels --truth {tmp_path}/truth0"
-        f" --metrics {tmp_path}/m.json --scores {tmp_path}/scores",
+        f"metrics --labels '{tmp_path}/labels' --truth '{tmp_path}/truth0'"
+        f" --metrics '{tmp_path}/m.json' --scores '{tmp_path}/scores'",
     ]
     for call in calls:
-        assert main(call.split()) == 0
+        assert main(shlex.split(call)) == 0
     pooled = json.loads((tmp_path / "m.json").read_text())["nuclear"]["pooled"]
     scores = document["best"]["scores"]
     assert scores["mean_ap"] == pytest.approx(pooled["mean_average_precision"], abs=1e-5)
@@ -123,16 +128,15 @@ def test_images_in_one_batch_or_in_several_are_the_same(tmp_path):
 
 def test_of_equal_points_the_card_s_own_is_taken(tmp_path):
     write(tmp_path, ["a"])
-    own = CARD.postprocessing["nuclear"]
-    same = {name: f"{getattr(own, name)}" for name in AXES} | {"maxima_smooth": "0"}
+    same = {name: [getattr(OWN.parameters, name)] for name in AXES} | {"maxima_smooth": [0]}
     # Holes and specks apart, a fraction near 0 drops nothing: every point is as good.
     document, _, at = tune(
-        tmp_path, **{**same, "small_objects_fraction": "0.001,0.0001,0"}, refinements=0
+        tmp_path, axes={**same, "small_objects_fraction": [0.001, 0.0001, 0]}, refinements=0
     )
     assert document["parameters"]["small_objects_fraction"] == 0
     assert ModelCard.load(at["model"]).version == CARD.version
     document, _, _ = tune(
-        tmp_path, **{**same, "small_objects_fraction": "0.001,0.0001"}, refinements=0
+        tmp_path, axes={**same, "small_objects_fraction": [0.001, 0.0001]}, refinements=0
     )
     assert document["parameters"]["small_objects_fraction"] == 0.001
 
@@ -144,7 +148,7 @@ def test_refining_never_makes_it_worse(tmp_path):
     assert fine["best"]["value"] >= coarse["best"]["value"]
     assert fine["points"] > coarse["points"]
     assert {row["refined"] for row in rows} == {"0", "1"}
-    assert fine["tried"]["radius"] == sorted({2, CARD.postprocessing["nuclear"].radius})
+    assert fine["tried"]["radius"] == sorted({2, OWN.parameters.radius})
 
 
 def test_images_without_truth_are_left_out_and_told(tmp_path, capsys):
@@ -170,16 +174,17 @@ def test_the_page_marks_default_and_best_and_asks_nothing_of_the_network(tmp_pat
     assert not re.search(r"(src|href)=", page)
     assert "http:" not in page
     assert "https:" not in page
-    around_the_card_s = {**dict.fromkeys(FEW, ""), "interior_smooth": "1"}
-    _, _, at = tune(tmp_path, **around_the_card_s, refinements=0)
+    _, _, at = tune(tmp_path, axes={"interior_smooth": [1]}, refinements=0)
     assert 'class="at default"' in at["html"].read_text()
 
 
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"radius": "none"}, "radius: expected whole numbers"),
-        ({"maxima_threshold": "0"}, "maxima_threshold: expected more than 0"),
+        ({"axes": {"radius": "none"}}, "radius: expected whole numbers"),
+        ({"axes": {"maxima_threshold": [0]}}, "maxima_threshold: expected more than 0"),
+        ({"axes": {"raduis": [2]}}, "axes: expected parameters among .*radius"),
+        ({"method": "magic"}, "method: expected one of deep_watershed"),
         ({"refinements": -1}, "refinements: expected 0 to 10"),
         ({"image_groups": "x*"}, "image_groups: expected a pattern that 'a' fits"),
         ({"compartment": "whole-cell"}, "compartment: expected what model"),
@@ -230,9 +235,8 @@ def test_it_runs_by_hand(tmp_path):
     command += ["--truth", *(str(tmp_path / f"truth{i}") for i in range(2))]
     command += ["--base", str(tmp_path / "base"), "--model", str(tmp_path / "model")]
     command += ["--surface", str(tmp_path / "s.csv"), "--html", str(tmp_path / "p.html")]
-    for name, values in FEW.items():
-        command += [f"--{name.replace('_', '-')}", values]
+    command += ["--axes", json.dumps(FEW)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "best: --maxima-threshold" in done.stderr
+    assert 'best: --parameters \'{"maxima_threshold": ' in done.stderr
     assert ModelCard.load(tmp_path / "model").name == CARD.name

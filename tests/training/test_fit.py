@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cellmill.errors import BadInput
-from cellmill.inference.savedmodel import load
+from cellmill.inference.engines import load_network
 from cellmill.training.accuracy import measure_accuracy
 from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import head_names, trained_card
-from cellmill.training.export import export_network, load_network
+from cellmill.training.export import export_network, trainable_network
 from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
 from cellmill.training.network import BOTTOM, GAINS, build_network
 
@@ -68,29 +68,32 @@ def test_one_seed_one_model(model):
 def test_written_and_read_back_it_is_the_same(model, tmp_path):
     network, _ = model
     training = {"network": {"widths": list(WIDTHS), "gains": list(GAINS), "bottom": BOTTOM}}
-    card = trained_card("m", "1", ("nuclear",), ("nuclear",), training)
+    card = trained_card("m", "1", ("nuclear",), ("nuclear",), training, sizes={})
     export_network(network, tmp_path)
-    served = load(tmp_path, card)
+    served = load_network(tmp_path, card, engine="tensorflow")
     tiles = blobs(4).image[None, :64, :80]
     expected = [np.asarray(head) for head in network(tiles, training=False)]
     for found, head, described in zip(served(tiles), expected, card.heads, strict=True):
         assert found.shape == (1, 64, 80, described.channels)
         np.testing.assert_allclose(found, head, atol=1e-5)
-    again = load_network(tmp_path, card)
+    again = trainable_network(tmp_path, card)
     for a, b in zip(again.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     foreign = dataclasses.replace(card, training={})
     with pytest.raises(BadInput, match="train_segmenter"):
-        load_network(tmp_path, foreign)
+        trainable_network(tmp_path, foreign)
     with pytest.raises(BadInput, match="weights of its network"):
-        load_network(tmp_path, dataclasses.replace(card, training={"network": {"widths": [4, 4]}}))
+        trainable_network(
+            tmp_path, dataclasses.replace(card, training={"network": {"widths": [4, 4]}})
+        )
 
 
 def test_it_finds_blobs_it_has_not_seen(model, tmp_path):
     network, _ = model
-    card = trained_card("m", "1", ("nuclear",), ("nuclear",), {})
+    card = trained_card("m", "1", ("nuclear",), ("nuclear",), {}, sizes={})
     export_network(network, tmp_path)
-    measured = measure_accuracy([blobs(11), blobs(12)], load(tmp_path, card), card, "nuclear")
+    network = load_network(tmp_path, card, engine="tensorflow")
+    measured = measure_accuracy([blobs(11), blobs(12)], network, card, "nuclear")
     assert measured["images"] == 2
     assert measured["average_precision"]["0.5"] > 0.7
     assert set(measured["average_precision_0.5_by_image"]) == {"blobs11", "blobs12"}

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from skimage.segmentation import find_boundaries
 
+from cellmill.labels.edges import inner_edges
 from cellmill.training.targets import (
     BACKGROUND,
     EDGE,
     INTERIOR,
     inner_distance,
-    inner_edges,
     pixel_classes,
     pixel_weights,
 )

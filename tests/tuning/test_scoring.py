@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellmill.errors import BadInput
+from cellmill.labels.resizing import resize_labels
 from cellmill.metrics import IOU_THRESHOLDS, evaluate, pool
-from cellmill.preprocessing import resize_labels
-from cellmill.segmentation import WatershedParameters, segment_maps
+from cellmill.segmentation.deep_watershed import WatershedParameters, segment_maps
+from cellmill.segmentation.interface import Maps
+from cellmill.segmentation.methods import find_method
 from cellmill.tuning.scores import (
     OBJECTIVES,
     Scores,
@@ -23,6 +25,7 @@ from cellmill.tuning.scores import (
 from cellmill.tuning.scoring import score_points
 from tests.segmentation.maps import balls, like_a_network
 
+METHOD = find_method("deep_watershed")
 POINTS = st.builds(
     WatershedParameters,
     radius=st.sampled_from([1, 2]),
@@ -53,7 +56,7 @@ def image(seed, shape=(60, 70)):
 def test_scores_are_those_of_every_point_by_itself(seed, points, zoom):
     maxima, interior, truth = image(seed)
     truth = np.kron(truth, np.ones((zoom, zoom), np.int32))
-    found = score_points(maxima, interior, truth, points)
+    found = score_points(METHOD, Maps.of(maxima=maxima, interior=interior), truth, points)
     assert len(found) == len(points)
     for i, point in enumerate(points):
         labels = segment_maps(maxima, interior, point)
@@ -69,7 +72,9 @@ def test_objectives_pool_as_metrics_do():
     alone, results = [], []
     for seed in range(3):
         maxima, interior, truth = image(seed)
-        alone.append(score_points(maxima, interior, truth, [point]))
+        alone.append(
+            score_points(METHOD, Maps.of(maxima=maxima, interior=interior), truth, [point])
+        )
         results.append(evaluate(truth, segment_maps(maxima, interior, point)))
     pooled, scores = pool(results)["pooled"], Scores.added(alone)
     matching = {round(each["iou_threshold"], 2): each for each in pooled["matching"]}
@@ -85,10 +90,11 @@ def test_objectives_pool_as_metrics_do():
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_nothing_found_where_nothing_is_counts_as_right(objective):
     blank = np.zeros((20, 30), np.float32)
+    flat = Maps.of(maxima=blank, interior=blank)
     point = WatershedParameters(radius=1, maxima_threshold=0.1)
-    nothing = score_points(blank, blank, blank.astype(np.int32), [point])
+    nothing = score_points(METHOD, flat, blank.astype(np.int32), [point])
     assert OBJECTIVES[objective](nothing)[0] == 1
-    missed = score_points(blank, blank, np.ones((20, 30), np.int32), [point])
+    missed = score_points(METHOD, flat, np.ones((20, 30), np.int32), [point])
     assert OBJECTIVES[objective](missed)[0] == 0
 
 
@@ -96,8 +102,9 @@ def test_nothing_found_where_nothing_is_counts_as_right(objective):
 def test_maps_that_are_not_finite_are_refused(which):
     maps = [np.zeros((9, 9), np.float32), np.zeros((9, 9), np.float32)]
     maps[which][2, 3] = np.nan
+    given = Maps.of(maxima=maps[0], interior=maps[1])
     with pytest.raises(BadInput, match="maxima map" if which == 0 else "interior map"):
-        score_points(*maps, np.zeros((9, 9), np.int32), [WatershedParameters()])
+        score_points(METHOD, given, np.zeros((9, 9), np.int32), [WatershedParameters()])
 
 
 def scores(matched, predicted=10, true=10):
@@ -140,12 +147,15 @@ def test_an_image_belongs_to_the_first_pattern_it_fits():
         group_of("misc", ["*U2OS*"])
 
 
-def test_scores_do_not_hang_on_threads():
+def test_scores_do_not_depend_on_threads():
     maxima, interior, truth = image(3)
     points = [
         replace(WatershedParameters(radius=2), maxima_threshold=h, interior_threshold=t)
         for h, t in itertools.product([0.05, 0.1, 0.3], [0.1, 0.4])
     ]
-    one, two = (score_points(maxima, interior, truth, points, threads=n) for n in (1, 2))
+    one, two = (
+        score_points(METHOD, Maps.of(maxima=maxima, interior=interior), truth, points, n)
+        for n in (1, 2)
+    )
     np.testing.assert_array_equal(one.matched, two.matched)
     np.testing.assert_array_equal(one.iou_sum, two.iou_sum)

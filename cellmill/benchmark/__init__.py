@@ -1,0 +1,1 @@
+"""How long segmentation takes and how much memory: sweeps, statistics, guidelines, a page."""

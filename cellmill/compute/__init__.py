@@ -1,0 +1,1 @@
+"""What every computation stands on: compiled kernels, threads and memory."""

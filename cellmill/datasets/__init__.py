@@ -1,0 +1,1 @@
+"""Images with truth: samples of published packages, and synthetic ones."""

@@ -1,0 +1,78 @@
+"""Packages that only some uses need: imported when used, asked for in one line where missing.
+
+The base installation goes without them. Nothing in `cellmill` imports one by a statement, so that
+every module can be imported without it; what needs one asks for it here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from typing import Any
+
+from cellmill.errors import BadInput
+
+EXTRAS = {
+    "gcsfs": "cloud",
+    "google.auth": "cloud",
+    "keras": "tensorflow",
+    "kfp": "pipelines",
+    "liffile": "formats",
+    "nd2": "formats",
+    "oiffile": "formats",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "pylibCZIrw": "formats",
+    "s3fs": "cloud",
+    "sklearn": "pixels",
+    "tensorflow": "tensorflow",
+    "yaml": "pipelines",
+}
+"""The extra of `setup.cfg` that installs a package, by the name under which it is imported."""
+
+IMPORT_SECONDS: dict[str, tuple[float, float]] = {}
+"""Wall and processor seconds that each package took to import in this process."""
+
+
+def load(module: str, what: str) -> Any:
+    """Import a module of an optional package.
+
+    Args:
+        module: its full name, for example `openvino.opset11`; its package is one of `EXTRAS`.
+        what: what needs it, as a user knows it: `engine openvino`.
+
+    Returns:
+        The module.
+
+    Raises:
+        BadInput: the package is not installed; the line names the extra that installs it.
+        ImportError: it is installed, and cannot be imported.
+    """
+    package = next(p for p in EXTRAS if f"{module}.".startswith(f"{p}."))
+    is_new = package not in sys.modules
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        found = importlib.import_module(module)
+        if is_new:
+            spent = time.perf_counter() - wall, time.process_time() - cpu
+            IMPORT_SECONDS[package] = spent
+        return found
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{package}.".startswith(f"{error.name}."):
+            raise
+        raise missing(package, what) from None
+
+
+def missing(package: str, what: str) -> BadInput:
+    """Return what to raise where an optional package is not installed.
+
+    Example:
+        >>> print(missing("openvino", "engine openvino"))
+        engine openvino: expected openvino installed (pip install 'cellmill[openvino]'), found none
+    """
+    return BadInput(
+        what,
+        expected=f"{package} installed (pip install 'cellmill[{EXTRAS[package]}]')",
+        found="none",
+    )

@@ -1,0 +1,117 @@
+"""Running a pixel classifier as any network: tiles in, the probabilities of its classes out.
+
+A tile's outermost pixels, as far as the features look, are of no use and stay 0: the card's tiles
+overlap by so much, and reach beyond the image by so much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+
+from cellmill.compute.threads import in_threads, thread_count
+from cellmill.errors import BadInput
+from cellmill.inference.network import Device, Precision, check_heads, check_input
+from cellmill.models.card import ModelCard
+from cellmill.pixel_classification.classifier import PixelClassifier
+
+#: Rows of a tile that a thread takes at a time.
+_ROWS = 128
+
+
+@dataclass(frozen=True)
+class ForestNetwork:
+    """A loaded pixel classifier: call it with tiles.
+
+    Args:
+        classifier: what computes.
+        effect: what took effect, for the record.
+    """
+
+    classifier: PixelClassifier
+    effect: dict[str, Any]
+
+    memory_errors = (MemoryError,)
+
+    def gpu_peak_bytes(self) -> int:
+        """Nothing: it runs on CPUs."""
+        return 0
+
+    def __call__(self, tiles: np.ndarray, /) -> list[np.ndarray]:
+        """Predict a batch of tiles; see `network.Network`."""
+        channels = np.ascontiguousarray(np.moveaxis(tiles, -1, 1), np.float32)
+        out = np.zeros((*tiles.shape[:3], len(self.classifier.classes)), np.float32)
+        high, wide = self.classifier.features.halo
+        bottom = tiles.shape[1] - high
+        parts = [
+            (tile, top, min(top + _ROWS, bottom))
+            for tile in range(len(tiles))
+            for top in range(high, bottom, _ROWS)
+        ]
+
+        def work(part: tuple[int, int, int]) -> None:
+            tile, top, stop = part
+            window = np.ascontiguousarray(channels[tile, :, top - high : stop + high])
+            self.classifier.classify(window, out[tile, top:stop, wide : tiles.shape[2] - wide])
+
+        in_threads(work, parts, self.effect["threads"])
+        return [out]
+
+
+def load(
+    folder: Path,
+    card: ModelCard,
+    *,
+    device: Device,
+    precision: Precision,
+    threads: int,
+    heads: Sequence[str],
+) -> ForestNetwork:
+    """Load the pixel classifier that lies beside a card; see `registry.Engine.open`.
+
+    Raises:
+        BadInput: it is damaged, is one of volumes, or not the card's.
+    """
+    classifier = PixelClassifier.load(folder)
+    if classifier.features.axes != 2:
+        raise BadInput(
+            f"model '{card.name}'",
+            expected="a pixel classifier of images (Y, X, C)",
+            found="one of volumes, which Python runs: PixelClassifier.probabilities",
+        )
+    channels, classes = classifier.features.channels, len(classifier.classes)
+    check_input(
+        (None, *card.input.tile, max(channels, len(card.input.channels))), True, card, folder
+    )
+    check_heads([(None, *card.input.tile, classes)], card, folder)
+    _check_tiles(classifier, card, folder)
+    effect: dict[str, Any] = {
+        "engine": "forest",
+        "numba": numba.__version__,
+        "device": "cpu",
+        "threads": threads or thread_count(),
+        "precision": precision,
+        "trees": classifier.forest.trees,
+        "features": classifier.features.count,
+    }
+    return ForestNetwork(classifier, effect)
+
+
+def _check_tiles(classifier: PixelClassifier, card: ModelCard, folder: Path) -> None:
+    """Refuse a card whose tiles would show pixels that lack a part of their surroundings."""
+    far = max(classifier.features.halo)
+    tiling, side = card.tiling, min(card.input.tile)
+    enough = tiling.margin >= far and int(tiling.overlap * side) >= 2 * far
+    cropped = tiling.padding == "reflect" and card.heads[0].placement == "cropped"
+    if not enough or not cropped:
+        raise BadInput(
+            f"tiling of model '{folder}'",
+            expected=f"cropped tiles with a margin of {far} px and an overlap of {2 * far}, "
+            "mirrored beyond the image",
+            found=f"margin {tiling.margin}, overlap {tiling.overlap:g} of {side}",
+        )

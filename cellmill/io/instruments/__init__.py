@@ -1,0 +1,1 @@
+"""Files in microscopes' own formats, read through packages that are kept for them."""

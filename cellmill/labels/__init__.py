@@ -1,0 +1,1 @@
+"""Label images: numbers, objects, holes, edges, overlaps, kinds of object, resizing."""

@@ -1,0 +1,1 @@
+"""Kernels on images: smoothing, h-maxima, reconstruction, flooding; whole and by tiles."""

@@ -1,0 +1,1 @@
+"""Pixel classification: features of pixels, and a forest that learns classes from scribbles."""

@@ -1,0 +1,304 @@
+"""The page on a restoration: before and after side by side, and what there is to judge it by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cellmill.reporting.charts import curves
+from cellmill.reporting.page import render
+from cellmill.reporting.psf import ShownPsf, psf_section
+from cellmill.reporting.restoration_pictures import Cut, Panel, cut_panels, side_by_side
+from cellmill.reporting.text import MISSING, number
+from cellmill.restoration.assessment import axial_spectrum, lateral_spectrum
+from cellmill.version import __version__
+
+#: By which name a state of an image goes: as acquired, restored without total variation, restored,
+#: the true objects.
+BEFORE, PLAIN, AFTER, TRUE = "as acquired", "Richardson-Lucy", "restored", "true objects"
+
+
+@dataclass(frozen=True)
+class FoundObjects:
+    """What was found in one state of an image, against the truth where there is one.
+
+    Attributes:
+        found: objects.
+        true: true objects; None without truth.
+        matched: pairs of an IoU of at least 0.5.
+        mean_iou: of these pairs.
+    """
+
+    found: int
+    true: int | None = None
+    matched: int = 0
+    mean_iou: float = math.nan
+
+
+@dataclass(frozen=True)
+class RestoredChannel:
+    """One channel of an image, before and after.
+
+    Attributes:
+        name: of the channel.
+        states: `(Y, X)` or `(Z, Y, X)` float32 by state, in one unit, background taken off.
+        labels: label images of that shape, by state, where they were segmented.
+        errors: root mean square error against the true objects, by state.
+        objects: what was found, by state.
+        psf: by which it was restored.
+        note: what the record of deconvolution says of it.
+    """
+
+    name: str
+    states: Mapping[str, np.ndarray]
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
+    objects: Mapping[str, FoundObjects] = field(default_factory=dict)
+    psf: ShownPsf | None = None
+    note: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """One image that was restored.
+
+    Attributes:
+        name: of the image.
+        shape: voxels, an axis each, without channels.
+        voxel_um: µm per voxel, an axis each; None where unknown.
+        method: how it was restored, in words.
+        channels: what is shown of each.
+        warnings: a line each.
+        window: what is shown of a large image, in words; empty for all of it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    voxel_um: tuple[float, ...] | None
+    method: str
+    channels: Sequence[RestoredChannel]
+    warnings: Sequence[str] = ()
+    window: str = ""
+
+    def numbers(self) -> dict[str, Any]:
+        """The figures as JSON values."""
+        return {
+            "image": self.name,
+            "method": self.method,
+            "warnings": [*self.warnings],
+            "channels": {
+                each.name: {
+                    "rmse": dict(each.errors),
+                    "objects": {state: _plain(found) for state, found in each.objects.items()},
+                    "noise_left": each.note.get("noise_left"),
+                    "background": each.note.get("background"),
+                }
+                for each in self.channels
+            },
+        }
+
+
+def restoration_picture(restoration: Restoration) -> np.ndarray:
+    """The first channel's cuts in one picture: a row a cut, a column a state.
+
+    Returns:
+        uint8 `(Y, X, 3)`.
+    """
+    channel = restoration.channels[0]
+    sizes = restoration.voxel_um or (1.0,) * len(restoration.shape)
+    return side_by_side(cut_panels(channel.states, channel.labels, sizes)[:2])
+
+
+def render_restoration(restoration: Restoration) -> str:
+    """Write the page of one image.
+
+    Returns:
+        HTML that asks nothing of the network.
+    """
+    sizes = restoration.voxel_um
+    page = {
+        "name": restoration.name,
+        "version": __version__,
+        "facts": [
+            " × ".join(f"{side:,}" for side in restoration.shape) + " voxels",
+            "voxel size "
+            + (
+                " × ".join(number(size) for size in sizes) + " µm (" + _axes(sizes) + ")"
+                if sizes
+                else "unknown"
+            ),
+            restoration.method,
+        ],
+        "warnings": [*restoration.warnings],
+        "window": restoration.window,
+        "channels": [_channel(each, restoration) for each in restoration.channels],
+    }
+    return render("restoration.html.jinja", page)
+
+
+def _axes(sizes: Sequence[float]) -> str:
+    return ", ".join("zyx"[-len(sizes) :])
+
+
+def _channel(channel: RestoredChannel, whole: Restoration) -> dict[str, Any]:
+    sizes = whole.voxel_um or (1.0,) * len(whole.shape)
+    cuts = cut_panels(channel.states, channel.labels, sizes)
+    return {
+        "name": channel.name if len(whole.channels) > 1 else "",
+        "figures": _figures(channel),
+        "cuts": [_cut(cut) for cut in cuts],
+        "outlined": bool(channel.labels),
+        "charts": _charts(channel, whole, cuts[0]),
+        "rows": _rows(channel),
+        "has_truth": any(found.true is not None for found in channel.objects.values()),
+        "psf": psf_section(channel.psf) if channel.psf else None,
+        "note": _note(channel.note),
+    }
+
+
+def _cut(cut: Cut) -> dict[str, Any]:
+    return {"title": cut.title, "panels": [_panel(panel) for panel in cut.panels]}
+
+
+def _panel(panel: Panel) -> dict[str, str]:
+    return {"name": panel.name, "uri": panel.uri}
+
+
+def _figures(channel: RestoredChannel) -> list[tuple[str, str, str]]:
+    """Name, value and what stands small beside it."""
+    found = []
+    if BEFORE in channel.errors and AFTER in channel.errors:
+        before, after = (number(channel.errors[state]) for state in (BEFORE, AFTER))
+        found.append(("RMSE against the truth", after, f"from {before}"))
+    if AFTER in channel.objects:
+        found += _counted(channel.objects[AFTER], channel.objects.get(BEFORE))
+    if channel.note.get("divergence"):
+        found.append(("iterations", f"{len(channel.note['divergence'])}", ""))
+    if channel.note.get("noise_left") is not None:
+        found.append(("noise left alone", f"{channel.note['noise_left']:.2f}", "1 is right"))
+    return found
+
+
+def _counted(after: FoundObjects, before: FoundObjects | None) -> list[tuple[str, str, str]]:
+    if after.true is None:
+        return [("objects", f"{after.found}", f"{before.found} before" if before else "")]
+    beside = f"of {after.true} true" + (f", {before.matched} before" if before else "")
+    return [("objects matched", f"{after.matched}", beside)]
+
+
+def _note(note: Mapping[str, Any]) -> str:
+    if "background" not in note:
+        return ""
+    memory = note.get("memory") or {}
+    said = f"A background of {number(note['background'])} was part of the model."
+    if note.get("offset"):
+        said = f"The camera's offset of {number(note['offset'])} was taken off. " + said
+    if memory:
+        cut = f"in {memory['blocks']} blocks" if memory["blocks"] else "all at once"
+        said += f" Planned memory: {memory['whole_mib']:,} MiB; computed {cut}."
+    return said
+
+
+def _charts(channel: RestoredChannel, whole: Restoration, cut: Cut) -> list[dict[str, str]]:
+    unit = "µm" if whole.voxel_um else "voxels"
+    sizes = whole.voxel_um or (1.0,) * len(whole.shape)
+    states = channel.states
+    along: Any = (*cut.point[:-1], slice(None))
+    places = np.arange(whole.shape[-1]) * sizes[-1]
+    line = {name: (places[: v.shape[-1]], v[along]) for name, v in states.items()}
+    found = [
+        {
+            "title": "Intensity along x, brightest object",
+            "svg": curves(line, f"x, {unit}", "intensity"),
+        }
+    ]
+    lateral = {name: lateral_spectrum(values, sizes) for name, values in states.items()}
+    found.append(
+        {
+            "title": "Power spectrum in the planes",
+            "svg": curves(
+                {name: (each.frequency, each.power) for name, each in lateral.items()},
+                f"cycles per {unit.rstrip('s')}",
+                "power, as a part of the lowest frequency's",
+                logarithmic=True,
+            ),
+        }
+    )
+    if len(whole.shape) == 3 and whole.shape[0] > 3:
+        axial = {name: axial_spectrum(values, sizes) for name, values in states.items()}
+        found.append(
+            {
+                "title": "Power spectrum along z",
+                "svg": curves(
+                    {name: (each.frequency, each.power) for name, each in axial.items()},
+                    f"cycles per {unit.rstrip('s')}",
+                    "power, as a part of the lowest frequency's",
+                    logarithmic=True,
+                ),
+            }
+        )
+    found += _curve(channel.note)
+    return [each for each in found if each["svg"]]
+
+
+def _curve(note: Mapping[str, Any]) -> list[dict[str, str]]:
+    divergence = note.get("divergence") or []
+    if len(divergence) < 2:
+        return []
+    numbers = range(1, len(divergence) + 1)
+    return [
+        {
+            "title": "Likelihood and change",
+            "svg": curves(
+                {
+                    "I-divergence a voxel": (numbers, divergence),
+                    "change, of all light": (numbers, note["change"]),
+                },
+                "iteration",
+                "divergence and change",
+                logarithmic=True,
+            ),
+        }
+    ]
+
+
+def _rows(channel: RestoredChannel) -> list[dict[str, str]]:
+    rows = []
+    for state in channel.states:
+        found, error = channel.objects.get(state), channel.errors.get(state)
+        if found is None and error is None:
+            continue
+        true = found.true if found else None
+        rows.append(
+            {
+                "name": state,
+                "rmse": MISSING if error is None else number(error),
+                "found": MISSING if found is None else f"{found.found}",
+                "true": MISSING if true is None else f"{true}",
+                "matched": MISSING if found is None or true is None else f"{found.matched}",
+                "missed": MISSING if found is None or true is None else f"{true - found.matched}",
+                "false": (
+                    MISSING if found is None or true is None else f"{found.found - found.matched}"
+                ),
+                "iou": (
+                    MISSING
+                    if found is None or not math.isfinite(found.mean_iou)
+                    else f"{found.mean_iou:.3f}"
+                ),
+            }
+        )
+    return rows
+
+
+def _plain(found: FoundObjects) -> dict[str, Any]:
+    mean = found.mean_iou if math.isfinite(found.mean_iou) else None
+    return {
+        "found": found.found,
+        "true": found.true,
+        "matched": found.matched if found.true is not None else None,
+        "mean_iou": mean,
+    }

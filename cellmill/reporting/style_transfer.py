@@ -1,0 +1,120 @@
+"""The page of a style transfer: what the gate says, samples, spectra, and the losses' curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+
+from cellmill.reporting.charts import lines
+from cellmill.reporting.page import render
+from cellmill.reporting.pictures import picture_uri
+from cellmill.reporting.text import MISSING, fixed, number
+from cellmill.style_transfer.fitting import Fitted, transferred
+from cellmill.style_transfer.gate import inside
+from cellmill.style_transfer.sampling import Source, sample_volumes
+from cellmill.style_transfer.training import LOSSES, TransferParameters
+from cellmill.style_transfer.volumes import Volume
+from cellmill.version import __version__
+
+_SAMPLES = 3
+
+
+def render_style_transfer(
+    fitted: Fitted, parameters: TransferParameters, checkpoints: Path, target: Volume, name: str
+) -> str:
+    """Write the page.
+
+    Args:
+        fitted: what the training came to.
+        parameters: of the training.
+        checkpoints: its folder.
+        target: the volume that was to be looked like.
+        name: of the network.
+
+    Returns:
+        HTML that asks nothing of the network.
+    """
+    given = fitted.samples
+    made = transferred(fitted, parameters, checkpoints, given)
+    side = given.shape[1]
+    crops = sample_volumes(
+        [Source(target)], (1, side, side), seed=parameters.seed, count=len(given)
+    )
+    wanted = np.stack([crop.values[0] for crop in crops])
+    returned = transferred(fitted, parameters, checkpoints, np.clip(made, 0, 255), back=True)
+    samples = [
+        [_picture(inside(given)[n]), _picture(made[n]), _picture(returned[n]), _picture(wanted[n])]
+        for n in range(min(_SAMPLES, len(given)))
+    ]
+    chosen = fitted.chosen
+    figures = {row.name: row.f1 for row in fitted.rows}
+    page = {
+        "title": name,
+        "version": __version__,
+        "facts": [
+            f"{number(parameters.steps)} steps",
+            f"planes across {', '.join(parameters.planes)}",
+            f"{number(len(fitted.curve) - 1)} checkpoints",
+        ],
+        "figures": [
+            {"title": "Chosen", "value": chosen.name},
+            {"title": "F1", "value": _shown(chosen.f1)},
+            *(
+                {"title": title, "value": _shown(figures[key])}
+                for key, title in (("mean and SD", "Matched"), ("upper bound", "Upper bound"))
+                if key in figures
+            ),
+        ],
+        "rows": [
+            (row.name, fixed(row.f1), fixed(row.average_precision), row == chosen)
+            for row in fitted.rows
+        ],
+        "samples": samples,
+        "curves": Markup(_curves(fitted)),
+        "spectra": Markup(_spectra({"X": given, "made": made, "Y": wanted})),
+    }
+    return render("style_transfer.html.jinja", page)
+
+
+def radial_spectrum(planes: np.ndarray, bins: int = 24) -> np.ndarray:
+    """The mean power of planes `(N, Y, X)` by frequency, from 0 to half a cycle a pixel."""
+    grey = planes - planes.mean((1, 2), keepdims=True)
+    power = (np.abs(np.fft.rfft2(grey)) ** 2).mean(0) / grey[0].size
+    rows = np.fft.fftfreq(planes.shape[1])[:, None]
+    frequency = np.hypot(rows, np.fft.rfftfreq(planes.shape[2]))
+    place = np.minimum((frequency * 2 * bins).astype(int), bins)
+    total = np.bincount(place.ravel(), power.ravel(), bins + 1)
+    count = np.bincount(place.ravel(), minlength=bins + 1)
+    return np.asarray(total[:bins] / np.maximum(count[:bins], 1))
+
+
+def _spectra(planes: dict[str, np.ndarray]) -> str:
+    """Logarithms of the spectra, brought to 0 to 1 together."""
+    found = {name: np.log10(radial_spectrum(each) + 1e-3) for name, each in planes.items()}
+    low, high = min(v.min() for v in found.values()), max(v.max() for v in found.values())
+    shown = {name: list((v - low) / max(high - low, 1e-9)) for name, v in found.items()}
+    count = len(next(iter(found.values())))
+    places = [round((n + 0.5) / (2 * count), 3) for n in range(count)]
+    return lines(places, shown, "cycles a pixel", "log power, relative")
+
+
+def _curves(fitted: Fitted) -> str:
+    """The losses, each as a part of its largest value."""
+    looks = [each for each in fitted.curve if each.losses]
+    if not looks:
+        return ""
+    found = {}
+    for name in LOSSES:
+        values = np.array([each.losses[name] for each in looks])
+        found[name] = list(values / max(float(values.max()), 1e-12))
+    return lines([each.step for each in looks], found, "steps", "part of the largest")
+
+
+def _picture(plane: np.ndarray) -> str:
+    return picture_uri(np.rint(np.clip(plane, 0, 255)).astype(np.uint8))[0]
+
+
+def _shown(value: float) -> str:
+    return fixed(value) if np.isfinite(value) else MISSING

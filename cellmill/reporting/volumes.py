@@ -1,0 +1,191 @@
+"""A volume as a report shows it: seen along Z, cut along its axes, and plane by plane.
+
+The page's viewer shows the brightest voxel along Z and the object that it lies in, so that its
+measurements can be pointed at. Cuts and planes show what lies behind each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from cellmill.arrays.windows import Windowed
+from cellmill.reporting.cells import with_truth
+from cellmill.reporting.display import Shown, compose, reduction, shown_channels
+from cellmill.reporting.overlay import draw_outlines
+from cellmill.reporting.pictures import encode_jpeg, encode_png, uri_of
+from cellmill.reporting.subject import Subject, VolumeView
+
+#: So many planes are shown, evenly taken, each within a side in px.
+MOST_PLANES = 32
+_SIDE = 480
+#: What is smaller is shown enlarged by a whole factor, up to about this side.
+_LEAST_SIDE = 440
+_GAP, _GREY = 6, 96
+_QUALITY = 85
+
+
+def seen_along_z(subject: Subject) -> Subject:
+    """A subject of a volume as one of its projection, with its cuts and planes.
+
+    Args:
+        subject: of `(Z, Y, X, C)` and label volumes `(Z, Y, X)`.
+    """
+    image, mpp = subject.image, subject.mpp
+    channels = shown_channels(subject.segmentation_channels, image.shape[-1])
+    bright = channels[0] if channels else 0
+    tables = {
+        kind: with_truth(table, subject.labels[kind], subject.truth[kind])
+        if kind in subject.truth
+        else table
+        for kind, table in subject.measurements.items()
+    }
+    return replace(
+        subject,
+        image=project(image),
+        labels={k: project_labels(v, image, bright) for k, v in subject.labels.items()},
+        truth={k: project_labels(v, image, bright) for k, v in subject.truth.items()},
+        measurements=tables,
+        mpp=mpp[1:] if mpp else None,
+        scale=subject.scale[-2:],
+        volume=view_volume(image, subject.labels, channels, mpp),
+    )
+
+
+def project(image: Windowed) -> np.ndarray:
+    """The brightest voxel along Z of each channel, `(Y, X, C)`; read plane by plane.
+
+    Args:
+        image: `(Z, Y, X, C)`.
+    """
+    found = np.array(image[0])
+    for z in range(1, image.shape[0]):
+        np.maximum(found, image[z], out=found)
+    return found
+
+
+def project_labels(labels: Windowed, image: Windowed, channel: int) -> np.ndarray:
+    """The object of the brightest voxel along Z that lies in one, `(Y, X)`; read plane by plane.
+
+    Args:
+        labels: `(Z, Y, X)`.
+        image: `(Z, Y, X, C)`.
+        channel: whose brightness counts; of equals the first plane's.
+    """
+    found = np.array(labels[0])
+    most = np.array(image[0][..., channel])
+    for z in range(1, labels.shape[0]):
+        plane, bright = np.asarray(labels[z]), np.asarray(image[z][..., channel])
+        better = (plane > 0) & ((found == 0) | (bright > most))
+        found[better], most[better] = plane[better], bright[better]
+    return found
+
+
+def view_volume(
+    image: Windowed,
+    labels: Mapping[str, Windowed],
+    channels: Sequence[int],
+    mpp: tuple[float, ...] | None,
+) -> VolumeView:
+    """Draw a volume's cuts and planes; what is held does not grow with its depth.
+
+    Args:
+        image: `(Z, Y, X, C)`.
+        labels: `(Z, Y, X)` by compartment.
+        channels: indices into C to show.
+        mpp: voxel size (z, y, x) in microns, None where unknown.
+    """
+    shape = tuple(int(side) for side in image.shape[:3])
+    places = np.unique(np.linspace(0, shape[0] - 1, MOST_PLANES).round().astype(int))
+    centre = (shape[0] // 2, shape[1] // 2, shape[2] // 2)
+    return VolumeView(
+        shape=(shape[0], shape[1], shape[2]),
+        mpp=mpp,
+        centre=centre,
+        cuts=uri_of(encode_png(draw_cuts(image, labels, channels, mpp)), "png"),
+        places=tuple(int(z) for z in places),
+        planes=tuple(
+            uri_of(encode_jpeg(picture, _QUALITY), "jpeg")
+            for picture in draw_planes(image, labels, channels, places)
+        ),
+    )
+
+
+def draw_planes(
+    image: Windowed,
+    labels: Mapping[str, Windowed],
+    channels: Sequence[int],
+    places: Sequence[int] | np.ndarray,
+) -> list[np.ndarray]:
+    """Draw planes of a volume with outlines, all by one contrast, as uint8 RGB."""
+    side = slice(None, None, reduction(image.shape[1:3], _SIDE))
+    pixels = [np.asarray(image[z])[side, side][..., list(channels)] for z in places]
+    height, width = pixels[0].shape[:2]
+    times = _times(height, width)
+    base = compose(np.concatenate(pixels).astype(np.float32))
+    pictures = []
+    for row, z in enumerate(places):
+        shown = {name: np.asarray(array[z])[side, side] for name, array in labels.items()}
+        own = base[row * height : (row + 1) * height]
+        pictures.append(_outlined(own, shown, times))
+    return pictures
+
+
+def draw_cuts(
+    image: Windowed,
+    labels: Mapping[str, Windowed],
+    channels: Sequence[int],
+    mpp: tuple[float, ...] | None,
+) -> np.ndarray:
+    """Draw three cuts through the centre with outlines, in proportion, as uint8 RGB.
+
+    The plane is at the top left, the cut along X and Z below it, the one along Y and Z to its
+    right. Where the voxel size is unknown voxels are shown as cubes.
+    """
+    factor = reduction(image.shape[1:3], _SIDE)
+    depth = image.shape[0]
+    tall = (mpp[0] / mpp[2] if mpp else 1.0) / factor
+    count = max(1, round(depth * tall))
+    rows = np.minimum(((np.arange(count) + 0.5) * depth / count).astype(int), depth - 1)
+
+    def arranged(volume: Windowed, fill: float) -> np.ndarray:
+        z, y, x = (side // 2 for side in volume.shape[:3])
+        face = np.asarray(volume[z])[::factor, ::factor]
+        below = np.asarray(volume[:, y])[rows][:, ::factor]
+        beside = np.asarray(volume[:, :, x])[rows][:, ::factor].swapaxes(0, 1)
+        high, wide = face.shape[:2]
+        canvas = np.full((high + _GAP + count, wide + _GAP + count, *face.shape[2:]), fill)
+        canvas[:high, :wide] = face
+        canvas[high + _GAP :, :wide] = below
+        canvas[:high, wide + _GAP :] = beside
+        return canvas
+
+    middle = float(np.median(np.asarray(image[depth // 2])[..., channels[0]])) if channels else 0.0
+    pixels = arranged(image, middle)[..., list(channels)].astype(np.float32)
+    shown = {name: arranged(array, 0).astype(np.int64) for name, array in labels.items()}
+    times = _times(*pixels.shape[:2])
+    picture = _outlined(compose(pixels), shown, times)
+    high, wide = (-(-side // factor) * times for side in image.shape[1:3])
+    gap = _GAP * times
+    picture[high : high + gap] = _GREY
+    picture[:, wide : wide + gap] = _GREY
+    picture[high:, wide:] = _GREY
+    # Where the other cuts lie in the plane.
+    y, x = (side // 2 // factor * times for side in image.shape[1:3])
+    picture[y, :wide:8] = picture[:high:8, x] = 255
+    return picture
+
+
+def _times(height: int, width: int) -> int:
+    """By how many times a small picture is enlarged."""
+    return max(1, round(_LEAST_SIDE / max(height, width)))
+
+
+def _outlined(base: np.ndarray, labels: Mapping[str, np.ndarray], times: int) -> np.ndarray:
+    def enlarged(array: np.ndarray) -> np.ndarray:
+        return array.repeat(times, axis=0).repeat(times, axis=1)
+
+    shown = Shown(1, enlarged(base), {name: enlarged(each) for name, each in labels.items()})
+    return draw_outlines(shown)

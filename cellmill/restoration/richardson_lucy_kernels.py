@@ -1,0 +1,146 @@
+"""What an iteration of Richardson-Lucy does voxel by voxel, in float32, fused and in place.
+
+All arrays are volumes; an image is a volume of one plane. Kernels work on planes or rows from
+`start` to `stop` of the volume laid out as rows, so that threads share one array.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cellmill.compute.kernels import kernel
+
+
+@kernel
+def ratio(seen, acquired, background, least, start, stop):  # type: ignore[no-untyped-def]
+    """Overwrite `seen`, h ∗ x, by y / (h ∗ x + b), and by 0 where nothing was acquired.
+
+    `acquired` is negative where nothing was. Returns the I-divergence of the rows, Σ y log(y / m) -
+    y + m with m = h ∗ x + b, which is the negative Poisson likelihood but for a constant.
+    """
+    divergence = 0.0
+    for row in range(start, stop):
+        for i in range(seen.shape[1]):
+            y = acquired[row, i]
+            if y < 0:
+                seen[row, i] = 0
+                continue
+            model = seen[row, i] + background
+            model = max(model, least)
+            divergence += model - y
+            if y > 0:
+                divergence += y * math.log(y / model)
+            seen[row, i] = y / model
+    return divergence
+
+
+@kernel
+def update(object_, correction, gain, start, stop):  # type: ignore[no-untyped-def]
+    """Overwrite the correction by the new object: x · c · gain, not negative.
+
+    Returns Σ |new - old| and Σ old of the rows.
+    """
+    change, total = 0.0, 0.0
+    for row in range(start, stop):
+        for i in range(object_.shape[1]):
+            old = object_[row, i]
+            new = max(old * correction[row, i] * gain[row, i], np.float32(0))
+            correction[row, i] = new
+            change += abs(new - old)
+            total += old
+    return change, total
+
+
+@kernel
+def flatness(object_, steps, epsilon, out, start, stop):  # type: ignore[no-untyped-def]
+    """Write 1 / √(∇x² + ε²) for rows of all planes laid one below the other.
+
+    Differences are forward, each divided by the voxel's size along its axis; beyond the rim nothing
+    changes.
+    """
+    depth, height, width = object_.shape
+    rz, ry, rx = np.float32(1) / steps[0], np.float32(1) / steps[1], np.float32(1) / steps[2]
+    square = epsilon * epsilon
+    one = np.float32(1)
+    for row in range(start, stop):
+        z, y = row // height, row % height
+        here, after = object_[z, y], object_[z, min(y + 1, height - 1)]
+        above = object_[min(z + 1, depth - 1), y]
+        for x in range(width - 1):
+            gz = (above[x] - here[x]) * rz
+            gy = (after[x] - here[x]) * ry
+            gx = (here[x + 1] - here[x]) * rx
+            out[z, y, x] = one / math.sqrt(gz * gz + gy * gy + gx * gx + square)
+        gz = (above[width - 1] - here[width - 1]) * rz
+        gy = (after[width - 1] - here[width - 1]) * ry
+        out[z, y, width - 1] = one / math.sqrt(gz * gz + gy * gy + square)
+
+
+@kernel
+def update_with_variation(  # type: ignore[no-untyped-def]
+    object_, correction, gain, flat, weight, steps, start, stop
+):
+    """As `update`, divided by 1 - weight · div(∇x / |∇x|), the divergence by backward differences.
+
+    After Dey et al., Microsc. Res. Tech. 69 (2006) 260. `flat` is 1 / |∇x|.
+    """
+    depth, height, width = object_.shape
+    qz, qy, qx = (
+        np.float32(1) / (steps[0] * steps[0]),
+        np.float32(1) / (steps[1] * steps[1]),
+        np.float32(1) / (steps[2] * steps[2]),
+    )
+    one, zero = np.float32(1), np.float32(0)
+    change, total = 0.0, 0.0
+    for row in range(start, stop):
+        z, y = row // height, row % height
+        up, down = max(z - 1, 0), min(z + 1, depth - 1)
+        before, after = max(y - 1, 0), min(y + 1, height - 1)
+        here, flows, new = object_[z, y], flat[z, y], correction[z, y]
+        for x in range(width):
+            left, right = max(x - 1, 0), min(x + 1, width - 1)
+            value = here[x]
+            divergence = qz * (
+                (object_[down, y, x] - value) * flows[x]
+                - (value - object_[up, y, x]) * flat[up, y, x]
+            )
+            divergence += qy * (
+                (object_[z, after, x] - value) * flows[x]
+                - (value - object_[z, before, x]) * flat[z, before, x]
+            )
+            divergence += qx * (
+                (here[right] - value) * flows[x] - (value - here[left]) * flows[left]
+            )
+            found = value * new[x] * gain[z, y, x] / (one - weight * divergence)
+            new[x] = max(found, zero)
+        for x in range(width):
+            change += abs(new[x] - here[x])
+            total += here[x]
+    return change, total
+
+
+@kernel
+def extrapolate(newest, before, factor, out, start, stop):  # type: ignore[no-untyped-def]
+    """Write newest + factor · (newest - before), not negative, into `out`."""
+    for row in range(start, stop):
+        for i in range(newest.shape[1]):
+            value = newest[row, i] + factor * (newest[row, i] - before[row, i])
+            out[row, i] = max(value, np.float32(0))
+
+
+@kernel
+def steps_along(newest, guess, previous_step, start, stop):  # type: ignore[no-untyped-def]
+    """Overwrite the previous step by the new one, newest - guess.
+
+    Returns Σ new · previous and Σ previous² of the rows.
+    """
+    along, square = 0.0, 0.0
+    for row in range(start, stop):
+        for i in range(newest.shape[1]):
+            step = newest[row, i] - guess[row, i]
+            along += step * previous_step[row, i]
+            square += previous_step[row, i] * previous_step[row, i]
+            previous_step[row, i] = step
+    return along, square

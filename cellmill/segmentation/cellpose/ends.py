@@ -1,0 +1,121 @@
+"""Where the walks of a tile ended, and whose pixels they are, as small tables between tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cellmill.arrays.store import packed, unpacked
+from cellmill.arrays.windows import Box, Grid
+from cellmill.segmentation.cellpose.seeds import GROWN, REACH, find_seeds, grow
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The pixels in which walks of a tile ended.
+
+    Attributes:
+        places: `y * X + x` in the image, int64, ascending.
+        counts: how many walks ended there, int32.
+        tries: how often walks were begun again in a larger window.
+    """
+
+    places: np.ndarray
+    counts: np.ndarray
+    tries: int
+
+    @classmethod
+    def of(cls, ends: np.ndarray, tries: int) -> Ends:
+        """From the ends of all walks; below 0 is none."""
+        places, counts = np.unique(ends[ends >= 0], return_counts=True)
+        return cls(places, counts.astype(np.int32), tries)
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Ends:
+        """What `to_bytes` gave."""
+        found = unpacked(payload)
+        return cls(found["places"], found["counts"], int(found["tries"]))
+
+    def to_bytes(self) -> bytes:
+        """As a mark keeps it."""
+        return packed(places=self.places, counts=self.counts, tries=np.array(self.tries))
+
+    def tiles(self, grid: Grid) -> list[int]:
+        """The tiles that have any of these pixels."""
+        y, x = np.divmod(self.places, grid.shape[1])
+        found: list[int] = np.unique(grid.tiles_at(y, x)).tolist()
+        return found
+
+    def add_to(self, counts: np.ndarray, window: Box, shape: tuple[int, int]) -> None:
+        """Add up the counts in a window of an image of a shape."""
+        inside, places = _within(self.places, window, shape)
+        counts.reshape(-1)[places] += self.counts[inside]
+
+
+@dataclass(frozen=True)
+class Owners:
+    """The pixels of a tile that belong to seeds.
+
+    Attributes:
+        places: in the tile laid flat, int64.
+        ids: of the seeds: 1 more than their place in the image, int64.
+    """
+
+    #: How far around a tile the counts must be known.
+    REACH: ClassVar[int] = REACH
+
+    places: np.ndarray
+    ids: np.ndarray
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Owners:
+        """What `to_bytes` gave."""
+        found = unpacked(payload)
+        return cls(found["places"], found["ids"])
+
+    def to_bytes(self) -> bytes:
+        """As a mark keeps it."""
+        return packed(places=self.places, ids=self.ids)
+
+    def assign(self, ends: np.ndarray, ids: np.ndarray, box: Box, shape: tuple[int, int]) -> None:
+        """Write the objects of those walks that ended in this tile.
+
+        Args:
+            ends: places in the image; below 0 is none.
+            ids: of the same shape, written to.
+            box: of this tile.
+            shape: `(Y, X)` of the image.
+        """
+        dense = np.zeros(box.shape[0] * box.shape[1], np.int64)
+        dense[self.places] = self.ids
+        inside, places = _within(ends, box, shape)
+        ids[inside] = dense[places]
+
+
+def owners_of(counts: np.ndarray, window: Box, box: Box, shape: tuple[int, int]) -> Owners:
+    """Find the seeds in and around a tile, and what of it is theirs.
+
+    Args:
+        counts: int32, of the window: the tile and `Owners.REACH` pixels around.
+        window: where it lies.
+        box: of the tile.
+        shape: `(Y, X)` of the image.
+    """
+    seeds = find_seeds(counts)
+    y, x = np.divmod(seeds, window.shape[1])
+    y, x = y + window.y0, x + window.x0
+    # Farther out a seed is none for sure, and does not reach the tile.
+    inside = box.grown(GROWN, shape).holds(y, x)
+    ids = (y * shape[1] + x + 1)[inside]
+    owners = grow(counts, seeds[inside], ids)[box.within(window)].reshape(-1)
+    places = np.flatnonzero(owners)
+    return Owners(places, owners[places])
+
+
+def _within(places: np.ndarray, box: Box, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Which places in an image lie in a box of it, and where in the box laid flat."""
+    y, x = np.divmod(places, shape[1])
+    inside = (places >= 0) & box.holds(y, x)
+    return inside, (y[inside] - box.y0) * box.shape[1] + x[inside] - box.x0

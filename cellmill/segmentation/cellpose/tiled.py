@@ -1,0 +1,247 @@
+"""Cellpose's masks of images of any size, tile by tile, equal to those in memory.
+
+Positions are those in the whole image, so a walk is the same whatever window it is followed in; one
+that comes to the edge of its window is followed again in a larger one. What tiles depend on each
+other for is settled in this order:
+
+1. How many walks ended in each pixel is added up from the tiles' tables; seeds and what they grow
+   to are found tile by tile, with as much around as they depend on.
+2. Each pixel gets the object of the pixel its walk ended in. Until then the array of ids holds ends
+   as negative numbers, so that a tile that was lost and is walked again is told from the others.
+3. Objects' own flows are compared with the network's, each object in one piece.
+4. What is too large or too small, and numbers, are decided from tables of all objects.
+
+Each step leaves marks with which it goes on after it was killed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from cellmill.arrays.store import packed, unpacked
+from cellmill.arrays.windows import Box, Grid, Windowed, WritableWindowed
+from cellmill.arrays.workspace import Workspace, tile_mark, unfinished_tiles
+from cellmill.compute.threads import in_threads
+from cellmill.labels.enclosed import enclosing
+from cellmill.labels.numbering import dense_ranks
+from cellmill.labels.tiles import Cleaned, ObjectTable, fill_enclosed_in, object_table
+from cellmill.segmentation.cellpose.ends import Ends, Owners, owners_of
+from cellmill.segmentation.cellpose.heat import flow_errors
+from cellmill.segmentation.cellpose.parameters import CellposeParameters
+from cellmill.segmentation.cellpose.selection import too_large, too_small
+from cellmill.segmentation.cellpose.walks import PART, field_of, follow, follow_again
+from cellmill.segmentation.interface import Maps
+
+#: What a workspace calls the ids, and the mark of what is known of all objects.
+_IDS, _OBJECTS = "ids", "objects"
+#: How far around a tile walks are followed at first; twice as far each time that was too near.
+_HALO = 48
+#: Objects are compared together in a window of at most so many times the pixels of a tile.
+_WINDOW = 4
+
+
+class TiledCellpose:
+    """The masks of one image, in the four steps of `cellmill.segmentation.interface`.
+
+    Args:
+        maps: flows and probability.
+        parameters: thresholds.
+        grid: the tiles; no result depends on them.
+        workspace: where ids are kept, and of each tile where its walks ended.
+    """
+
+    def __init__(
+        self, maps: Maps, parameters: CellposeParameters, grid: Grid, workspace: Workspace
+    ) -> None:
+        self._maps, self._parameters, self._grid = maps, parameters, grid
+        self._workspace, self._marks = workspace, workspace.marks
+
+    def prepare(self, threads: int | None = None) -> None:
+        """Make the array of ids; nothing depends on the whole image yet."""
+        self._workspace.array(_IDS, self._grid.shape, np.int64)
+
+    def work(self, tiles: Iterable[int], threads: int | None = None) -> None:
+        """Follow the flows from each pixel of a cell of some tiles."""
+
+        def one(tile: int) -> None:
+            box = self._grid.box(tile)
+            ends, tries = self._walked(box)
+            self._ids[box.slices] = ~ends
+            # The ends are written by then: a mark without them cannot be.
+            self._marks.mark(tile_mark(tile), Ends.of(ends, tries).to_bytes())
+
+        left = unfinished_tiles(tiles, self._grid, self._ids, self._marks, tile_mark, threads)
+        in_threads(one, left, threads)
+
+    def settle(self, threads: int | None = None) -> dict[str, int]:
+        """Find seeds and objects, and decide which objects are kept."""
+        tiles = range(len(self._grid))
+        tries = in_threads(lambda tile: self._ends(tile).tries, tiles, threads)
+        self._each_once("seeds", self._find_owners, threads)
+        in_threads(self._assign, tiles, threads)
+        if _OBJECTS not in self._marks.done():
+            self._marks.mark(_OBJECTS, self._decided(threads))
+        found = unpacked(self._marks.payload(_OBJECTS))
+        return {
+            "tiles": len(tiles),
+            "walked_again": sum(tries),
+            "objects": len(found["ids"]),
+            "dropped": len(found["dropped"]),
+        }
+
+    def labels(self, threads: int | None = None) -> Windowed:
+        """The objects that are kept, with what they enclose, and without those small then."""
+        found = unpacked(self._marks.payload(_OBJECTS))
+        cleaned = Cleaned(self._workspace.finished(_IDS, self._grid.shape, np.int64))
+        cleaned.dropped = found["dropped"]
+        ids, areas, holed = found["ids"], found["areas"], found["holed"]
+        more = fill_enclosed_in(cleaned, ids[holed], found["boxes"][holed])
+        if not more and self._parameters.rule == "right":
+            return cleaned
+        place = {label: k for k, label in enumerate(ids.tolist())}
+        for label, count in more.items():
+            areas[place[label]] += count
+        numbers = 1 + np.flatnonzero(areas)
+        small = too_small(areas[numbers - 1], numbers, self._pixels, self._parameters)
+        last = Cleaned(cleaned)
+        last.dropped = np.sort(ids[numbers[small] - 1])
+        return last
+
+    @functools.cached_property
+    def _ids(self) -> WritableWindowed:
+        return self._workspace.array(_IDS, self._grid.shape, np.int64)
+
+    @property
+    def _pixels(self) -> int:
+        return self._grid.shape[0] * self._grid.shape[1]
+
+    def _walked(self, box: Box) -> tuple[np.ndarray, int]:
+        """Where the walks of a tile end, and how often they were begun again in a larger window."""
+        ends = np.empty(box.shape, np.int64)
+        halo, tries, left = _HALO, 0, 1
+        while left:
+            window = box.grown(halo, self._grid.shape)
+            flows = self._maps.read("flows", window)
+            probability = self._maps.read("probability", window)
+            threshold = self._parameters.cellprob_threshold
+            field = field_of(flows, probability, threshold, window, self._grid.shape)
+            walk = follow_again if tries else follow
+            left = walk(field, box, self._parameters.steps, ends)
+            halo, tries = 2 * halo, tries + 1
+        return ends, tries - 1
+
+    def _ends(self, tile: int) -> Ends:
+        return Ends.from_bytes(self._marks.payload(tile_mark(tile)))
+
+    def _each_once(self, what: str, find: Callable[[int], bytes], threads: int | None) -> None:
+        """Find something of each tile of which it is not marked yet."""
+        done = self._marks.done()
+        left = [tile for tile in range(len(self._grid)) if tile_mark(tile, what) not in done]
+        in_threads(lambda tile: self._marks.mark(tile_mark(tile, what), find(tile)), left, threads)
+
+    @functools.cached_property
+    def _sources(self) -> dict[int, list[int]]:
+        """The tiles from which walks ended in each tile."""
+        found: dict[int, list[int]] = {}
+        for tile in range(len(self._grid)):
+            for target in self._ends(tile).tiles(self._grid):
+                found.setdefault(target, []).append(tile)
+        return found
+
+    def _find_owners(self, tile: int) -> bytes:
+        """The pixels of a tile that belong to seeds."""
+        box = self._grid.box(tile)
+        window = box.grown(Owners.REACH, self._grid.shape)
+        near = self._grid.overlapping(window)
+        sources = {source for each in near for source in self._sources.get(each, ())}
+        counts = np.zeros(window.shape, np.int32)
+        for source in sorted(sources):
+            self._ends(source).add_to(counts, window, self._grid.shape)
+        return owners_of(counts, window, box, self._grid.shape).to_bytes()
+
+    def _assign(self, tile: int) -> None:
+        """Put objects in place of ends in a tile, unless they are there."""
+        box = self._grid.box(tile)
+        ids = np.array(self._ids[box.slices])
+        if not (ids < 0).any():
+            return
+        ends = np.where(ids < 0, ~ids, -1)
+        found = np.maximum(ids, 0)
+        for target in Ends.of(ends, 0).tiles(self._grid):
+            owners = Owners.from_bytes(self._marks.payload(tile_mark(target, "seeds")))
+            owners.assign(ends, found, self._grid.box(target), self._grid.shape)
+        self._ids[box.slices] = found
+
+    def _decided(self, threads: int | None) -> bytes:
+        """Which objects are kept, in raster order of first pixels, and which are dropped."""
+        table = object_table(self._ids, self._grid, threads)
+        large = too_large(table.areas, self._pixels, self._parameters)
+        objects = table.without(large)
+        errors, holed = self._compared(objects, threads)
+        order = np.argsort(objects.first)
+        numbers: np.ndarray = np.arange(1, len(order) + 1)
+        if self._parameters.flow_threshold:
+            kept = errors[order] <= self._parameters.flow_threshold
+            order, numbers = order[kept], numbers[kept]
+        small = too_small(objects.areas[order], numbers, self._pixels, self._parameters)
+        order = order[~small]
+        return packed(
+            ids=objects.ids[order],
+            areas=objects.areas[order],
+            boxes=objects.boxes[order],
+            holed=holed[order],
+            dropped=np.setdiff1d(table.ids, objects.ids[order], assume_unique=True),
+        )
+
+    def _compared(self, objects: ObjectTable, threads: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """Of each object how its own flows differ from the network's, and if it encloses any."""
+        y, x = np.divmod(objects.first, self._grid.shape[1])
+        tiles = self._grid.tiles_at(y, x)
+
+        def compare(tile: int) -> bytes:
+            mine = np.flatnonzero(tiles == tile)
+            errors, holed = np.zeros(len(mine)), np.zeros(len(mine), bool)
+            for some in self._together(objects.boxes[mine]):
+                chosen = mine[some]
+                errors[some], holed[some] = self._compare(
+                    objects.ids[chosen], objects.boxes[chosen]
+                )
+            return packed(errors=errors, holed=holed)
+
+        self._each_once("errors", compare, threads)
+        errors, holed = np.zeros(len(objects)), np.zeros(len(objects), bool)
+        for tile in np.unique(tiles):
+            found = unpacked(self._marks.payload(tile_mark(int(tile), "errors")))
+            errors[tiles == tile], holed[tiles == tile] = found["errors"], found["holed"]
+        return errors, holed
+
+    def _together(self, boxes: np.ndarray) -> list[np.ndarray]:
+        """Objects that are looked at in one window: all, or each by itself where they reach far."""
+        everyone = np.arange(len(boxes))
+        if not len(boxes):
+            return []
+        whole = _around(boxes)
+        if whole.shape[0] * whole.shape[1] <= _WINDOW * self._grid.side**2:
+            return [everyone]
+        return [everyone[k : k + 1] for k in everyone]
+
+    def _compare(self, ids: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        window = _around(boxes)
+        known, (labels,) = dense_ranks(np.asarray(self._ids[window.slices]))
+        numbers = np.searchsorted(known, ids)
+        moved = boxes - np.array([window.y0, window.y0, window.x0, window.x0])
+        holed = enclosing(labels, numbers, moved)
+        if not self._parameters.flow_threshold:
+            return np.zeros(len(ids)), holed
+        steps = self._maps.read("flows", window).astype(np.float32) / PART
+        return flow_errors(labels, numbers, moved, steps), holed
+
+
+def _around(boxes: np.ndarray) -> Box:
+    """The box around some boxes."""
+    y0, x0 = boxes[:, 0::2].min(axis=0)
+    y1, x1 = boxes[:, 1::2].max(axis=0)
+    return Box(int(y0), int(y1), int(x0), int(x1))

@@ -1,0 +1,265 @@
+"""Labels of an image at its own scale, from what a network gave: in memory, or tile by tile.
+
+What the two have in common is decided here once: objects are segmented at the network's scale,
+resampled to the image's own, and numbered there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cellmill.arrays.windows import Grid, Windowed, WritableWindowed
+from cellmill.arrays.workspace import Workspace
+from cellmill.compute.faults import memory_available
+from cellmill.compute.threads import threads_within
+from cellmill.errors import BadInput
+from cellmill.labels.numbering import canonical_labels
+from cellmill.labels.objects import object_areas
+from cellmill.labels.resizing import ResizedLabels, resize_labels
+from cellmill.labels.tiles import Objects, find_objects, number_objects
+from cellmill.segmentation.interface import Numbering, TiledSegmentation
+from cellmill.segmentation.methods import (
+    Recipe,
+    reads_image,
+    run_tiled,
+    segment_one,
+    tiled_form,
+    why_whole,
+)
+from cellmill.segmentation.planes import segment_planes
+
+#: Side of what labels are written in, pixels: whole storage units of a Zarr array.
+_UNIT = 2048
+#: Bytes that describing and numbering objects takes for each pixel of a tile.
+_BYTES_PER_PIXEL = 64
+
+Layouts = Mapping[str, tuple[tuple[int, ...], np.dtype, str]]
+"""Shape, dtype and axes of each kind's label image."""
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """What is said of the labels of one kind of object.
+
+    Attributes:
+        objects: how many there are.
+        vanished: how many were lost at the image's own resolution.
+        median_diameter_px: of the disk of equal area, or the ball of equal volume; 0 without
+            objects.
+    """
+
+    objects: int
+    vanished: int
+    median_diameter_px: float
+
+    @classmethod
+    def of(cls, areas: np.ndarray, before: int, ndim: int = 2) -> LabelFacts:
+        """Of the objects' pixels or voxels, and how many there were at the network's scale."""
+        diameters = np.cbrt(areas * (6 / np.pi)) if ndim == 3 else np.sqrt(areas * (4 / np.pi))
+        diameter = float(np.median(diameters)) if len(areas) else 0.0
+        return cls(len(areas), before - len(areas), round(diameter, 2))
+
+
+Facts = Mapping[str, LabelFacts]
+"""By kind of object."""
+
+Create = Callable[
+    [Layouts, Facts], contextlib.AbstractContextManager[Mapping[str, WritableWindowed]]
+]
+"""Gives the arrays that labels are written to, within a block."""
+
+
+def fits_memory(recipes: Mapping[str, Recipe], shape: tuple[int, ...], memory_mib: int) -> bool:
+    """Whether maps of a shape are to be segmented in memory: they fit, or no tiled form is there.
+
+    Args:
+        recipes: how each kind of object is found.
+        shape: `(Y, X)` or `(Z, Y, X)` of the maps.
+        memory_mib: memory to work in.
+    """
+    most = max(recipe.method.bytes_per_pixel for recipe in recipes.values())
+    tiles = len(shape) == 2 and all(why_whole(recipe) is None for recipe in recipes.values())
+    return not tiles or math.prod(shape) * most <= memory_mib << 20
+
+
+def label_in_memory(
+    heads: Mapping[str, Windowed],
+    recipes: Mapping[str, Recipe],
+    shape: tuple[int, ...] | None = None,
+    *,
+    mpp: tuple[float, ...] | None = None,
+    model_shape: tuple[int, ...] | None = None,
+    numbering: Numbering = "canonical",
+    stitch: float = 0.0,
+    step: Callable[[str], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+) -> tuple[dict[str, np.ndarray], dict[str, LabelFacts]]:
+    """Label an image or a volume in memory.
+
+    Args:
+        heads: the network's outputs by name, each `(Y', X', C)` or `(Z, Y', X', C)`.
+        recipes: how each kind of object is found.
+        shape: `(Y, X)` of the image itself; `None` where it has the heads' scale.
+        mpp: µm per pixel of the heads, an axis each; `None` where unknown.
+        model_shape: of the image at the network's scale; `None` where heads have it.
+        numbering: `canonical`, or `reference`: as the method's own reference numbers.
+        stitch: of heads of a network that saw each plane by itself: intersection over union from
+            which objects of neighbouring planes are one; 0: the method sees the volume.
+        step: called with the name of each piece of work, gives what it is done in.
+
+    Returns:
+        `(Y, X)` or `(Z, Y, X)` int32 labels by kind of object, 1…n, and what is said of them.
+
+    Raises:
+        BadInput: a head is missing or holds NaN or infinity, or a volume does not fit the machine's
+            memory.
+    """
+    whole = {name: each for name, each in recipes.items() if not stitch or reads_image(each)}
+    _check_volume_fits(heads, whole)
+    with step("segment"):
+        small = {
+            name: segment_one(heads, recipe, numbering, mpp, model_shape)
+            if name in whole
+            else segment_planes(heads, recipe, mpp, model_shape, stitch)
+            for name, recipe in recipes.items()
+        }
+    with step("resize"):
+        found = _resized(small, shape, numbering)
+    facts = {
+        name: LabelFacts.of(object_areas(plane), len(object_areas(small[name])), plane.ndim)
+        for name, plane in found.items()
+    }
+    return found, facts
+
+
+def _check_volume_fits(heads: Mapping[str, Windowed], recipes: Mapping[str, Recipe]) -> None:
+    """Refuse a volume that takes more than the machine has where it is segmented whole."""
+    shape = max((head.shape[:-1] for head in heads.values()), key=math.prod, default=())
+    if len(shape) != 3 or not recipes:
+        return
+    needed = math.prod(shape) * max(recipe.method.bytes_per_pixel for recipe in recipes.values())
+    available = memory_available()
+    if available and needed > available:
+        raise BadInput(
+            f"a volume of {' × '.join(map(str, shape))} voxels",
+            expected=f"{needed >> 20} MiB of memory, for volumes are segmented whole",
+            found=f"{available >> 20} MiB",
+        )
+
+
+def label_in_tiles(
+    heads: Mapping[str, Windowed],
+    recipes: Mapping[str, Recipe],
+    workspace: Callable[[str, int], Workspace],
+    *,
+    memory_mib: int,
+    mpp: tuple[float, ...] | None = None,
+    model_shape: tuple[int, ...] | None = None,
+) -> tuple[dict[str, TiledSegmentation], dict[str, dict[str, int]], int]:
+    """Segment an image tile by tile, in this process, at the network's scale.
+
+    Args:
+        heads: the network's outputs by name, each `(Y', X', C)`.
+        recipes: how each kind of object is found.
+        workspace: gives where a kind's work is kept, from its name and the side of its tiles.
+        memory_mib: memory to work in.
+        mpp: µm per pixel of the heads, an axis each; `None` where unknown.
+        model_shape: of the image at the network's scale; `None` where heads have it.
+
+    Returns:
+        Each kind's segmentation, settled, for `write_in_tiles`; its counts; and the side of the
+        smallest tiles.
+    """
+    segmented: dict[str, TiledSegmentation] = {}
+    counts: dict[str, dict[str, int]] = {}
+    sides = []
+    for name, recipe in recipes.items():
+        form = tiled_form(recipe)
+        side = form.side_within(memory_mib)
+        threads = threads_within(memory_mib, form.bytes_for(side))
+        maps = recipe.maps(heads, mpp, model_shape)
+        segmented[name], counts[name] = run_tiled(
+            recipe, maps, side, workspace(name, side), threads
+        )
+        sides.append(side)
+    return segmented, counts, min(sides)
+
+
+def write_in_tiles(
+    segmented: Mapping[str, TiledSegmentation],
+    shape: tuple[int, int] | None,
+    create: Create,
+    *,
+    side: int,
+    memory_mib: int,
+    numbering: Numbering = "canonical",
+) -> dict[str, LabelFacts]:
+    """Resample objects to the image's own scale and number them, tile by tile.
+
+    Args:
+        segmented: at the network's scale, settled, by kind of object.
+        shape: `(Y, X)` of the image itself; `None` where it has the network's scale.
+        create: gives the arrays to write to.
+        side: of the tiles, pixels.
+        memory_mib: memory to work in.
+        numbering: `canonical` or `reference`.
+
+    Returns:
+        What is said of each kind's labels.
+    """
+    views: dict[str, Windowed] = {}
+    before: dict[str, Objects] = {}
+    objects: dict[str, Objects] = {}
+    few = threads_within(memory_mib, side**2 * _BYTES_PER_PIXEL)
+    wanted = (0, 0)
+    for name, each in segmented.items():
+        labels = each.labels(few)
+        own = (labels.shape[0], labels.shape[1])
+        wanted = shape or own
+        before[name], views[name] = find_objects(labels, Grid(own, side), few), labels
+        objects[name] = before[name]
+        if wanted != own:
+            views[name] = ResizedLabels(labels, wanted, len(segmented))
+            objects[name] = find_objects(views[name], Grid(wanted, side), few)
+    whole = threads_within(memory_mib, _UNIT**2 * _BYTES_PER_PIXEL)
+    facts = {
+        name: LabelFacts.of(found.areas, len(before[name].ids)) for name, found in objects.items()
+    }
+    layouts = {name: (wanted, found.label_dtype, "YX") for name, found in objects.items()}
+    with create(layouts, facts) as arrays:
+        for name, view in views.items():
+            # The reference keeps the numbers that objects had before they were resampled.
+            by_id = numbering == "reference"
+            named = before[name] if by_id else objects[name]
+            # Whole shards are written: of a store's unit no part is written twice.
+            grid = Grid(wanted, _UNIT)
+            number_objects(view, named, arrays[name], grid, by_id=by_id, threads=whole)
+    return facts
+
+
+def _resized(
+    labels: Mapping[str, np.ndarray], shape: tuple[int, ...] | None, numbering: Numbering
+) -> dict[str, np.ndarray]:
+    """Labels resampled to the image's own shape; canonical ids are those of the result."""
+    own = next(iter(labels.values())).shape
+    if shape is None or shape == own:
+        return dict(labels)
+    if len(own) != len(shape) or own[:-2] != tuple(shape[:-2]):
+        raise BadInput("predictions", expected=f"those of an image {shape}", found=f"{own}")
+    if len(own) == 3:
+        stacks = {
+            name: np.stack([resize_labels(plane, (shape[1], shape[2])) for plane in stack])
+            for name, stack in labels.items()
+        }
+        if numbering == "reference":
+            return stacks
+        return {name: canonical_labels(stack) for name, stack in stacks.items()}
+    resized = resize_labels(np.stack([*labels.values()], axis=-1), (shape[0], shape[1]))
+    planes = {name: resized[..., i] for i, name in enumerate(labels)}
+    if numbering == "reference":
+        return planes
+    return {name: canonical_labels(plane) for name, plane in planes.items()}

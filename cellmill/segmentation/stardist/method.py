@@ -1,0 +1,68 @@
+"""StarDist's post-processing as the registry knows it; its kernels are imported when used."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cellmill.arrays.windows import Grid
+from cellmill.arrays.workspace import Workspace
+from cellmill.segmentation.interface import (
+    Maps,
+    Method,
+    Numbering,
+    Role,
+    TiledForm,
+    TiledSegmentation,
+)
+from cellmill.segmentation.stardist.parameters import StarDistParameters
+
+#: What an image that is segmented in memory takes: candidates with their polygons, and labels.
+_BYTES_PER_PIXEL = 100
+#: What candidates take for each pixel of a tile and its halo.
+_TILE_BYTES_PER_PIXEL = 60
+#: Pixels around a tile in which candidates are looked for, as a rule.
+_MOST_HALO = 192
+#: What is read of the maps at once, all channels.
+_READ_BYTES = 36 << 20
+
+
+def _segment(maps: Maps, parameters: StarDistParameters, numbering: Numbering) -> np.ndarray:
+    if len(maps.shape) == 3:
+        from cellmill.segmentation.stardist.volumes import segment_volume
+
+        return segment_volume(maps, parameters, numbering)
+    from cellmill.segmentation.stardist.in_memory import segment_maps
+
+    return segment_maps(maps, parameters, numbering)
+
+
+def _open(
+    maps: Maps, parameters: StarDistParameters, grid: Grid, workspace: Workspace
+) -> TiledSegmentation:
+    from cellmill.segmentation.stardist.tiled import TiledStarDist
+
+    return TiledStarDist(maps, parameters, grid, workspace)
+
+
+def _tile_bytes(side: int) -> int:
+    return (side + 2 * _MOST_HALO) ** 2 * _TILE_BYTES_PER_PIXEL + _READ_BYTES
+
+
+METHOD = Method(
+    name="stardist",
+    summary="Keeps, of star-convex polygons or polyhedra that overlap, the most probable ones.",
+    parameters=StarDistParameters,
+    roles=(
+        Role("probability", "high near the objects' centres", strided=True),
+        Role(
+            "distances",
+            "in each channel the distance to the object's edge along one ray, in pixels",
+            channels=0,
+            strided=True,
+        ),
+    ),
+    segment=_segment,
+    bytes_per_pixel=_BYTES_PER_PIXEL,
+    tiled=TiledForm(open=_open, bytes_for=_tile_bytes),
+    volumes=True,
+)

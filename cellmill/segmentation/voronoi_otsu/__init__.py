@@ -1,0 +1,1 @@
+"""Voronoi-Otsu: objects from the image itself, a seed a bright spot, an outline by threshold."""

@@ -1,0 +1,374 @@
+"""A model that is loaded once and segments any number of images."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cellmill.arrays.rows import check_memory
+from cellmill.arrays.windows import Windowed, WritableWindowed
+from cellmill.inference.network import Device, Precision
+from cellmill.inference.predictor import Predictor
+from cellmill.io.tiff.axes import FocalPlane
+from cellmill.models.card import ModelCard
+from cellmill.models.chosen import chosen_compartments
+from cellmill.models.fetch import fetch_model
+from cellmill.preprocessing import ScaleSettings, Scaling, prepare_image
+from cellmill.segmentation.interface import IMAGE
+from cellmill.segmentation.labelling import (
+    Facts,
+    Layouts,
+    fits_memory,
+    label_in_memory,
+    label_in_tiles,
+    write_in_tiles,
+)
+from cellmill.segmentation.methods import heads_read, recipes_of
+from cellmill.segmenter.predicting import predicted
+from cellmill.segmenter.result import Segmentation, SegmentationFacts
+from cellmill.segmenter.source import (
+    Channels,
+    Choice,
+    ImageLike,
+    PixelSize,
+    Source,
+    source_at,
+    source_in_memory,
+)
+from cellmill.segmenter.volumes import label_volume
+from cellmill.segmenter.work import Work
+from cellmill.version import __version__
+
+
+class Segmenter:
+    """A model that is loaded once and segments any number of images.
+
+    Call it with an image. It may be called from several threads: they take turns at the network,
+    and prepare and label their images side by side.
+
+    Args:
+        model: name of a model (`cellmill-nuclei`, `Mesmer`, …), or path or URI of one.
+        compartment: kind of object to segment, `nuclear`, `whole-cell` or `both`; `None` is the
+            card's default.
+        method: how objects are found; `None` is the card's method.
+        parameters: parameters of the method in place of the card's, by name.
+        engine: what runs the network: `openvino`, `tensorflow` or `onnxruntime`; `auto` takes the
+            fastest that is installed and gives the same maps.
+        device: where it runs; `auto` takes a GPU if the engine finds one.
+        precision: what convolutions are computed in; the maps are float32 in any case.
+        batch_size: tiles predicted at once; halved by itself when memory runs out.
+        threads: CPU threads of the network; 0 lets the engine choose.
+        memory_mib: memory to work in, MiB, beyond what the network and the given images take.
+            Labels do not depend on it: an image that needs more is worked on tile by tile, its
+            arrays in a temporary folder.
+        trust_model: load a network even if it has operations that could do more than compute: read
+            files, or run code.
+
+    Attributes:
+        card: what is known of the model.
+
+    Raises:
+        BadInput: there is no such model or engine, or the model does not have what is wanted.
+    """
+
+    def __init__(
+        self,
+        model: str = "cellmill-nuclei",
+        *,
+        compartment: str | None = None,
+        method: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        engine: str = "auto",
+        device: Device = "auto",
+        precision: Precision = "float32",
+        batch_size: int = 8,
+        threads: int = 0,
+        memory_mib: int = 1024,
+        trust_model: bool = False,
+    ) -> None:
+        check_memory(memory_mib)
+        self._compartment = compartment or ""
+        fetched = fetch_model(os.fspath(model))
+        self.card: ModelCard = fetched.card
+        self._recipes = recipes_of(
+            self.card,
+            chosen_compartments(self.card, self._compartment),
+            method=method or "",
+            parameters=parameters,
+        )
+        heads = heads_read(self.card, self._recipes.values())
+        self._memory_mib = memory_mib
+        self._turn = threading.Lock()
+        # A method that reads nothing but the image needs no network.
+        self._predictor: Predictor | None = None
+        if heads:
+            self._predictor = Predictor(
+                fetched.folder,
+                self.card,
+                heads,
+                batch_size=batch_size,
+                engine=engine,
+                device=device,
+                precision=precision,
+                threads=threads,
+                trusted=trust_model,
+            )
+
+    def __call__(
+        self,
+        image: ImageLike,
+        *,
+        mpp: PixelSize = None,
+        diameter: float | str | None = None,
+        channels: Channels = None,
+        z: FocalPlane = -1,
+        t: int = -1,
+        series: int = -1,
+        keep_maps: bool = False,
+    ) -> Segmentation:
+        """Segment one image.
+
+        Args:
+            image: an array `(Y, X)` or `(Y, X, C)` of numbers; what `read_image` gives; or path or
+                URI of a TIFF or an OME-Zarr, which is worked on tile by tile where it is large.
+            mpp: pixel size in microns, of both axes or (y, x); `None` is what the file says.
+            diameter: of the objects, in pixels: the image is brought to the scale at which they
+                have the size that the model was trained on. `"auto"` estimates it. `None` goes by
+                the pixel size, if the model knows its objects' size in microns.
+            channels: which channels the model is given, in its order: indices, or of a file names
+                too (`"DAPI,membrane"`, `["DAPI", 2]`); `-1` is a blank one. `None`: all of an
+                array, the only one of a file.
+            z: focal plane of a file, 0-based; -1: the only one; `"all"`: a volume, see `segment`.
+            t: time point of a file, 0-based; -1: the only one.
+            series: image of a file with several; -1: the only one, or the largest.
+            keep_maps: also give the network's outputs.
+
+        Returns:
+            Labels by kind of object, and what was done.
+
+        Raises:
+            BadInput: the image cannot be read, has NaN or infinity, or other axes or channels than
+                the model takes; or `output` is there already.
+        """
+        scale = ScaleSettings.of(self.card, diameter, self._compartment)
+        work = Work(self._memory_mib)
+        in_memory = not isinstance(image, str | os.PathLike)
+        with work.step("read"):
+            if isinstance(image, str | os.PathLike):
+                choice = Choice(z, t, series)
+                source = source_at(
+                    image, self.card, channels, mpp, choice, work.image, self._memory_mib
+                )
+            else:
+                source = source_in_memory(image, self.card, channels, mpp, volume=z == "all")
+        return self._segment(source, scale, work, keep_maps, labels_in_memory=in_memory)
+
+    def map(self, images: Iterable[ImageLike], **options: Any) -> Iterator[Segmentation]:
+        """Segment images one after another, each when it is asked for.
+
+        Args:
+            images: as a call takes one.
+            **options: as a call takes them.
+
+        Yields:
+            A segmentation for each image, in their order.
+
+        Raises:
+            BadInput: an image cannot be segmented.
+        """
+        for image in images:
+            yield self(image, **options)
+
+    def _segment(
+        self,
+        source: Source,
+        settings: ScaleSettings,
+        work: Work,
+        keep_maps: bool,
+        *,
+        labels_in_memory: bool,
+    ) -> Segmentation:
+        """Prepare, predict and label an image that is open."""
+        shape = (source.image.shape[0], source.image.shape[1])
+        with work.step("find scale"):
+            scaling = settings.scaling(
+                source.image,
+                mpp=source.mpp,
+                mpp_source=source.mpp_source,
+                memory=work.memory,
+                what=source.what,
+            )
+        remarks = [*source.remarks, *self._said_of_scale(source, scaling)]
+        scale = (scaling.shape[0] / shape[0], scaling.shape[1] / shape[1])
+        if source.stack:
+            # Of each plane the heads are held: on disk they would lie where the last plane's do.
+            predict = partial(predicted, self._predictor, self.card, self._turn, in_memory=True)
+            how = (source, self.card, self._recipes, scaling.shape, predict, work)
+            labels, facts, maps, notes = label_volume(*how)
+            remarks += notes
+        else:
+            ready = prepare_image(
+                source.image,
+                self.card,
+                shape=scaling.shape,
+                memory=work.memory,
+                what=source.what,
+                step=work.step,
+            )
+            remarks += ready.normalisation.notes
+            maps = predicted(self._predictor, self.card, self._turn, ready.pixels, work)
+            own = source.mpp and (source.mpp[0] / scale[0], source.mpp[1] / scale[1])
+            heads = {**maps, IMAGE: ready.pixels}
+            labels, facts = self._label(heads, shape, own, work, labels_in_memory)
+        return Segmentation(
+            labels,
+            SegmentationFacts(
+                name=source.name,
+                model=self.card.name,
+                model_version=self.card.version,
+                methods={name: recipe.plain() for name, recipe in self._recipes.items()},
+                engine=self._predictor.effect if self._predictor else {},
+                versions={"cellmill": __version__, "numpy": np.__version__},
+                scale=scale,
+                scaling=scaling.to_attributes(),
+                mpp=source.mpp,
+                mpp_source=source.mpp_source,
+                objects={name: each.objects for name, each in facts.items()},
+                vanished={name: each.vanished for name, each in facts.items()},
+                median_diameter_px={name: each.median_diameter_px for name, each in facts.items()},
+                tiled=work.folder is not None,
+                seconds=work.seconds,
+                remarks=tuple(remarks),
+            ),
+            maps if keep_maps else {},
+            work.folder,
+        )
+
+    def _said_of_scale(self, source: Source, scaling: Scaling) -> tuple[str, ...]:
+        if not self.card.input.mpp or scaling.by:
+            return (scaling.remark,) if scaling.remark else ()
+        said = (
+            f"pixel size unknown (the model expects {self.card.input.mpp:g} µm/px), so segmented "
+            "at its own scale; mpp=… says what it is"
+        )
+        warnings.warn(f"{source.what}: {said}", stacklevel=_frames_of_ours())
+        return (said,)
+
+    def _label(
+        self,
+        heads: Mapping[str, Windowed],
+        shape: tuple[int, int],
+        mpp: tuple[float, ...] | None,
+        work: Work,
+        labels_in_memory: bool,
+    ) -> tuple[Mapping[str, Windowed], Facts]:
+        """Labels at the image's own scale, where they are to lie."""
+        recipes, memory_mib = self._recipes, self._memory_mib
+        made: Mapping[str, WritableWindowed] = {}
+
+        @contextlib.contextmanager
+        def create(layouts: Layouts, facts: Facts) -> Iterator[Mapping[str, WritableWindowed]]:
+            nonlocal made
+            made = work.labels(layouts, in_memory=labels_in_memory)
+            yield made
+
+        if not fits_memory(recipes, heads[IMAGE].shape[:2], memory_mib):
+            with work.step("label"):
+                segmented, _, side = label_in_tiles(
+                    heads, recipes, work.workspace, memory_mib=memory_mib, mpp=mpp
+                )
+                facts = write_in_tiles(segmented, shape, create, side=side, memory_mib=memory_mib)
+            return made, facts
+        with work.step("label"):
+            return label_in_memory(heads, recipes, shape, mpp=mpp)
+
+
+def _frames_of_ours() -> int:
+    """How far up the stack the user's own code is, for a warning that names its line."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        level, frame = level + 1, frame.f_back
+    return level - 1
+
+
+def segment(
+    image: ImageLike,
+    *,
+    model: str = "cellmill-nuclei",
+    mpp: PixelSize = None,
+    diameter: float | str | None = None,
+    compartment: str | None = None,
+    channels: Channels = None,
+    method: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    engine: str = "auto",
+    z: FocalPlane = -1,
+    t: int = -1,
+    series: int = -1,
+    keep_maps: bool = False,
+    memory_mib: int = 1024,
+) -> Segmentation:
+    """Segment one image with a model. For several images load a `Segmenter` once.
+
+    Args:
+        image: an array `(Y, X)` or `(Y, X, C)` of numbers; what `read_image` gives; or path or URI
+            of a TIFF or an OME-Zarr, which is worked on tile by tile where it is large.
+        model: see `Segmenter`, as for `compartment`, `method`, `parameters`, `engine`,
+            `memory_mib`.
+        mpp: see a `Segmenter`'s call, as for `diameter`, `channels`, `z`, `t`, `series`,
+            `keep_maps`.
+        diameter: of the objects in pixels, or `"auto"`.
+        compartment: kind of object, `nuclear`, `whole-cell` or `both`; `None` is the default.
+        channels: which channels the model is given; `None`: all of an array, the only one of a
+            file.
+        method: how objects are found; `None` is the card's method.
+        parameters: of the method, in place of the card's.
+        engine: what runs the network: `openvino`, `tensorflow` or `onnxruntime`; `auto` takes the
+            fastest that is installed and gives the same maps.
+        z: focal plane of a file, 0-based; -1: the only one; `"all"`: a volume, of an array
+            `(Z, Y, X)` or `(Z, Y, X, C)`, with `mpp` (z, y, x).
+        t: time point of a file, 0-based; -1: the only one.
+        series: image of a file that holds several; -1: the only one, or the largest.
+        keep_maps: also give the network's outputs.
+        memory_mib: memory to work in, MiB.
+
+    Returns:
+        Labels by kind of object, and what was done.
+
+    Raises:
+        BadInput: see `Segmenter` and its call.
+
+    Example:
+        >>> import numpy as np
+        >>> y, x = np.indices((96, 96))
+        >>> image = (200 * (np.hypot(y - 48, x - 48) < 12)).astype(np.uint8)
+        >>> cells = segment(image)
+        >>> cells.counts, cells.label_image.shape
+        ({'nuclear': 1}, (96, 96))
+    """
+    segmenter = Segmenter(
+        model,
+        compartment=compartment,
+        method=method,
+        parameters=parameters,
+        engine=engine,
+        memory_mib=memory_mib,
+    )
+    return segmenter(
+        image,
+        mpp=mpp,
+        diameter=diameter,
+        channels=channels,
+        z=z,
+        t=t,
+        series=series,
+        keep_maps=keep_maps,
+    )

@@ -1,0 +1,62 @@
+"""A volume in, labels out: its planes prepared by one contrast, seen by a network one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from cellmill.arrays.windows import Windowed
+from cellmill.models.card import ModelCard
+from cellmill.preprocessing import prepare_volume
+from cellmill.segmentation.interface import IMAGE
+from cellmill.segmentation.labelling import Facts, label_in_memory
+from cellmill.segmentation.methods import Recipe
+from cellmill.segmentation.planes import STITCH_THRESHOLD
+from cellmill.segmenter.source import Source
+from cellmill.segmenter.work import Work
+
+
+def label_volume(
+    source: Source,
+    card: ModelCard,
+    recipes: Mapping[str, Recipe],
+    shape: tuple[int, int],
+    predict: Callable[[Windowed, Work], Mapping[str, Windowed]],
+    work: Work,
+) -> tuple[Mapping[str, Windowed], Facts, Mapping[str, Windowed], tuple[str, ...]]:
+    """Segment a volume in memory.
+
+    Args:
+        source: of a volume.
+        card: of the model.
+        recipes: how each kind of object is found.
+        shape: `(Y, X)` of a plane at the network's scale.
+        predict: gives the heads of a plane `(Y', X', C)`; none where no network is needed.
+        work: takes the times.
+
+    Returns:
+        Labels `(Z, Y, X)` by kind of object, what is said of them, the heads with Z before, and
+        what a user should know.
+    """
+    first = source.stack[0]
+    depth, scale = len(source.stack), (shape[0] / first.shape[0], shape[1] / first.shape[1])
+    with work.step("normalise"):
+        ready = prepare_volume(
+            source.stack, card, shape=shape, memory=work.memory, what=source.what
+        )
+        pixels = np.stack([ready.plane(z) for z in range(depth)])
+    planes = [predict(plane, work) for plane in pixels]
+    maps = {name: np.stack([np.asarray(each[name]) for each in planes]) for name in planes[0]}
+    own = None
+    if source.mpp:
+        own = (source.mpp[0], source.mpp[1] / scale[0], source.mpp[2] / scale[1])
+    with work.step("label"):
+        labels, facts = label_in_memory(
+            {**maps, IMAGE: pixels},
+            recipes,
+            (depth, first.shape[0], first.shape[1]),
+            mpp=own,
+            stitch=STITCH_THRESHOLD if maps else 0.0,
+        )
+    return labels, facts, maps, ready.notes

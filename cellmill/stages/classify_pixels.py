@@ -1,0 +1,126 @@
+"""The stage that says of every pixel how likely it is of each class."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from cellmill.arrays.batch import Batch, Entry
+from cellmill.arrays.batch_writer import BatchWriter
+from cellmill.arrays.rows import check_memory
+from cellmill.contract import (
+    Input,
+    LabelFiles,
+    Model,
+    Output,
+    Predictions,
+    Preprocessed,
+    Record,
+    for_each_image,
+    stage,
+)
+from cellmill.errors import BadInput
+from cellmill.inference.predictor import Predictor
+from cellmill.inference.tiled import card_grid, predict_tiled
+from cellmill.io.tiff.write import write_label_images
+from cellmill.models.card import ModelCard
+from cellmill.models.chosen import check_made_for
+from cellmill.pixel_classification.card import HEAD
+from cellmill.pixel_classification.classifier import ClassImage, PixelClassifier
+from cellmill.stages.shared.notes import note_predictor
+
+
+@stage(image="imaging", family="segmentation")
+def classify_pixels(
+    preprocessed: Input[Preprocessed],
+    model: Input[Model],
+    predictions: Output[Predictions],
+    classes: Output[LabelFiles],
+    record: Output[Record],
+    on_bad_image: Literal["fail", "skip"] = "fail",
+    threads: int = 0,
+    memory_mib: int = 1024,
+) -> None:
+    """Classify every pixel of preprocessed images, tile by tile.
+
+    Probabilities are those of the whole image to the bit, whatever its size; `postprocess` makes
+    objects of them, as of any network's heads. `predict` gives the same probabilities.
+
+    Args:
+        preprocessed: Batch with array `image` (Y, X, C) float32, made for this model.
+        model: Model folder of a pixel classifier, pixel_classifier.npz and model.json.
+        predictions: Batch with array `classes` (Y, X, K) float32, the probability of each class, in
+            a Zarr where the image was in one.
+        classes: Batch with a file `<name>.tif` per image, the value of each pixel's likeliest
+            class, as scribbles have it.
+        record: What was done, with times and versions.
+        on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+        threads: CPU threads; 0 takes all.
+        memory_mib: Memory to work in, in MiB; results do not depend on it.
+    """
+    check_memory(memory_mib)
+    card = ModelCard.load(model.path)
+    source = Batch.open(preprocessed.path)
+    check_made_for(card, source.attributes, f"batch '{source.folder}'")
+    with record.step("load model"):
+        classifier = PixelClassifier.load(model.path)
+        predictor = Predictor(model.path, card, card.heads, engine="forest", threads=threads)
+    attributes = {"model": card.to_dict()}
+    with (
+        BatchWriter(predictions.path, attributes=attributes) as out,
+        BatchWriter(classes.path, attributes=attributes) as shown,
+    ):
+
+        def work(entry: Entry) -> None:
+            image = source.array(entry, "image")
+            channels = len(card.input.channels)
+            if len(image.shape) != 3 or image.shape[2] != channels or 0 in image.shape:
+                raise BadInput(
+                    f"image '{entry.name}'",
+                    expected=f"(Y, X, {channels}) as `preprocess` makes it for '{card.name}'",
+                    found=f"{image.shape}",
+                )
+            grid = card_grid(card, (image.shape[0], image.shape[1]))
+            container = entry.arrays["image"].container
+            with out.create(
+                entry.name,
+                {HEAD: (card.heads[0].shape_over(grid.shape), np.float32, "YXC")},
+                mpp=entry.mpp,
+                mpp_source=entry.mpp_source,
+                channels=entry.channels,
+                attributes=entry.attributes,
+                container=container,
+            ) as arrays:
+                with record.step("classify"):
+                    predict_tiled(
+                        image,
+                        predictor,
+                        grid,
+                        [arrays[HEAD]],
+                        heads=card.heads,
+                        unit=_shard() if container == "zarr" else 1,
+                        memory=(memory_mib << 20) // 4 * 3,
+                    )
+                with record.step("write classes"), shown.open(entry.name, "tif") as file:
+                    write_label_images(
+                        file,
+                        [ClassImage(arrays[HEAD], classifier)],
+                        [HEAD],
+                        image_name=entry.name,
+                        mpp=entry.mpp,
+                        dtype="int32",
+                        memory_mib=memory_mib,
+                    )
+            shown.annotate(entry.name, **entry.attributes)
+
+        for_each_image(source, work, writers=[out, shown], record=record, on_bad_image=on_bad_image)
+    record.note(classes=[each.name for each in classifier.classes])
+    note_predictor(predictor, record, tiles_repeated=0)
+
+
+def _shard() -> int:
+    """Side of a Zarr's storage units; TensorStore is imported only where there is a Zarr."""
+    from cellmill.arrays.zarr import SHARD
+
+    return SHARD

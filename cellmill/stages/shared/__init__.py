@@ -1,0 +1,1 @@
+"""What several stages share; no module here is a stage."""

@@ -1,0 +1,209 @@
+"""Stage: train a network that makes one volume of electron microscopy look like another."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from cellmill import extras
+from cellmill.arrays.files import write_text
+from cellmill.contract import HTML, Metrics, Model, Output, Progress, Record, stage
+from cellmill.errors import BadInput
+from cellmill.inference.proofs import proven
+from cellmill.io.uris import local_path
+from cellmill.models.card import ModelCard
+from cellmill.reporting.style_transfer import render_style_transfer
+from cellmill.style_transfer.fitting import Fitted, Labelled, export_chosen, fit_transfer
+from cellmill.style_transfer.network import generator_card
+from cellmill.style_transfer.training import TransferParameters
+from cellmill.style_transfer.volumes import Volume, open_volume
+from cellmill.version import __version__
+
+
+@stage(image="tensorflow", family="style transfer")
+def train_style_transfer(
+    model: Output[Model],
+    back: Output[Model],
+    metrics: Output[Metrics],
+    report: Output[HTML],
+    record: Output[Record],
+    x: str,
+    y: str,
+    x_truth: str = "",
+    y_truth: str = "",
+    held_out: float = 0.25,
+    planes: Literal["z", "y", "x", "zyx"] = "zyx",
+    steps: int = 600,
+    batch_size: int = 6,
+    crop: int = 108,
+    width: int = 8,
+    residual: bool = False,
+    adversarial: float = 1.0,
+    cycle: float = 2.0,
+    identity: float = 1.0,
+    learning_rate: float = 0.001,
+    checkpoint_every: int = 100,
+    task_steps: int = 200,
+    checkpoints: str = "",
+    seed: int = 0,
+    name: str = "style-transfer",
+    version: str = "1",
+    description: str = "",
+    licence: str = "",
+) -> None:
+    """Train a network that makes volume X look like volume Y, chosen by what a task finds.
+
+    A CycleGAN is trained on unpaired planes. With truth (membranes, say) for both volumes a small
+    network is trained on Y to find it; each checkpoint, and matching of grey values, is scored by
+    what that network finds in what was made of the part of X that no training saw. The best is
+    taken, so that the result is never worse there than matching. Without truth it is the last
+    checkpoint, and nothing says whether it helps.
+
+    Args:
+        model: Network folder from X to Y, SavedModel and model.json, for transfer_style.
+        back: Network folder from Y to X.
+        metrics: The gate's table, what was chosen, and the curve of the losses, JSON.
+        report: Page with curves, samples from X to Y and back, spectra and the gate's table.
+        record: What was done, with times and versions.
+        x: Path or URI of the source volume (Z, Y, X) uint8.
+        y: Path or URI of the target volume.
+        x_truth: Path or URI of a volume of X's shape, not 0 where there is what the task finds.
+        y_truth: The same of Y.
+        held_out: Last part of X along z that no training sees.
+        planes: Axes across which planes are cut: z where sections are thick, zyx (all three, whose
+            results are averaged) for isotropic volumes.
+        steps: Batches.
+        batch_size: Planes of each volume in a batch.
+        crop: Side of a plane in pixels, a multiple of 4 from 96.
+        width: Channels of the generators at full resolution.
+        residual: Whether a generator adds to what it is given; it then begins at matching, and may
+            stay there.
+        adversarial: Weight of the adversarial loss.
+        cycle: Weight of the cycle loss.
+        identity: Weight of the identity loss.
+        learning_rate: Of all networks.
+        checkpoint_every: Steps between two checkpoints, which the gate scores.
+        task_steps: Batches that the gate's networks are trained on.
+        checkpoints: Folder to keep checkpoints in: a training that was killed goes on from there to
+            the same result. Empty keeps none.
+        seed: Of everything random.
+        name: The network's name.
+        version: The network's version.
+        description: What its card says of it.
+        licence: What its card says of the weights' licence.
+    """
+    extras.load("tensorflow", "style transfer")
+    parameters = TransferParameters(
+        steps=steps,
+        batch_size=batch_size,
+        crop=crop,
+        width=width,
+        residual=residual,
+        adversarial=adversarial,
+        cycle=cycle,
+        identity=identity,
+        learning_rate=learning_rate,
+        checkpoint_every=checkpoint_every,
+        planes=planes,
+        seed=seed,
+    )
+    domain_x, unseen = _split(_opened(x, x_truth), held_out)
+    domain_y = _opened(y, y_truth)
+    with _checkpoints(checkpoints) as folder:
+        with record.step("fit"), Progress("training", steps, "steps") as progress:
+            fitted = fit_transfer(
+                domain_x,
+                domain_y,
+                unseen,
+                parameters,
+                folder,
+                task_steps=task_steps,
+                on_step=lambda done: progress.advance(done - progress.done),
+            )
+        said = {
+            "x": x,
+            "y": y,
+            "code": f"cellmill {__version__}",
+            "parameters": asdict(parameters),
+            **fitted.to_dict(),
+        }
+        with record.step("export"):
+            for output, is_back in ((model, False), (back, True)):
+                export_chosen(fitted, parameters, folder, output.path, back=is_back)
+                card = generator_card(
+                    f"{name}-back" if is_back else name,
+                    planes=planes,
+                    version=version,
+                    description=description,
+                    licence=licence,
+                    training=_finite(said),
+                )
+                _saved(output, card)
+        page = render_style_transfer(fitted, parameters, folder, domain_y.volume, name)
+    write_text(report.path, page)
+    write_text(metrics.path, json.dumps(_finite(fitted.to_dict()), indent=1) + "\n")
+    metrics.metadata.update(_headline(fitted))
+    record.note(chosen=fitted.chosen.name, gate=[row.to_dict() for row in fitted.rows])
+
+
+def _opened(uri: str, truth: str) -> Labelled:
+    volume = open_volume(uri)
+    known: Volume | None = open_volume(truth, levels=(0, 255)) if truth else None
+    if known is not None and known.shape != volume.shape:
+        expected, found = f"shape {volume.shape}, as the volume has", f"{known.shape}"
+        raise BadInput(f"truth '{truth}'", expected=expected, found=found)
+    return Labelled(volume, known.source if known else None, (0, 0, 0, *volume.shape))
+
+
+def _split(x: Labelled, held_out: float) -> tuple[Labelled, Labelled]:
+    """What is trained on, and what is not, along z."""
+    z, *others = x.volume.shape
+    cut = z - max(1, math.ceil(z * held_out))
+    if not 0 < held_out < 1 or cut < 1:
+        raise BadInput("held_out", expected="0 to 1, leaving sections", found=f"{held_out:g}")
+    low = Labelled(x.volume, x.truth, (0, 0, 0, cut, others[0], others[1]))
+    return low, Labelled(x.volume, x.truth, (cut, 0, 0, z, others[0], others[1]))
+
+
+@contextlib.contextmanager
+def _checkpoints(given: str) -> Iterator[Path]:
+    if given:
+        folder = local_path(given)
+        if folder is None:
+            expected = "a folder of this machine, or in a bucket that is mounted"
+            raise BadInput("checkpoints", expected=expected, found=f"'{given}'")
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="cellmill-") as passing:
+        yield Path(passing)
+
+
+def _saved(output: Model, card: ModelCard) -> None:
+    card = proven(output.path, card)
+    card.save(output.path)
+    output.metadata.update(name=card.name, version=card.version)
+
+
+def _headline(fitted: Fitted) -> dict[str, Any]:
+    figures = {row.name: row.f1 for row in fitted.rows if row.step < 0}
+    chosen = fitted.chosen.f1
+    named = {f"f1_{key.replace(' ', '_')}": round(value, 4) for key, value in figures.items()}
+    if math.isfinite(chosen):
+        named["f1_chosen"] = round(chosen, 4)
+    return {"chosen": fitted.chosen.name, **named}
+
+
+def _finite(value: Any) -> Any:
+    """JSON values in which a figure that is not known is null."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

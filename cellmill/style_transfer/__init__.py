@@ -1,0 +1,1 @@
+"""Making volumes of electron microscopy look like others: volumes, networks, training, applying."""

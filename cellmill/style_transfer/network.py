@@ -1,0 +1,185 @@
+"""The networks: a generator of valid convolutions alone, and a discriminator, in Keras 3.
+
+The generator is a U-Net of two levels after the one of transfer_em (2021), but that no convolution
+pads and each transposed one covers its input exactly (2 by 2, stride 2). So any side of a multiple
+of `STRIDE` gives that side less `2 × HALO`, and what is made of a block is what is made of the
+whole there. Nothing is normalised over space, which would make blocks differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cellmill import extras
+from cellmill.models.card import Head, InputChannel, ModelCard, ModelInput, Planes, Tiling
+
+if TYPE_CHECKING:
+    import keras
+
+HALO = 20
+"""Pixels at each side that the generator reads and gives nothing for."""
+
+STRIDE = 4
+"""Blocks begin at multiples of it, and so are their sides."""
+
+HEAD = "transferred"
+Levels = tuple[float, float]
+"""Mean and standard deviation of a domain's grey values."""
+
+_SLOPE = 0.2
+
+
+def build_generator(width: int = 8, *, residual: bool = True, name: str = "generator") -> Any:
+    """An untrained generator, `(N, n, n, 1)` to `(N, n - 40, n - 40, 1)` float32.
+
+    Values in and out are standardised, each by the mean and standard deviation of its domain.
+
+    Args:
+        width: channels at full resolution; twice and four times as many at a half and a quarter.
+        residual: whether what it makes is added to what it is given; untrained it then gives what
+            it is given, which between standardised domains is matching two numbers.
+        name: of the model.
+    """
+    keras = extras.load("keras", "style transfer")
+    layers = keras.layers
+
+    def convolved(x: Any, channels: int, size: int = 3, stride: int = 1) -> Any:
+        x = layers.Conv2D(channels, size, stride, kernel_initializer="he_normal")(x)
+        return layers.LeakyReLU(_SLOPE)(x)
+
+    def upsampled(x: Any, channels: int) -> Any:
+        x = layers.Conv2DTranspose(channels, 2, 2, kernel_initializer="he_normal")(x)
+        return layers.LeakyReLU(_SLOPE)(x)
+
+    given = layers.Input((None, None, 1), name="image", dtype="float32")
+    full = convolved(convolved(given, width), width)
+    half = convolved(convolved(convolved(full, 2 * width, 2, 2), 2 * width), 2 * width)
+    low = convolved(convolved(convolved(half, 4 * width, 2, 2), 4 * width), 4 * width)
+    x = layers.Concatenate()([upsampled(low, 2 * width), layers.Cropping2D(4)(half)])
+    x = convolved(convolved(x, 2 * width), 2 * width)
+    x = layers.Concatenate()([upsampled(x, width), layers.Cropping2D(16)(full)])
+    x = convolved(convolved(x, width), width)
+    # A residual generator begins as what it is given, which matches mean and deviation.
+    last = "zeros" if residual else "glorot_normal"
+    x = layers.Conv2D(1, 1, kernel_initializer=last, name="grey")(x)
+    if residual:
+        x = layers.Add()([x, layers.Cropping2D(HALO)(given)])
+    return keras.Model(given, x, name=name)
+
+
+def build_discriminator(width: int = 16, *, name: str = "discriminator") -> Any:
+    """An untrained discriminator: `(N, n, n, 1)` to `(N, m, m, 1)` logits, one a patch.
+
+    Args:
+        width: channels after the first convolution.
+        name: of the model.
+    """
+    keras = extras.load("keras", "style transfer")
+    layers = keras.layers
+    given = layers.Input((None, None, 1), name="image", dtype="float32")
+    x = given
+    for channels, stride in ((width, 2), (2 * width, 1), (2 * width, 2), (4 * width, 1)):
+        x = layers.Conv2D(channels, 3, stride, kernel_initializer="he_normal")(x)
+        x = layers.LeakyReLU(_SLOPE)(x)
+    small = keras.initializers.RandomNormal(stddev=0.02)
+    return keras.Model(given, layers.Conv2D(1, 1, kernel_initializer=small)(x), name=name)
+
+
+def export_generator(generator: keras.Model, folder: Path, source: Levels, target: Levels) -> None:
+    """Write a generator as a SavedModel that takes and gives grey values.
+
+    The signature takes `image`, `(N, Y, X, 1)` float32 from 0 to 255, standardises it as the source
+    domain, and gives `transferred`, grey values of the target domain that are neither clipped nor
+    rounded: those of three axes are averaged first.
+
+    Args:
+        generator: as `build_generator` makes it.
+        folder: the model's folder.
+        source: mean and standard deviation of what it is given.
+        target: of what it gives.
+    """
+    tf = extras.load("tensorflow", "style transfer")
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, name="image")],
+        autograph=False,
+    )
+    def serve(image: Any) -> dict[str, Any]:
+        made = generator((image - source[0]) / source[1], training=False)
+        return {HEAD: made * target[1] + target[0]}
+
+    module = tf.Module()
+    module.weights = [weight.value for weight in generator.weights]
+    _save(module, folder, serve)
+
+
+def export_table(table: np.ndarray, folder: Path) -> None:
+    """Write a network that gives each grey value another, with a generator's signature and halo.
+
+    Args:
+        table: `(256,)` float32.
+        folder: the model's folder.
+    """
+    tf = extras.load("tensorflow", "style transfer")
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, name="image")],
+        autograph=False,
+    )
+    def serve(image: Any) -> dict[str, Any]:
+        inner = image[:, HALO:-HALO, HALO:-HALO]
+        places = tf.cast(tf.clip_by_value(tf.round(inner), 0, len(table) - 1), tf.int32)
+        return {HEAD: tf.gather(tf.constant(table, tf.float32), places)}
+
+    _save(tf.Module(), folder, serve)
+
+
+def _save(module: Any, folder: Path, serve: Any) -> None:
+    tf = extras.load("tensorflow", "style transfer")
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
+    with contextlib.suppress(OSError):  # an empty folder, which git and object stores cannot keep
+        (folder / "assets").rmdir()
+
+
+def generator_card(
+    name: str,
+    *,
+    planes: Planes = "zyx",
+    block: int = 256,
+    version: str = "1",
+    description: str = "",
+    licence: str = "",
+    training: dict[str, Any] | None = None,
+    accuracy: dict[str, Any] | None = None,
+) -> ModelCard:
+    """The card of a generator.
+
+    Args:
+        name: of the model.
+        planes: across which axes of a volume it was trained, and is applied.
+        block: side of the blocks that it is applied to if nobody says.
+        version: of the model.
+        description: for a person.
+        licence: of the weights.
+        training: what the card is to say of data, losses, curve, and of the domains' levels.
+        accuracy: what was measured.
+    """
+    side = block + 2 * HALO
+    grey = InputChannel("grey", "grey values of electron microscopy, 0 to 255")
+    return ModelCard(
+        name=name,
+        version=version,
+        input=ModelInput((grey,), tile=(side, side), planes=planes),
+        heads=(Head(HEAD, "", "image", margin=HALO),),
+        tiling=Tiling("reflect", 0.0, STRIDE),
+        postprocessing={},
+        default_compartment="",
+        description=description,
+        licence=licence,
+        training=training or {},
+        accuracy=accuracy or {},
+    )

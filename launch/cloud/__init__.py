@@ -1,0 +1,1 @@
+"""Runs on Vertex AI and on Kubeflow."""

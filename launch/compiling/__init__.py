@@ -1,0 +1,1 @@
+"""From pipeline functions to YAML, for each place where it may run."""

@@ -1,0 +1,141 @@
+"""What a run came to, in the few lines that are printed when it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cellmill.labels.kinds import plural
+
+_LINES = 20
+
+
+def outcome(folder: Path) -> Iterator[str]:
+    """Say what the files of a run's folder say, a line at a time."""
+    yield from _training(folder / "metrics.json")
+    yield from _tuning(folder / "tuning.json")
+    yield from _comparison(folder / "comparison.json")
+    yield from _benchmark(folder / "benchmark.json")
+    yield from _restoration(folder / "restoration.json")
+    yield from _results(folder / "summary.json")
+
+
+def _training(metrics: Path) -> Iterator[str]:
+    """Say how good a model is that was just trained, and how good the one that it began from."""
+    if not metrics.exists():
+        return
+    measured = json.loads(metrics.read_text())
+    for key, after in measured.items():
+        if not key.startswith("validation") or key.startswith("validation_before"):
+            continue
+        yield f"{key}: {after['images']} images, {after['objects']} objects"
+        before = measured.get(key.replace("validation", "validation_before", 1))
+        if before:
+            yield f"  before: {_accuracy(before)}"
+        yield f"  {'after: ' if before else ''}{_accuracy(after)}"
+        if before and after["average_precision_mean"] < before["average_precision_mean"]:
+            yield "  note: on these images the base is better"
+
+
+def _accuracy(measured: Mapping[str, Any]) -> str:
+    precision = measured["average_precision"]
+    return (
+        f"{measured['predicted']} found, AP at IoU 0.5 {precision['0.5']:.3f}, "
+        f"at 0.7 {precision['0.7']:.3f}, mean 0.50-0.95 {measured['average_precision_mean']:.3f}, "
+        f"PQ {measured['panoptic_quality']:.3f}"
+    )
+
+
+def _tuning(tuning: Path) -> Iterator[str]:
+    """Say what the best post-processing is, and what it is worth."""
+    if not tuning.exists():
+        return
+    found = json.loads(tuning.read_text())
+    best, default = found["best"], found["default"]
+    yield (
+        f"{found['objective']} over {found['images']} images, {found['objects']} objects: "
+        f"{default['value']:.4f} with the card's parameters, {best['value']:.4f} with the best of "
+        f"{found['points']} combinations"
+    )
+    for name, value in best["parameters"].items():
+        changed = value != default["parameters"][name]
+        yield f"  {name} {value:g}" + (f" (was {default['parameters'][name]:g})" if changed else "")
+
+
+def _comparison(comparison: Path) -> Iterator[str]:
+    """Say how good each segmenter is, and how long it took."""
+    if not comparison.exists():
+        return
+    document = json.loads(comparison.read_text())
+    taken = {each["name"]: sum(each["seconds"].values()) for each in document["segmenters"]}
+    for kind, found in document["kinds"].items():
+        yield f"{plural(kind)}, {len(found['images'])} image(s):"
+        for name, each in found["segmenters"].items():
+            scores = {key: value["value"] for key, value in each["scores"].items()}
+            yield (
+                f"  {name}: AP {scores['ap_50']:.3f} and F1 {scores['f1_50']:.3f} at IoU 0.5, "
+                f"PQ {scores['panoptic_quality']:.3f}, {taken[name]:.1f} s"
+            )
+
+
+def _benchmark(benchmark: Path) -> Iterator[str]:
+    """Say the guidelines that a benchmark's data carry, and what got slower."""
+    if not benchmark.exists():
+        return
+    document = json.loads(benchmark.read_text())
+    carried = [each["text"] for each in document["guidelines"] if each["carried"]]
+    yield from carried[:_LINES]
+    if len(carried) > _LINES:
+        yield f"… and {len(carried) - _LINES} more, all in benchmark.html"
+    for found in (document["baseline"] or {}).get("regressions", ()):
+        yield f"regression: {found}"
+
+
+def _restoration(restoration: Path) -> Iterator[str]:
+    """Say how much nearer to the truth a simulated volume came."""
+    if not restoration.exists():
+        return
+    for image in json.loads(restoration.read_text())["images"]:
+        for name, channel in image["channels"].items():
+            yield f"{image['image']}, {name}:"
+            for state, error in channel["rmse"].items():
+                found = channel["objects"].get(state)
+                yield f"  {state}: RMSE {error:.4g}" + (
+                    f", {found['found']} objects found, {found['matched']} of {found['true']} "
+                    "true ones matched"
+                    if found
+                    else ""
+                )
+        for warning in image["warnings"]:
+            yield f"  note: {warning}"
+
+
+def _results(summary: Path) -> Iterator[str]:
+    """Say in a line what was found in each image, for as many as fit a screen."""
+    if not summary.exists():
+        return
+    images = json.loads(summary.read_text())["images"]
+    for image in images[:_LINES]:
+        if image["error"]:
+            yield f"{image['name']}: left out: {image['error']}"
+            continue
+        found = [
+            f"{c['count']} {plural(name)}" + _against_truth(c)
+            for name, c in image["compartments"].items()
+        ]
+        yield f"{image['name']}: {', '.join(found)}"
+        for warning in image["warnings"]:
+            yield f"  note: {warning}"
+    if len(images) > _LINES:
+        yield f"… and {len(images) - _LINES} more images, all in summary.csv"
+
+
+def _against_truth(compartment: Mapping[str, Any]) -> str:
+    if compartment.get("f1_50") is None:
+        return ""
+    return (
+        f" (against the truth, at IoU 0.5: F1 {compartment['f1_50']:.3f}, "
+        f"AP {compartment['average_precision_50']:.3f})"
+    )

@@ -1,0 +1,151 @@
+"""What a user set for a run: flags and make's variables, as the arguments of a pipeline."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cellmill.arrays.files import absolute_place
+from cellmill.contract.cli import OneLineParser
+from cellmill.errors import BadInput
+from launch.compiling.choices import flag
+from launch.runs.axes import axes_of, axis_settings, json_object
+from launch.runs.benchmarks import SETTINGS as BENCHMARK_SETTINGS
+from launch.runs.benchmarks import conditions_of
+from launch.runs.inputs import MAX_BATCHES, Item, cut
+from launch.runs.models import model_of
+from launch.runs.segmenters import file_digest, segmenters_of
+from launch.runs.tables import needs_truth, truth_setting
+
+#: Batches of fewer images only load the model again.
+IMAGES_PER_WORKER = 4
+#: Parameters that the launcher fills, not the user.
+FILLED = ("batches", "items", "hard_background", "conditions")
+#: Variables of the Makefile that are no settings of a run.
+_MAKES_OWN = {"PYTHON", "VENV", "CLOUD", "DEV", "UV_VERSION"}
+_CASTS = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
+
+#: A pipeline's parameters by name, as its compiled YAML declares them.
+Parameters = Mapping[str, Mapping[str, Any]]
+
+
+def parameters_of(spec: Path) -> Parameters:
+    """Return what a compiled pipeline says of its parameters."""
+    document = yaml.safe_load(spec.read_text())
+    found: Parameters = document["root"].get("inputDefinitions", {}).get("parameters", {})
+    return found
+
+
+def settings_of(
+    name: str, parameters: Parameters, own: Mapping[str, str], argv: Sequence[str]
+) -> dict[str, str]:
+    """Return what the user set, by name; empty where nothing.
+
+    Args:
+        name: the pipeline's name.
+        parameters: its parameters; each is a setting.
+        own: the launcher's settings, and what `--help` says of them.
+        argv: the command line. With `--make` settings are taken from the environment.
+
+    Raises:
+        CellmillError: a flag is none.
+        BadInput: make was given a variable that is no setting.
+    """
+    parser = OneLineParser(prog=f"launch.run {name}", allow_abbrev=False)
+    parser.add_argument("--make", action="store_true", help="take settings from the environment")
+    for key, text in own.items():
+        parser.add_argument(f"--{key.replace('_', '-')}", dest=key, default="", help=text)
+    if "axes" in parameters:
+        for key, text in axis_settings(taken={*own, *parameters}).items():
+            parser.add_argument(f"--{key.replace('_', '-')}", dest=key, default="", help=text)
+    if "conditions" in parameters:
+        for key, text in BENCHMARK_SETTINGS.items():
+            parser.add_argument(f"--{key.replace('_', '-')}", dest=key, default="", help=text)
+    for key, declared in parameters.items():
+        if key not in FILLED and not key.endswith("_digest"):
+            text = declared.get("description", "").replace("%", "%%")
+            default = json.dumps(declared.get("defaultValue", "")).replace("%", "%%")
+            parser.add_argument(
+                f"--{key.replace('_', '-')}", dest=key, default="", help=f"{text} [{default}]"
+            )
+    given = vars(parser.parse_args(argv))
+    if given.pop("make"):
+        # For training, make has names of its own for the images and their truth.
+        own_names = {"IMAGES", truth_setting(name)} if needs_truth(name) else set()
+        _check_names({key.upper() for key in given} | own_names)
+        given = {key: value or os.environ.get(key.upper(), "") for key, value in given.items()}
+    return given
+
+
+def _check_names(known: set[str]) -> None:
+    """Refuse a variable of make's command line that is no setting: most likely a slip."""
+    for name in os.environ.get("CELLMILL_SETTINGS", "").split():
+        if name not in known | _MAKES_OWN:
+            near = difflib.get_close_matches(name.upper(), sorted(known), 1, 0.5)
+            expected = f"{near[0]}" if near else f"one of {', '.join(sorted(known))}"
+            raise BadInput(f"setting {name}", expected=expected, found="no setting of that name")
+
+
+def arguments_of(
+    parameters: Parameters,
+    given: Mapping[str, str],
+    items: list[Item],
+    most: int,
+    background: Callable[[], list[Item]],
+) -> dict[str, Any]:
+    """Return a pipeline's arguments.
+
+    Args:
+        parameters: its parameters.
+        given: the user's settings.
+        items: the images.
+        most: at most so many batches, unless each image has tasks of its own side by side.
+        background: finds the items of `hard_background`, for a pipeline that takes them.
+
+    Raises:
+        BadInput: a setting is not of its parameter's type.
+    """
+    arguments: dict[str, Any] = {}
+    models = {key: model_of(given[key]) for key in parameters if f"{key}_digest" in parameters}
+    for key, declared in parameters.items():
+        kind = declared["parameterType"]
+        if key == "batches":
+            # A slide has tasks of its own side by side: each is a batch.
+            slides = "most_shards" in parameters
+            workers = min(most, max(1, len(items) // IMAGES_PER_WORKER))
+            arguments[key] = cut(items, MAX_BATCHES if slides else workers)
+        elif key == "items":
+            (arguments[key],) = cut(items, 1)
+        elif key == "hard_background":
+            (arguments[key],) = cut(background(), 1)
+        elif key.endswith("_digest"):
+            arguments[key] = file_digest(models[key.removesuffix("_digest")])
+        elif key == "axes":
+            arguments[key] = axes_of(given)
+        elif key == "conditions":
+            arguments[key] = conditions_of(given, items)
+        elif key == "segmenters":
+            arguments[key] = segmenters_of(given[key])
+        elif given[key]:
+            text = models.get(key, given[key])
+            text = absolute_place(text) if key == "store" else text
+            arguments[key] = _cast(key, text, kind)
+    return arguments
+
+
+def _cast(key: str, text: str, kind: str) -> Any:
+    if kind == "BOOLEAN":
+        return flag(key.upper(), text)
+    if kind == "STRUCT":
+        return json_object(key.upper(), text)
+    try:
+        return _CASTS.get(kind, str)(text)
+    except ValueError:
+        expected = "a whole number" if kind == "NUMBER_INTEGER" else "a number"
+        raise BadInput(key.upper(), expected=expected, found=repr(text)) from None

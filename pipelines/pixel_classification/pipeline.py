@@ -1,0 +1,139 @@
+"""`pixel_classification`: images in, the class of every pixel and objects of a class out."""
+
+from typing import Any, NamedTuple
+
+from kfp import dsl
+
+from components.classify_pixels.component import classify_pixels
+from components.fetch_model.component import fetch_model
+from components.postprocess.component import postprocess
+from components.preprocess.component import preprocess
+from components.tiff_to_npz.component import tiff_to_npz
+from pipelines import tail
+from pipelines.hardware import PORTABLE, Hardware
+from pipelines.outputs import OutputFile
+
+OUTPUTS = (*tail.OUTPUTS, OutputFile("class_images", "tif", "classes.tif"))
+
+
+class Outputs(NamedTuple):
+    """What the pipeline gives: the tail's, and class images."""
+
+    label_images: list[dsl.Dataset]
+    measurements: list[dsl.Dataset]
+    scores: list[dsl.Dataset]
+    reports: list[dsl.Dataset]
+    summary: dsl.HTML
+    table: dsl.Dataset
+    numbers: dsl.Metrics
+    class_images: list[dsl.Dataset]
+
+
+def build(hardware: Hardware = PORTABLE) -> Any:
+    """Return the pipeline, its tasks placed on some hardware."""
+    cpu = hardware["cpu"]
+
+    @dsl.pipeline(name="pixel-classification")
+    def pixel_classification(
+        batches: list[list[dict[str, str]]],
+        model: str = "",
+        model_digest: str = "",
+        channels: str = "",
+        measure_channels: str = "",
+        mpp: float = 0.0,
+        t: int = -1,
+        series: int = -1,
+        compartment: str = "",
+        method: str = "",
+        parameters: dict = {},
+        truth_kind: str = "",
+        truth_compartment: str = "",
+        label_dtype: str = "int32",
+        on_bad_image: str = "fail",
+    ) -> Outputs:
+        """Classify the pixels of images, cut a class into objects, measure and score them.
+
+        Args:
+            batches: Batches of images; each image has `image`, `truth`, `name` and digests.
+            model: Pixel classifier, by path or URI of its folder.
+            model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
+            channels: Channels to classify by, by name or 0-based index, as in training.
+            measure_channels: Further channels to measure; `all` for every one.
+            mpp: Pixel size in microns, where the file does not say; 0 for unknown.
+            t: Time point of a series, 0-based; -1 where there is only one.
+            series: Image of a file that holds several, 0-based; -1 for the only or largest one.
+            compartment: The class whose objects are found; empty for the model's own.
+            method: How objects are found; empty for the model's own way.
+            parameters: Parameters of the method in place of the model's, by name, a JSON object.
+            truth_kind: What truth files are: `labels`, `mask`, `colours` or `planes`; empty for
+                what each says of itself.
+            truth_compartment: What truth of one plane shows; empty for whatever is segmented.
+            label_dtype: `int32`, or `uint16` where the labels fit.
+            on_bad_image: `fail` the run, or `skip` the image and go on.
+
+        Returns:
+            label_images: Label images as OME-TIFF.
+            measurements: Measurements of the objects, as CSV and Parquet.
+            scores: Metrics against the truth, as JSON.
+            reports: Reports and overlays of the images.
+            summary: One page over all images.
+            table: The summary as CSV, one row an image.
+            numbers: The summary as JSON.
+            class_images: The likeliest class of each pixel, as OME-TIFF.
+        """
+        fetched = cpu.place(fetch_model(source=model, digest=model_digest))
+        with dsl.ParallelFor(batches, name="batches") as items:
+            converted = cpu.place(
+                tiff_to_npz(
+                    items=items,
+                    channels=channels,
+                    measure_channels=measure_channels,
+                    mpp=mpp,
+                    t=t,
+                    series=series,
+                    truth_kind=truth_kind,
+                    on_bad_image=on_bad_image,
+                )
+            )
+            prepared = cpu.place(
+                preprocess(
+                    images=converted.outputs["images"],
+                    model=fetched.outputs["model"],
+                    on_bad_image=on_bad_image,
+                )
+            )
+            classified = cpu.place(
+                classify_pixels(
+                    preprocessed=prepared.outputs["preprocessed"],
+                    model=fetched.outputs["model"],
+                    on_bad_image=on_bad_image,
+                )
+            )
+            segmented = cpu.place(
+                postprocess(
+                    predictions=classified.outputs["predictions"],
+                    compartment=compartment,
+                    method=method,
+                    parameters=parameters,
+                    on_bad_image=on_bad_image,
+                )
+            )
+            results = tail.after_labels(
+                cpu,
+                images=converted.outputs["images"],
+                labels=segmented.outputs["labels"],
+                truth=converted.outputs["truth"],
+                records={
+                    "conversion": converted.outputs["record"],
+                    "preprocess": prepared.outputs["record"],
+                    "predict": classified.outputs["record"],
+                    "postprocess": segmented.outputs["record"],
+                },
+                label_dtype=label_dtype,
+                truth_compartment=truth_compartment,
+                on_bad_image=on_bad_image,
+            )
+        summed = tail.over_all_batches(cpu, results)
+        return Outputs(*summed, class_images=dsl.Collected(classified.outputs["classes"]))
+
+    return pixel_classification

@@ -1,0 +1,153 @@
+"""``segmenter_comparison``: images with truth × segmenters → one table, one page."""
+
+from typing import Any, NamedTuple
+
+from kfp import dsl
+
+from components.compare_segmenters.component import compare_segmenters
+from components.fetch_model.component import fetch_model
+from components.metrics.component import metrics
+from components.predict.component import predict
+from components.tiff_to_npz.component import tiff_to_npz
+from pipelines.hardware import PORTABLE, Hardware, Machine
+from pipelines.outputs import OutputFile
+from pipelines.segmenting import Segmented, segment
+
+OUTPUTS = (
+    OutputFile("comparison", "", "comparison.html"),
+    OutputFile("table", "", "comparison.csv"),
+    OutputFile("numbers", "", "comparison.json"),
+)
+
+
+class Outputs(NamedTuple):
+    """What the pipeline gives."""
+
+    comparison: dsl.HTML
+    table: dsl.Dataset
+    numbers: dsl.Metrics
+
+
+def build(hardware: Hardware = PORTABLE) -> Any:
+    """Return the pipeline, its tasks placed on some hardware."""
+    cpu, gpu = hardware["cpu"], hardware["gpu"]
+    predict_on_gpu = gpu.use(predict)
+
+    @dsl.pipeline(name="segmenter-comparison")
+    def segmenter_comparison(
+        items: list[dict[str, str]],
+        segmenters: list[dict[str, str]],
+        channels: str = "",
+        mpp: float = 0.0,
+        diameter: str = "",
+        z: str = "",
+        t: int = -1,
+        series: int = -1,
+        batch_size: int = 8,
+        precision: str = "float32",
+        engine: str = "auto",
+        compartment: str = "",
+        truth_kind: str = "",
+        truth_compartment: str = "",
+        on_bad_image: str = "fail",
+        trust_model: bool = False,
+    ) -> Outputs:
+        """Compare segmenters on images with truth: each goes through the stages of every run.
+
+        Args:
+            items: Images, each with `image`, `truth`, `name` and digests.
+            segmenters: Segmenters, each with `name`, `model` (a name, a path or a URI) and
+                `digest`.
+            channels: Channels to segment, by name or 0-based index, in the models' order.
+            mpp: Pixel size in microns, where the file does not say; 0 for unknown.
+            diameter: The objects' diameter in pixels, which is brought to the one that each model
+                was trained on; `auto` estimates it. Empty goes by the pixel size.
+            z: Plane of a stack, 0-based; empty where there is only one.
+            t: Time point of a series, 0-based; -1 where there is only one.
+            series: Image of a file that holds several, 0-based; -1 for the only or largest one.
+            batch_size: Tiles predicted at a time.
+            precision: Compute type of the networks: `float32` or a mixed one.
+            engine: What computes the networks: `tensorflow`, `openvino` or `onnxruntime`; `auto`
+                takes the fastest that is there and gives the same heads.
+            compartment: `nuclear`, `whole-cell` or `both`; empty for each model's own.
+            truth_kind: What truth files are: `labels`, `mask`, `colours` or `planes`; empty for
+                what each says of itself.
+            truth_compartment: What truth of one plane shows; empty for whatever is segmented.
+            on_bad_image: `fail` the run, or `skip` the image and go on.
+            trust_model: Load networks even if they could do more than compute: read files, run
+                code.
+
+        Returns:
+            comparison: The page.
+            table: The figures as CSV, a row a segmenter.
+            numbers: The figures as JSON.
+        """
+        converted = cpu.place(
+            tiff_to_npz(
+                items=items,
+                channels=channels,
+                mpp=mpp,
+                z=z,
+                t=t,
+                series=series,
+                truth_kind=truth_kind,
+                on_bad_image=on_bad_image,
+            )
+        )
+        with dsl.ParallelFor(segmenters, name="segmenters") as each:
+            fetched = cpu.place(
+                fetch_model(source=each.model, digest=each.digest, trust_model=trust_model)
+            )
+            segmented = segment(
+                cpu,
+                gpu,
+                predict_on_gpu,
+                images=converted.outputs["images"],
+                model=fetched.outputs["model"],
+                diameter=diameter,
+                compartment=compartment,
+                method="",
+                parameters={},
+                network={
+                    "batch_size": batch_size,
+                    "precision": precision,
+                    "engine": engine,
+                    "trust_model": trust_model,
+                },
+                on_bad_image=on_bad_image,
+            )
+            scored = cpu.place(
+                metrics(
+                    labels=segmented.labels,
+                    truth=converted.outputs["truth"],
+                    truth_compartment=truth_compartment,
+                    on_bad_image=on_bad_image,
+                )
+            )
+        return _compared(cpu, converted, segmented, scored, segmenters)
+
+    return segmenter_comparison
+
+
+def _compared(
+    cpu: Machine, converted: Any, segmented: Segmented, scored: Any, segmenters: Any
+) -> Outputs:
+    """Add the task that puts all segmenters side by side, behind their loop."""
+    records = {
+        f"{role}_records": dsl.Collected(record) for role, record in segmented.records.items()
+    }
+    compared = cpu.place(
+        compare_segmenters(
+            images=converted.outputs["images"],
+            truth=converted.outputs["truth"],
+            labels=dsl.Collected(segmented.labels),
+            scores=dsl.Collected(scored.outputs["scores"]),
+            segmenters=segmenters,
+            **records,
+        )
+    )
+    return Outputs(
+        comparison=compared.outputs["comparison"],
+        table=compared.outputs["table"],
+        numbers=compared.outputs["numbers"],
+    )

@@ -1,0 +1,53 @@
+"""The pipelines of restoration run for real, small: simulated, and on a volume from a file."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from launch import ROOT
+from launch.run import main
+
+VOXEL = (0.3, 0.15, 0.15)
+MICROSCOPE = ("--numerical-aperture", "1.0", "--emission-nm", "520", "--immersion-index", "1.33")
+
+
+def launch(pipeline, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.run", pipeline, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "CELLMILL_SETTINGS": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.pipeline
+@pytest.mark.tensorflow
+def test_simulated_spheres_come_nearer_to_the_truth(tmp_path):
+    run = tmp_path / "run"
+    small = ("--depth", 20, "--height", 56, "--width", 60, "--count", 3, "--iterations", 25)
+    done = launch("simulated_restoration", *small, "--psf-shape", "21,21,21", "--output", run)
+    assert "the volumes are simulated" in done.stdout
+    assert "true ones matched" in done.stdout
+    (image,) = json.loads((run / "restoration.json").read_text())["images"]
+    (channel,) = image["channels"].values()
+    errors, objects = channel["rmse"], channel["objects"]
+    assert errors["restored"] < errors["as acquired"] / 1.5
+    assert errors["restored"] < errors["Richardson-Lucy"]
+    assert objects["restored"]["matched"] >= objects["as acquired"]["matched"]
+    assert (run / "restoration.html").is_file()
+    assert (run / "restoration.png").is_file()
+    assert (run / "psf.html").is_file()
+
+
+def test_images_are_refused_where_the_pipeline_makes_its_own(capsys):
+    assert main(["simulated_restoration", "--image", "a.tif"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "cellmill: IMAGE: expected none: this pipeline makes its own images, found a.tif"
+    )

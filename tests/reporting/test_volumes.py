@@ -1,0 +1,48 @@
+"""What a report shows of a volume: the brightest along Z, cuts in proportion, planes alike."""
+
+import numpy as np
+import pytest
+
+from cellmill.reporting.overlay import colour_of
+from cellmill.reporting.volumes import draw_cuts, draw_planes, project, project_labels, view_volume
+from tests.measurement.test_volumes import blobs
+
+LABELS, PIXELS = blobs(3, (6, 40, 50))
+
+
+def test_the_projection_is_the_brightest_voxel():
+    assert np.array_equal(project(PIXELS), PIXELS.max(axis=0))
+
+
+def test_a_projected_label_is_that_of_its_brightest_voxel_in_an_object():
+    seen = project_labels(LABELS, PIXELS, 1)
+    bright = np.where(LABELS > 0, PIXELS[..., 1].astype(int), -1)
+    expected = np.take_along_axis(LABELS, bright.argmax(axis=0)[None], axis=0)[0]
+    assert np.array_equal(seen, expected)
+
+
+@pytest.mark.parametrize("mpp", [None, (1.0, 0.25, 0.25), (0.5, 0.5, 0.5)])
+def test_cuts_are_in_proportion_and_outlined(mpp):
+    picture = draw_cuts(PIXELS, {"nuclear": LABELS}, [0, 1], mpp)
+    deep = 24 if mpp and mpp[0] == 1 else 6
+    height, width = 40 + 6 + deep, 50 + 6 + deep
+    times = round(440 / width)
+    assert picture.shape == (times * height, times * width, 3)
+    assert (picture == colour_of("nuclear")).all(axis=2).any()
+
+
+def test_planes_share_one_contrast():
+    image = np.zeros((3, 20, 20, 1), np.uint16)
+    image[0, 5:15, 5:15], image[1, 5:15, 5:15] = 1000, 500
+    full, half, none = draw_planes(image, {}, [0], range(3))
+    middle = full.shape[0] // 2
+    assert full[middle, middle, 0] == 255
+    assert half[middle, middle, 0] == pytest.approx(128, abs=2)
+    assert not none.any()
+
+
+def test_a_deep_volume_is_shown_by_few_small_planes():
+    image = np.zeros((100, 1200, 30, 1), np.uint8)
+    view = view_volume(image, {"nuclear": np.zeros((100, 1200, 30), np.int32)}, [0], None)
+    assert len(view.planes) == len(view.places) == 32
+    assert (view.places[0], view.places[-1]) == (0, 99)

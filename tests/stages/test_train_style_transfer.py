@@ -1,0 +1,80 @@
+"""The stage: two volumes in, a network that `transfer_style` applies and a page out."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cellmill.contract.cli import main
+from cellmill.datasets.synthetic_em import LOOK_X, LOOK_Y, make_tissue, show
+from cellmill.models.card import ModelCard
+from cellmill.models.trust import check_network
+from cellmill.style_transfer.volumes import open_volume
+from tests.style_transfer import stored_volumes as stored
+
+pytestmark = pytest.mark.tensorflow
+SHAPE = (8, 100, 104)
+OUTPUTS = ("model", "back", "metrics", "report", "record")
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("volumes")
+    found = {}
+    for name, look, seed in (("x", LOOK_X, 1), ("y", LOOK_Y, 2)):
+        tissue = make_tissue(SHAPE, seed=seed)
+        found[name] = stored.zarr(folder / name, show(tissue, look, seed=seed), "zarr3")
+        truth = tissue.membranes.astype(np.uint8)
+        found[f"{name}_truth"] = stored.zarr(folder / f"{name}_truth", truth, "zarr3")
+    return found
+
+
+def run(folder, **parameters):
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in parameters.items()]
+    places = [part for name in OUTPUTS for part in (f"--{name}", str(folder / name))]
+    return main(["train_style_transfer", *places, *flags])
+
+
+def test_a_network_is_trained_chosen_and_applied(tmp_path, volumes):
+    tiny = {"steps": 1, "task_steps": 30, "crop": 96, "width": 2, "batch_size": 1, "planes": "z"}
+    assert run(tmp_path, **volumes, **tiny, name="x-to-y") == 0
+    said = json.loads((tmp_path / "metrics").read_text())
+    assert [row["name"] for row in said["gate"]][-2:] == ["step 0", "step 1"]
+    allowed = [row for row in said["gate"] if row["name"] not in ("as is", "upper bound")]
+    assert said["chosen"]["f1"] == max(row["f1"] for row in allowed)
+    for name, title in (("model", "x-to-y"), ("back", "x-to-y-back")):
+        check_network(tmp_path / name)
+        card = ModelCard.load(tmp_path / name)
+        assert (card.name, card.heads[0].margin, card.input.planes) == (title, 20, "z")
+        assert card.training["chosen"] == said["chosen"]
+        assert set(card.engines) >= {"openvino"}
+    page = (tmp_path / "report").read_text()
+    assert page.count("data:image/png") == 12
+    assert "histogram" in page
+    out = str(tmp_path / "out.zarr")
+    given = ["--model", str(tmp_path / "model"), "--volume", volumes["x"], "--destination", out]
+    places = ["--transferred", str(tmp_path / "t"), "--record", str(tmp_path / "r")]
+    assert main(["transfer_style", *given, *places, "--block", "52"]) == 0
+    made, source = open_volume(out)[...], open_volume(volumes["x"])[...]
+    assert made.shape == source.shape
+    assert (made != source).mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"y_truth": ""}, "truth: expected that of X and of Y, or of neither"),
+        ({"crop": 104}, "expected room for crops of (1, 104, 104)"),
+        ({"held_out": 1.5}, "held_out: expected 0 to 1"),
+        ({"crop": 90}, "crop: expected a multiple of 4 from 96, found 90"),
+        ({"x": "nowhere"}, "volume 'nowhere': expected a volume, found nothing there"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_one_line_and_leaves_nothing(
+    tmp_path, volumes, capsys, given, line
+):
+    assert run(tmp_path, **{**volumes, **given}) == 2
+    said = capsys.readouterr().err
+    assert line in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,26 @@
+"""Generators that were not trained, with weights that make something of every pixel."""
+
+import numpy as np
+import scipy.ndimage
+
+from cellmill.style_transfer.network import build_generator, export_generator, generator_card
+
+
+def random_generator(folder, *, width=4, planes="zyx", block=32, seed=0):
+    """Write a generator and its card; give the card."""
+    generator = build_generator(width, residual=False)
+    random = np.random.default_rng(seed)
+    for weight in generator.weights:
+        scale = 0.1 if weight.name == "bias" else 1.2 / np.sqrt(np.prod(weight.shape[:-1]))
+        weight.assign(random.normal(0, scale, weight.shape))
+    export_generator(generator, folder, (120.0, 40.0), (110.0, 250.0))
+    card = generator_card("random", planes=planes, block=block)
+    card.save(folder)
+    return card
+
+
+def tissue(shape, seed=0):
+    """Smooth grey values over the whole range."""
+    noise = np.random.default_rng(seed).normal(0, 1, shape)
+    smooth = scipy.ndimage.gaussian_filter(noise, 1.5)
+    return np.clip(128 + smooth / smooth.std() * 50, 0, 255).astype(np.uint8)
