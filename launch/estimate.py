@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ from typing import Any
 
 import yaml
 
-from cellmill.contract.cli import OneLineParser
 from cellmill.contract.recording import MACHINE_VARIABLE
 from cellmill.errors import BadInput, CellmillError
 from cellmill.io.images import open_file, open_image_at
@@ -31,6 +29,7 @@ from launch import ROOT
 from launch.compiling.choices import choice_of
 from launch.compiling.compiled import pipeline_names
 from launch.compiling.renderings import render
+from launch.runs.command_line import SettingsParser
 from launch.runs.inputs import plane_choice
 
 SPEEDS = ROOT / "launch" / "speeds.json"
@@ -262,16 +261,12 @@ def _named(machine: Rented | None) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what a run will take; return 0, or 2 with one line on stderr."""
-    parser = OneLineParser(prog="launch.estimate", allow_abbrev=False)
+    parser = SettingsParser("launch.estimate")
     parser.add_argument("pipeline", nargs="?", default="deepcell_segmentation")
-    parser.add_argument("--make", action="store_true", help="take settings from the environment")
-    for key, text in _SETTINGS.items():
-        parser.add_argument(f"--{key.replace('_', '-')}", dest=key, default="", help=text)
+    parser.add_settings(_SETTINGS)
     try:
-        given = vars(parser.parse_args(argv))
+        given, _ = parser.given(argv)
         pipeline = given.pop("pipeline")
-        if given.pop("make"):
-            given = {k: v or os.environ.get(k.upper(), "") for k, v in given.items()}
         if pipeline not in pipeline_names():
             names = ", ".join(pipeline_names())
             raise BadInput("NAME", expected=f"one of {names}", found=pipeline)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cellmill.benchmark.tables import merged, read_table
-from cellmill.contract.cli import OneLineParser
 from cellmill.errors import CellmillError
 from cellmill.terminal import say
 from launch.cloud.bigquery import Destination, load_rows
 from launch.runs.benchmarks import tables_of
+from launch.runs.command_line import SettingsParser
 
 _SETTINGS = {
     "records": "tables, or folders of runs, with spaces between",
@@ -22,14 +21,10 @@ _SETTINGS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Load tables; return 0, or 2 with one line on stderr."""
-    parser = OneLineParser(prog="launch.load_benchmarks", allow_abbrev=False)
-    parser.add_argument("--make", action="store_true", help="take settings from the environment")
-    for key, text in _SETTINGS.items():
-        parser.add_argument(f"--{key}", default="", help=text)
+    parser = SettingsParser("launch.load_benchmarks")
+    parser.add_settings(_SETTINGS)
     try:
-        given = vars(parser.parse_args(argv))
-        if given.pop("make"):
-            given = {k: v or os.environ.get(k.upper(), "") for k, v in given.items()}
+        given, _ = parser.given(argv)
         destination = Destination.of(given["dataset"])
         tables: list[Path] = tables_of(given["records"])
         loaded, known = load_rows(merged([read_table(path) for path in tables]), destination)

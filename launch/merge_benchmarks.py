@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from cellmill.contract.cli import OneLineParser
 from cellmill.contract.cli import main as run_stage
 from cellmill.errors import BadInput, CellmillError
 from cellmill.terminal import say
 from launch import ROOT
 from launch.runs.benchmarks import tables_of
+from launch.runs.command_line import SettingsParser
 from launch.runs.outcome import outcome
 from launch.runs.tables import outputs_of
 
@@ -31,14 +31,10 @@ _SETTINGS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Merge benchmarks; return 0, or the exit code of what failed, with one line on stderr."""
-    parser = OneLineParser(prog="launch.merge_benchmarks", allow_abbrev=False)
-    parser.add_argument("--make", action="store_true", help="take settings from the environment")
-    for key, text in _SETTINGS.items():
-        parser.add_argument(f"--{key}", default="", help=text)
+    parser = SettingsParser("launch.merge_benchmarks")
+    parser.add_settings(_SETTINGS)
     try:
-        given = vars(parser.parse_args(argv))
-        if given.pop("make"):
-            given = {k: v or os.environ.get(k.upper(), "") for k, v in given.items()}
+        given, _ = parser.given(argv)
         command = ["report_benchmark", "--tables", *map(str, tables_of(given["records"]))]
         if given["baseline"]:
             (baseline,) = _one(tables_of(given["baseline"]))

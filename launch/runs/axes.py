@@ -18,7 +18,7 @@ def axis_settings(taken: Collection[str] = ()) -> dict[str, str]:
         taken: names of other settings; what is called so is tuned by `AXES` alone.
     """
     return {
-        each.name: f"values to try, with commas between: {each.description}".replace("%", "%%")
+        each.name: f"values to try, with commas between: {each.description}"
         for method in METHODS
         for each in parameters_of(find_method(method).parameters)
         if each.tried is not None and each.name not in taken

@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 
 from cellmill.arrays.files import absolute_place
-from cellmill.contract.cli import OneLineParser
 from cellmill.errors import BadInput
 from launch.compiling.choices import flag
 from launch.runs.axes import axes_of, axis_settings, json_object
 from launch.runs.benchmarks import SETTINGS as BENCHMARK_SETTINGS
 from launch.runs.benchmarks import conditions_of
+from launch.runs.command_line import SettingsParser
 from launch.runs.inputs import MAX_BATCHES, Item, cut
 from launch.runs.models import model_of
 from launch.runs.segmenters import file_digest, segmenters_of
@@ -57,29 +57,24 @@ def settings_of(
         CellmillError: a flag is none.
         BadInput: make was given a variable that is no setting.
     """
-    parser = OneLineParser(prog=f"launch.run {name}", allow_abbrev=False)
-    parser.add_argument("--make", action="store_true", help="take settings from the environment")
-    for key, text in own.items():
-        parser.add_argument(f"--{key.replace('_', '-')}", dest=key, default="", help=text)
+    parser = SettingsParser(f"launch.run {name}")
+    parser.add_settings(own)
     if "axes" in parameters:
-        for key, text in axis_settings(taken={*own, *parameters}).items():
-            parser.add_argument(f"--{key.replace('_', '-')}", dest=key, default="", help=text)
+        parser.add_settings(axis_settings(taken={*own, *parameters}))
     if "conditions" in parameters:
-        for key, text in BENCHMARK_SETTINGS.items():
-            parser.add_argument(f"--{key.replace('_', '-')}", dest=key, default="", help=text)
-    for key, declared in parameters.items():
-        if key not in FILLED and not key.endswith("_digest"):
-            text = declared.get("description", "").replace("%", "%%")
-            default = json.dumps(declared.get("defaultValue", "")).replace("%", "%%")
-            parser.add_argument(
-                f"--{key.replace('_', '-')}", dest=key, default="", help=f"{text} [{default}]"
-            )
-    given = vars(parser.parse_args(argv))
-    if given.pop("make"):
+        parser.add_settings(BENCHMARK_SETTINGS)
+    parser.add_settings(
+        {
+            key: f"{each.get('description', '')} [{json.dumps(each.get('defaultValue', ''))}]"
+            for key, each in parameters.items()
+            if key not in FILLED and not key.endswith("_digest")
+        }
+    )
+    given, by_make = parser.given(argv)
+    if by_make:
         # For training, make has names of its own for the images and their truth.
         own_names = {"IMAGES", truth_setting(name)} if needs_truth(name) else set()
         _check_names({key.upper() for key in given} | own_names)
-        given = {key: value or os.environ.get(key.upper(), "") for key, value in given.items()}
     return given
 
 
