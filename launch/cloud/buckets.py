@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,17 +94,19 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
         bucket: where they go.
     """
     changed = dict(arguments)
+    # Many conditions share a model.
+    model = functools.cache(lambda uri: _model(uri, bucket))
     if "batches" in changed:
         changed["batches"] = [[_item(i, bucket) for i in batch] for batch in changed["batches"]]
     for key in ("items", "hard_background"):
         if key in changed:
             changed[key] = [_item(i, bucket) for i in changed[key]]
     for key in ("model", "base"):
-        if sent := _model(changed.get(key, ""), bucket):
+        if sent := model(changed.get(key, "")):
             changed[key], changed[f"{key}_digest"] = sent
     for key in ("segmenters", "conditions"):
         if key in changed:
-            changed[key] = [_segmenter(each, bucket) for each in changed[key]]
+            changed[key] = [_segmenter(each, model(each["model"])) for each in changed[key]]
     return changed
 
 
@@ -116,8 +119,7 @@ def _model(uri: str, bucket: Bucket) -> tuple[str, str] | None:
     return bucket.upload(path, checksum), checksum
 
 
-def _segmenter(segmenter: Item, bucket: Bucket) -> Item:
-    sent = _model(segmenter["model"], bucket)
+def _segmenter(segmenter: Item, sent: tuple[str, str] | None) -> Item:
     return {**segmenter, "model": sent[0], "digest": sent[1]} if sent else dict(segmenter)
 
 
