@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def _engine():
 with_engine = [pytest.mark.docker, pytest.mark.usefixtures("_engine")]
 
 
-def stand_in(code):
+def stand_in(code, stage="stand_in"):
     """A task of code where a stage would be, with the same kind of command."""
 
     @dsl.container_component
@@ -137,7 +138,7 @@ def stand_in(code):
         return dsl.ContainerSpec(
             image=IMAGE,
             command=["python", "-c", f"import json, sys; e = json.loads(sys.argv[3])\n{code}"],
-            args=["stand_in", "--executor-input", PLACEHOLDER],
+            args=[stage, "--executor-input", PLACEHOLDER],
         )
 
     return task
@@ -163,6 +164,12 @@ def run_compiled(tmp_path, pipeline, **arguments):
     spec = tmp_path / "pipeline.yaml"
     compiler.Compiler().compile(pipeline, str(spec))
     run_pipeline(spec, arguments, tmp_path / "artifacts", tmp_path / "logs", runner="docker")
+
+
+@pytest.fixture
+def own_stage():
+    """A name that no other test's container has: an engine serves several processes of tests."""
+    return f"stand_in_{uuid.uuid4().hex[:12]}"
 
 
 class TestInContainers:
@@ -213,20 +220,20 @@ class TestInContainers:
         with pytest.raises(RunFailed, match="declared output 'out' was not written"):
             run(tmp_path, stand_in("pass"))
 
-    def test_a_container_that_is_taken_away_fails_the_run(self, tmp_path):
+    def test_a_container_that_is_taken_away_fails_the_run(self, tmp_path, own_stage):
         def take_away():
-            while not (found := running()):
+            while not (found := running(own_stage)):
                 time.sleep(0.1)
             docker("rm", "--force", *found)
 
         thread = threading.Thread(target=take_away)
         thread.start()
         with pytest.raises(RunFailed, match="killed") as caught:
-            run(tmp_path, stand_in("import time; time.sleep(60)"))
+            run(tmp_path, stand_in("import time; time.sleep(60)", own_stage))
         thread.join()
         assert caught.value.exit_code == 137
 
-    def test_stopping_ends_the_container(self, tmp_path, monkeypatch):
+    def test_stopping_ends_the_container(self, tmp_path, monkeypatch, own_stage):
         made = []
         original = containers.Containers.start
 
@@ -237,13 +244,13 @@ class TestInContainers:
         monkeypatch.setattr(containers.Containers, "start", keep)
 
         def stop():
-            while not running():
+            while not running(own_stage):
                 time.sleep(0.1)
             os.kill(os.getpid(), 2)
 
         threading.Thread(target=stop).start()
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, stand_in("import time; time.sleep(60)"))
+            run(tmp_path, stand_in("import time; time.sleep(60)", own_stage))
         name = made[0].command[made[0].command.index("--name") + 1]
         for _ in range(50):
             if name not in docker("ps", "--format", "{{.Names}}"):
@@ -251,8 +258,8 @@ class TestInContainers:
             time.sleep(0.1)
         assert name not in docker("ps", "--format", "{{.Names}}")
 
-    def test_a_killed_launcher_takes_its_container_along(self, tmp_path):
-        component = stand_in("import time; time.sleep(60)")
+    def test_a_killed_launcher_takes_its_container_along(self, tmp_path, own_stage):
+        component = stand_in("import time; time.sleep(60)", own_stage)
 
         @dsl.pipeline(name="one-task")
         def pipeline():
@@ -262,13 +269,13 @@ class TestInContainers:
         compiler.Compiler().compile(pipeline, str(spec))
         places = [str(path) for path in (spec, tmp_path / "artifacts", tmp_path / "logs")]
         launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, *places, "docker"], cwd=ROOT)
-        while not running():
+        while not running(own_stage):
             assert launcher.poll() is None
             time.sleep(0.1)
         launcher.kill()
         launcher.wait()
         end = time.monotonic() + 20
-        while running():
+        while running(own_stage):
             assert time.monotonic() < end
             time.sleep(0.1)
 
@@ -303,5 +310,6 @@ class TestInContainers:
         assert config["User"] == "10001:10001"
 
 
-def running():
-    return docker("ps", "--quiet", "--filter", "name=cellmill-stand-in").split()
+def running(stage):
+    name = f"name=^cellmill-{stage}-".replace("_", "-")
+    return docker("ps", "--quiet", "--filter", name).split()
