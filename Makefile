@@ -247,7 +247,7 @@ test-fast: $(DEV_STAMP) ## run the tests of the science and the contract, in und
 
 .PHONY: conformance
 conformance: $(DEV_STAMP) ## compare every step with DeepCell's own package on one model (Python 3.10), and with StarDist's and Cellpose's (3.11)
-	@$(DEV)/bin/python -m pytest tests -m "deepcell or stardist or cellpose" --tb=short
+	@$(DEV)/bin/python -m pytest tests -n 2 --dist loadfile -m "deepcell or stardist or cellpose" --tb=short $(PYTEST)
 
 .PHONY: conformance-model
 conformance-model: $(DEV_STAMP) ## train the model that conformance compares with, in DeepCell's package

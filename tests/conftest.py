@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +16,26 @@ from launch.images.environments import environment, find_python, wanted_python
 # How long an example takes depends on the machine and on what is compiled at its first call.
 hypothesis.settings.register_profile("cellmill", deadline=None)
 hypothesis.settings.load_profile("cellmill")
+
+
+@pytest.fixture
+def agreement(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Tell, at the end of the run, how near a reference was."""
+    return lambda text: record_property("agreement", text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests found of references, whatever process they ran in."""
+    told = (
+        text
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, text in report.user_properties
+        if name == "agreement"
+    )
+    for text in told:
+        terminalreporter.write_line(f"\n{text}")
 
 
 @pytest.fixture(scope="session")

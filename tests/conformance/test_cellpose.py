@@ -7,7 +7,7 @@ reference runs in an environment of its own, from `images/cellpose3`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def fields(cellpose_python: Path, tmp_path_factory: pytest.TempPathFactory) -> l
 
 
 def test_masks_by_the_reference_s_rule_are_its_own(
-    fields: list[Field], capsys: pytest.CaptureFixture[str]
+    fields: list[Field], agreement: Callable[[str], None]
 ) -> None:
     assert len(fields) >= 40
     differ = []
@@ -107,12 +107,11 @@ def test_masks_by_the_reference_s_rule_are_its_own(
             differ.append(field.name)
         as_it_sorts += np.array_equal(ours, canonical_labels(field.masks))
         objects += int(ours.max())
-    with capsys.disabled():
-        print(
-            f"\ncellpose 3.1.1.3, {len(fields)} fields, {objects} objects: masks equal in "
-            f"{len(fields) - len(differ)} with seeds of equal strength in raster order, in "
-            f"{as_it_sorts} as it sorts them"
-        )
+    agreement(
+        f"cellpose 3.1.1.3, {len(fields)} fields, {objects} objects: masks equal in "
+        f"{len(fields) - len(differ)} with seeds of equal strength in raster order, in "
+        f"{as_it_sorts} as it sorts them"
+    )
     assert not differ
     assert objects > 500
 

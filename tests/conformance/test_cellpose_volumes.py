@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def cases(cellpose_python: Path, tmp_path_factory: pytest.TempPathFactory) -> li
 
 
 def test_masks_of_volumes_by_the_reference_s_rule_are_its_own(
-    cases: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    cases: list[dict[str, Any]], agreement: Callable[[str], None]
 ) -> None:
     differ, objects, otherwise = [], 0, 0
     for k, case in enumerate(cases):
@@ -78,11 +79,10 @@ def test_masks_of_volumes_by_the_reference_s_rule_are_its_own(
         differ += [] if np.array_equal(masks["reference"], expected) else [k]
         otherwise += not np.array_equal(masks["right"], expected)
         objects += int(expected.max())
-    with capsys.disabled():
-        print(
-            f"\ncellpose 3.1.1.3, {len(cases)} volumes, {objects} objects: masks equal in "
-            f"{len(cases) - len(differ)}; by rule right they differ in {otherwise}"
-        )
+    agreement(
+        f"cellpose 3.1.1.3, {len(cases)} volumes, {objects} objects: masks equal in "
+        f"{len(cases) - len(differ)}; by rule right they differ in {otherwise}"
+    )
     assert not differ
     assert objects > 200
     assert otherwise

@@ -97,7 +97,7 @@ def test_rays_and_their_faces_are_stardist_s(cases):
         np.testing.assert_array_equal(rays.faces, found["faces"])
 
 
-def test_what_is_kept_and_drawn_is_stardist_s(cases, capsys):
+def test_what_is_kept_and_drawn_is_stardist_s(cases, agreement):
     candidates = objects = otherwise = voxels = 0
     for given, found in cases:
         parameters = parameters_of(given)
@@ -117,11 +117,10 @@ def test_what_is_kept_and_drawn_is_stardist_s(cases, capsys):
         if (kept == found["kept"]).all():
             labels = segment_volume(maps_of(given, found), parameters)
             np.testing.assert_array_equal(labels, canonical_labels(drawn))
-    with capsys.disabled():
-        print(
-            f"\nStarDist, {len(cases)} volumes, {candidates} candidates, {objects} objects: "
-            f"{otherwise} kept otherwise, {voxels} voxels drawn otherwise"
-        )
+    agreement(
+        f"StarDist, {len(cases)} volumes, {candidates} candidates, {objects} objects: "
+        f"{otherwise} kept otherwise, {voxels} voxels drawn otherwise"
+    )
     assert objects > 300
     assert otherwise == 0
     assert voxels == 0
