@@ -45,7 +45,7 @@ class BackingOff:
             except self._exhausted as error:
                 if min(self.batch_size, len(tiles) - done) == 1:
                     raise MachineFault(
-                        f"a tile of {tiles.shape[1]} × {tiles.shape[2]} px",
+                        f"a tile of {' × '.join(map(str, tiles.shape[1:-1]))} px",
                         expected="one that fits the device's memory",
                         found="memory exhausted at batch size 1",
                     ) from error

@@ -22,6 +22,7 @@ from cellmill.errors import BadInput
 #: Operations worth 16 bits, and which of their inputs are of that type.
 PRODUCTS = {
     "Conv2D": (0, 1),
+    "Conv3D": (0, 1),
     "DepthwiseConv2dNative": (0, 1),
     "Conv2DBackpropInput": (1, 2),
     "MatMul": (0, 1),

@@ -41,10 +41,10 @@ class Network(Protocol):
         """Predict a batch of any number of tiles.
 
         Args:
-            tiles: `(N, Y, X, C)` float32.
+            tiles: `(N, Y, X, C)` float32, or `(N, Z, Y, X, C)`.
 
         Returns:
-            One `(N, Y / stride, X / stride, channels)` float32 array per head.
+            One `(N, Y / stride, X / stride, channels)` float32 array per head, with Z too.
 
         Raises:
             BadInput: a head holds NaN or infinity.
@@ -98,7 +98,7 @@ def check_input(shape: Sequence[int | None], is_float: bool, card: ModelCard, fo
         BadInput: it is another.
     """
     expected = (*card.input.tile, len(card.input.channels))
-    fits = len(shape) == 4 and all(
+    fits = len(shape) == len(expected) + 1 and all(
         side is None or side == wanted for side, wanted in zip(shape[1:], expected, strict=True)
     )
     if not fits or not is_float:
@@ -117,7 +117,7 @@ def check_heads(shapes: Sequence[Sequence[int | None]], card: ModelCard, folder:
     """
     wanted = [head.shape_over(card.input.tile) for head in card.heads]
     fits = len(shapes) == len(wanted) and all(
-        len(shape) == 4
+        len(shape) == len(sides) + 1
         and all(side is None or side == w for side, w in zip(shape[1:], sides, strict=True))
         for shape, sides in zip(shapes, wanted, strict=True)
     )

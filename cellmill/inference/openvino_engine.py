@@ -171,19 +171,21 @@ def _read(
     order = order_of(names, [head.name for head in card.heads])
     if not order:
         raise unordered(names, card, folder)
-    given = _sides(model.inputs[0])
+    axes = len(card.input.tile) + 2
+    given = _sides(model.inputs[0], axes)
     check_input(given, model.inputs[0].get_element_type().is_real(), card, folder)
     size = given[0] or 1
     model.reshape([size, *card.input.tile, len(card.input.channels)])
-    check_heads([_sides(model.outputs[names[name]]) for name in order], card, folder)
+    check_heads([_sides(model.outputs[names[name]], axes) for name in order], card, folder)
     numbers = [names[name] for name, h in zip(order, card.heads, strict=True) if h.name in wanted]
     kept = [model.outputs[number].get_node() for number in sorted(numbers)]
     pruned = openvino.Model(kept, model.get_parameters(), card.name)
     return pruned, size, [sorted(numbers).index(number) for number in numbers]
 
 
-def _sides(port: Any) -> tuple[int | None, ...]:
+def _sides(port: Any, axes: int) -> tuple[int | None, ...]:
+    """Its shape; of that many axes where it does not say."""
     shape = port.get_partial_shape()
     if shape.rank.is_dynamic:
-        return (None,) * 4
+        return (None,) * axes
     return tuple(None if side.is_dynamic else side.get_length() for side in shape)

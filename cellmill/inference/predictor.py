@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from cellmill.arrays.windows import Windowed, WritableWindowed
 from cellmill.errors import BadInput
 from cellmill.inference.backoff import BackingOff
+from cellmill.inference.blocks import BlockGrid, blocks_at_once, fitted, predict_volume
 from cellmill.inference.engines import AUTO, load_network
 from cellmill.inference.network import Device, Precision
+from cellmill.inference.proofs import probe_card
 from cellmill.models.card import Head, ModelCard
 
 
@@ -55,9 +59,10 @@ class Predictor:
         if batch_size < 1:
             raise BadInput("batch_size", expected="at least 1", found=f"{batch_size}")
         self.heads, self.batch_size = heads, batch_size
-        self._network = load_network(
+        self._card = card
+        self._open = partial(
+            load_network,
             folder,
-            card,
             engine=engine,
             device=device,
             precision=precision,
@@ -65,11 +70,39 @@ class Predictor:
             heads=[head.name for head in heads],
             trusted=trusted,
         )
-        self._run = BackingOff(self._network, batch_size, self._network.memory_errors)
+        # One that sees volumes is loaded for blocks as each volume asks for them.
+        self._load(probe_card(card))
 
     def __call__(self, tiles: np.ndarray, /) -> list[np.ndarray]:
         """Predict tiles; see `cellmill.inference.network.Network`."""
         return self._run(tiles)
+
+    def block_count(self, shape: tuple[int, ...]) -> int:
+        """How many blocks a volume `(Z, Y, X)` is predicted in."""
+        return len(BlockGrid.over(fitted(self._card, shape), shape))
+
+    def predict_volume(
+        self,
+        volume: Windowed,
+        outputs: Sequence[WritableWindowed],
+        on_blocks: Callable[[int], None] | None = None,
+    ) -> None:
+        """Predict a volume by a network that sees volumes; see `blocks.predict_volume`.
+
+        Args:
+            volume: `(Z, Y, X, C)`.
+            outputs: one array per head.
+            on_blocks: called with a number of blocks that are done.
+
+        Raises:
+            BadInput: the network sees planes, or takes no blocks of these sides.
+        """
+        card = fitted(self._card, tuple(volume.shape[:3]))
+        grid = BlockGrid.over(card, tuple(volume.shape[:3]))
+        if card.input.tile != self._tile:
+            self._load(card)
+        count = blocks_at_once(card, self.batch_size)
+        predict_volume(volume, self, grid, outputs, self.heads, count, on_blocks)
 
     @property
     def engine(self) -> str:
@@ -89,3 +122,7 @@ class Predictor:
     def gpu_peak_bytes(self) -> int:
         """The most memory held on a GPU so far; 0 on a CPU, or where the engine does not say."""
         return self._network.gpu_peak_bytes()
+
+    def _load(self, card: ModelCard) -> None:
+        self._network, self._tile = self._open(card), card.input.tile
+        self._run = BackingOff(self._network, self.batch_size, self._network.memory_errors)

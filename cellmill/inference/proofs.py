@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ import numpy as np
 from cellmill import extras
 from cellmill.arrays.files import write_text
 from cellmill.errors import BadInput, CellmillError
+from cellmill.inference.blocks import with_tile
 from cellmill.inference.registry import ENGINES, REFERENCE, Engine, Place
 from cellmill.io.cache import cache_folder
 from cellmill.models.card import EngineProof, ModelCard
@@ -33,20 +35,36 @@ from cellmill.terminal import say
 from cellmill.typed_json import from_json, to_json
 
 BOUND = 1e-4
+#: Voxels along a block that a network of volumes is compared on.
+_PROBED_SIDE = 32
+
+
+def probe_card(card: ModelCard) -> ModelCard:
+    """The card for tiles that a network is compared on: of volumes, small ones.
+
+    A network that sees volumes takes blocks of any sides that it can pool.
+    """
+    if not card.input.sees_volumes:
+        return card
+    step = math.lcm(card.alignment, card.tiling.alignment)
+    sides = (min(side, -(-_PROBED_SIDE // step) * step) for side in card.input.tile)
+    return with_tile(card, tuple(sides))
 
 
 def probe_tiles(card: ModelCard) -> np.ndarray:
     """Tiles as a network may be given them, always the same.
 
     Returns:
-        `(4, Y, X, C)` float32: an empty one, noise, smooth objects, and objects in noise of more
-        contrast, below 0 and above 1.
+        `(4, Y, X, C)` or `(4, Z, Y, X, C)` float32: an empty one, noise, smooth objects, and
+        objects in noise of more contrast, below 0 and above 1.
     """
-    (y, x), channels = card.input.tile, len(card.input.channels)
-    rows, columns, channel = np.ogrid[:y, :x, :channels]
+    shape = (*card.input.tile, len(card.input.channels))
+    *sections, rows, columns, channel = np.ogrid[tuple(map(slice, shape))]
     waves = np.cos(rows / 7 + channel) * np.cos(columns / 9 - channel)
+    for section in sections:
+        waves = waves * np.cos(section / 5 - channel)
     objects = np.clip(waves, 0, 1) ** 2
-    noise = np.random.default_rng(0).random((y, x, channels))
+    noise = np.random.default_rng(0).random(shape)
     tiles = [np.zeros_like(noise), noise, objects, 1.5 * objects + 0.5 * noise - 0.25]
     return np.stack(tiles).astype(np.float32)
 
@@ -78,7 +96,7 @@ def prove(folder: Path, card: ModelCard, engine: Engine, place: Place = "cpu") -
     Raises:
         BadInput: one of the two is not installed, or cannot run the network.
     """
-    reference = reference_of(folder)
+    reference, card = reference_of(folder), probe_card(card)
     tiles = probe_tiles(card)
     wanted = reference.open(folder, card, device="cpu")(tiles)
     heads = engine.open(folder, card, device=place)(tiles)

@@ -219,7 +219,8 @@ def _serving(tf: Any, loaded: Any, card: ModelCard, folder: Path) -> tuple[Any, 
         raise BadInput(f"model '{folder}'", expected="one input", found=f"{sorted(inputs)}")
     key, spec = next(iter(inputs.items()))
     spec = tf.TensorSpec(spec.shape, spec.dtype)
-    shape = tuple(spec.shape) if spec.shape.rank is not None else (None,) * 4
+    free = (None,) * (len(card.input.tile) + 2)
+    shape = tuple(spec.shape) if spec.shape.rank is not None else free
     check_input(shape, spec.dtype.is_floating, card, folder)
     outputs = signature.structured_outputs
     order = order_of(outputs, [head.name for head in card.heads])
@@ -246,7 +247,7 @@ def _serving(tf: Any, loaded: Any, card: ModelCard, folder: Path) -> tuple[Any, 
     found = list(function.structured_outputs)
     if not order and len(found) != len(outputs):
         raise unordered(outputs, card, folder)
-    shapes = [tuple(t.shape) if t.shape.rank is not None else (None,) * 4 for t in found]
+    shapes = [tuple(t.shape) if t.shape.rank is not None else free for t in found]
     check_heads(shapes, card, folder)
     return function, spec
 

@@ -21,6 +21,7 @@ from cellmill.errors import BadInput
 from cellmill.inference.bands import Band, Target
 from cellmill.inference.tiles import OUTSIDE, TileGrid
 from cellmill.models.card import Head, ModelCard, Placement
+from cellmill.models.chosen import check_sees_planes
 
 #: `(N, tile_y, tile_x, C)` float32 → one `(N, tile_y / stride, tile_x / stride, channels)` array
 #: per head.
@@ -38,10 +39,16 @@ _MOST_AT_ONCE = 256
 
 
 def card_grid(card: ModelCard, shape: tuple[int, int]) -> TileGrid:
-    """The tiles that a model's card asks for, over an image of shape `(Y, X)` at its scale."""
+    """The tiles that a model's card asks for, over an image of shape `(Y, X)` at its scale.
+
+    Raises:
+        BadInput: the network sees volumes.
+    """
+    check_sees_planes(card)
+    rows, columns = card.input.tile
     return TileGrid.over(
         shape,
-        card.input.tile,
+        (rows, columns),
         overlap=card.tiling.overlap,
         padding=card.tiling.padding,
         alignment=math.lcm(card.alignment, card.tiling.alignment),

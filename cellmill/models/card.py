@@ -22,8 +22,9 @@ from typing import Any, Literal
 
 from cellmill.arrays.files import write_text
 from cellmill.errors import BadInput
-from cellmill.labels.kinds import Compartment, is_kind
+from cellmill.labels.kinds import Compartment
 from cellmill.models import earlier
+from cellmill.models.card_network import check_tiles_and_heads
 from cellmill.models.card_objects import check_objects
 from cellmill.typed_json import WrongField, from_json, require, to_json
 
@@ -59,7 +60,7 @@ class ModelInput:
     Args:
         channels: in the network's order.
         mpp: microns per pixel that images are brought to; 0 if none is prescribed.
-        tile: `(Y, X)` of a tile in pixels.
+        tile: `(Y, X)` of a tile in pixels; `(Z, Y, X)` of a network that sees volumes.
         object_diameter: median diameter of the objects it was trained on, those of a circle of
             their area, by kind of object, in pixels at the network's scale. A kind that is not
             there is unknown.
@@ -76,7 +77,7 @@ class ModelInput:
 
     channels: tuple[InputChannel, ...]
     mpp: float = 0.0
-    tile: tuple[int, int] = (256, 256)
+    tile: tuple[int, ...] = (256, 256)
     object_diameter: Mapping[Compartment, float] = field(default_factory=dict)
     object_diameter_um: Mapping[Compartment, float] = field(default_factory=dict)
     scale_tolerance: float = 1.0
@@ -90,12 +91,18 @@ class ModelInput:
         tolerance = self.scale_tolerance
         require(tolerance >= 1, "scale_tolerance", "1 or more", f"{tolerance}")
 
+    @property
+    def sees_volumes(self) -> bool:
+        """Whether the network is fed `(N, Z, Y, X, C)`."""
+        return len(self.tile) == 3
+
 
 @dataclass(frozen=True)
 class Head:
     """One output of the network, float32.
 
-    It is `(N, (Y - 2 margin) / stride, (X - 2 margin) / stride, channels)`.
+    It is `(N, (Y - 2 margin) / stride, (X - 2 margin) / stride, channels)`; of a network that sees
+    volumes `(N, Z / stride_z, Y / stride, X / stride, channels)`.
 
     Args:
         name: unique in the card; the key of this head's array in predictions.
@@ -104,12 +111,13 @@ class Head:
             (probabilities, a logit), `ray_distances` (to the edge, px), `flows` (to the middle) or
             `image` (grey values that the network makes).
         channels: how many.
-        stride: one value stands for so many pixels of the input along each axis: value `i` is at
+        stride: one value stands for so many pixels of the input along Y and X: value `i` is at
             pixel `i × stride`, and an image's head has `ceil(Y / stride)` rows.
         placement: how tiles are put together: `blended`, overlaps added by weight; or `cropped`,
             each tile gives its inner part alone, where values of two tiles must not be mixed.
         margin: pixels at each side of a tile that the network reads and gives nothing for, as one
             of valid convolutions alone.
+        stride_z: the same as `stride` along Z, of a network that sees volumes.
     """
 
     name: str
@@ -119,11 +127,18 @@ class Head:
     stride: int = 1
     placement: Placement = "blended"
     margin: int = 0
+    stride_z: int = 1
 
-    def shape_over(self, shape: tuple[int, int]) -> tuple[int, int, int]:
-        """`(rows, columns, channels)` of this head over an image or a tile of shape `(Y, X)`."""
-        rows, columns = (-(-(side - 2 * self.margin) // self.stride) for side in shape)
-        return (rows, columns, self.channels)
+    def strides(self, axes: int) -> tuple[int, ...]:
+        """Pixels of the input a value: of two axes along Y and X, of three along Z too."""
+        return (self.stride_z, self.stride, self.stride)[3 - axes :]
+
+    def shape_over(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of this head, channels last, over an image or a tile `(Y, X)` or `(Z, Y, X)`."""
+        inner = (side - 2 * self.margin for side in shape)
+        steps = self.strides(len(shape))
+        sides = (-(-side // step) for side, step in zip(inner, steps, strict=True))
+        return (*sides, self.channels)
 
 
 @dataclass(frozen=True)
@@ -287,7 +302,7 @@ class ModelCard:
     @property
     def alignment(self) -> int:
         """Pixels: what starts at multiples of it in the input starts at a value of every head."""
-        return math.lcm(*(head.stride for head in self.heads))
+        return math.lcm(*(math.lcm(*head.strides(len(self.input.tile))) for head in self.heads))
 
     def with_postprocessing(self, changed: Mapping[str, Mapping[str, Any]]) -> ModelCard:
         """The card with other post-processing of some kinds of object."""
@@ -371,27 +386,7 @@ def _check(card: ModelCard) -> None:
     require(all(n.strip() for n in names), "input.channels", "a name for each", "an empty name")
     require(len(set(names)) == len(names), "input.channels", "different names", f"{names}")
     require(card.input.mpp >= 0, "input.mpp", "microns per pixel, or 0", f"{card.input.mpp}")
-    require(
-        min(card.input.tile) >= 8, "input.tile", "sides of at least 8", f"{list(card.input.tile)}"
-    )
-    heads = {head.name: head for head in card.heads}
-    require(len(heads) == len(card.heads), "heads", "different names", f"{[*heads]}")
-    for i, head in enumerate(card.heads):
-        require(head.name.isidentifier(), f"heads[{i}].name", "an identifier", repr(head.name))
-        kind = head.compartment
-        place = f"heads[{i}].compartment"
-        named = is_kind(kind) or (head.kind == "image" and not kind)
-        require(named, place, "the name of a kind of object", repr(kind))
-        most = (min(card.input.tile) - 1) // 2
-        require(0 <= head.margin <= most, f"heads[{i}].margin", f"0 to {most}", f"{head.margin}")
-        require(head.channels >= 1, f"heads[{i}].channels", "at least 1", f"{head.channels}")
-        divides = head.stride >= 1 and not any(side % head.stride for side in card.input.tile)
-        wanted = f"a divisor of the tile's sides, {list(card.input.tile)}"
-        require(divides, f"heads[{i}].stride", wanted, f"{head.stride}")
-    require(0 <= card.tiling.overlap <= 0.5, "tiling.overlap", "0 to 0.5", f"{card.tiling.overlap}")
-    step, sides = card.tiling.alignment, [*card.input.tile]
-    fits = step >= 1 and not any(side % step for side in sides)
-    require(fits, "tiling.alignment", f"a divisor of {sides}", f"{step}")
+    check_tiles_and_heads(card.input.tile, card.heads, card.tiling.overlap, card.tiling.alignment)
     is_image = bool(card.heads) and all(head.kind == "image" for head in card.heads)
     check_objects(card.postprocessing, card.default_compartment, is_image)
     located = card.weights.source == "folder" or bool(card.weights.location)

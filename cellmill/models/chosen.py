@@ -45,6 +45,20 @@ def chosen_compartment(card: ModelCard, wanted: str) -> Compartment:
     return found[0]
 
 
+def check_sees_planes(card: ModelCard) -> None:
+    """Refuse a network that sees volumes where images are given.
+
+    Raises:
+        BadInput: it does.
+    """
+    if card.input.sees_volumes:
+        raise BadInput(
+            f"model '{card.name}'",
+            expected="a network of planes for images (Y, X)",
+            found="one that sees volumes (Z, Y, X), which Z=all reads",
+        )
+
+
 def card_of(attributes: Mapping[str, Any], what: str) -> ModelCard:
     """The card of the model that a batch was made for or with, as its attributes hold it.
 

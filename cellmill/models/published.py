@@ -45,6 +45,7 @@ _STARDIST_SHA256 = {
     "2D_versatile_he": "f1696ef0631bd7e1c0e5c0d3017e2b4c6a95e284c6aab9c22fc2f08317817b28",
     "2D_paper_dsb2018": "4c11cf68512341d9e8ce3d1278c64ceb8ac400582739f85fcab079a2e82840d2",
     "2D_demo": "a1efaebd7103db6236655bf158b6e21cf5b38d58ec77a509802244a89a260fa4",
+    "3D_demo": "ea05831eb5acc8a2fd31eaa23f4460a196a9af53b14f40affb9d80885f699f90",
 }
 #: Packages by their names (`affable-shark`), as bioimage.io hands them out.
 _BIOIMAGE = "https://hypha.aicell.io/bioimage-io/artifacts/{}/create-zip-file"
@@ -117,7 +118,7 @@ def published(name: str) -> Published:
             full, "cellpose3", family, kind, f"{_CELLPOSE}{file}", file, "", folder / file
         )
     file = f"{own}.zip"
-    folder = Path.home() / ".keras" / "models" / "StarDist2D" / own
+    folder = Path.home() / ".keras" / "models" / f"StarDist{own[:2]}" / own
     return Published(
         full,
         "stardist",

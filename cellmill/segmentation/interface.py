@@ -75,14 +75,15 @@ class Maps:
         names: what messages call each.
         shape: `(Y, X)` or `(Z, Y, X)` of the image at the model's scale, and of the labels.
         mpp: µm per pixel at that scale, an axis each; none where unknown.
-        strides: pixels at that scale a value of the map, where it is not 1.
+        strides: pixels at that scale a value of the map, where it is not 1: of all axes, or an axis
+            each.
     """
 
     arrays: Mapping[str, Windowed]
     names: Mapping[str, str]
     shape: tuple[int, ...]
     mpp: tuple[float, ...] | None = None
-    strides: Mapping[str, int] = field(default_factory=dict)
+    strides: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, mpp: tuple[float, ...] | None = None, **planes: Windowed) -> Maps:
@@ -93,6 +94,11 @@ class Maps:
 
     def __getitem__(self, role: str) -> Windowed:
         return self.arrays[role]
+
+    def strides_of(self, role: str) -> tuple[int, ...]:
+        """Pixels a value of a role's map along each axis."""
+        stride = self.strides.get(role, 1)
+        return (stride,) * len(self.shape) if isinstance(stride, int) else stride
 
     def read(self, role: str, box: Box | None = None) -> np.ndarray:
         """Read the map of a role, whole or a box of an image.

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from cellmill.arrays.windows import Channels, Grid, Plane, Windowed
+from cellmill.arrays.windows import Grid, Windowed
 from cellmill.arrays.workspace import Workspace
 from cellmill.errors import BadInput
 from cellmill.models.card import Head, ModelCard
@@ -33,6 +33,7 @@ from cellmill.segmentation.interface import (
     TiledSegmentation,
 )
 from cellmill.segmentation.parameters import parameters_of
+from cellmill.segmentation.sources import Source, map_of
 from cellmill.typed_json import WrongField, from_json, require, to_json
 
 #: A line a method: the module that holds it, as `METHOD`.
@@ -55,15 +56,6 @@ def find_method(name: str) -> Method:
         raise BadInput("method", expected=f"one of {', '.join(METHODS)}", found=repr(name))
     method: Method = importlib.import_module(METHODS[name]).METHOD
     return method
-
-
-@dataclass(frozen=True)
-class Source:
-    """What plays a role: a head, the first of its channels that counts, and its stride."""
-
-    head: str
-    channel: int = 0
-    stride: int = 1
 
 
 @dataclass(frozen=True)
@@ -113,18 +105,19 @@ class Recipe:
         Raises:
             BadInput: a head or channel is missing, or heads differ in shape.
         """
-        arrays, names, strides = {}, {}, {}
+        arrays, names = {}, {}
+        strides: dict[str, int | tuple[int, ...]] = {}
         for role in self.method.roles:
             source = self.sources[role.name]
-            arrays[role.name] = _map_of(heads, role, source)
+            arrays[role.name] = map_of(heads, role, source)
             only = f", channel {source.channel}" if role.channels == 1 else ""
             names[role.name] = f"head '{source.head}'{only}"
-            if source.stride != 1:
-                strides[role.name] = source.stride
         whole = shape or self._shape_of(heads)
-        for source in self.sources.values():
-            own = tuple(heads[source.head].shape[:-1])
-            if own != tuple(-(-side // source.stride) for side in whole):
+        for role_name, source in self.sources.items():
+            own, steps = tuple(heads[source.head].shape[:-1]), source.strides(len(whole))
+            if set(steps) != {1}:
+                strides[role_name] = steps[0] if len(set(steps)) == 1 else steps
+            if own != tuple(-(-side // step) for side, step in zip(whole, steps, strict=True)):
                 read = " and ".join(dict.fromkeys(f"'{s.head}'" for s in self.sources.values()))
                 raise BadInput(
                     f"heads {read}", expected=f"one shape, {whole}", found=f"'{source.head}' {own}"
@@ -137,14 +130,16 @@ class Recipe:
         if IMAGE in heads:
             return tuple(heads[IMAGE].shape[:-1])
         finest = min(self.sources.values(), key=lambda source: source.stride)
-        return tuple(side * finest.stride for side in heads[finest.head].shape[:-1])
+        own = heads[finest.head].shape[:-1]
+        steps = finest.strides(len(own))
+        return tuple(side * step for side, step in zip(own, steps, strict=True))
 
 
 def recipe_of(
     plain: Mapping[str, Any],
     channels: Mapping[str, int],
     place: str = "",
-    strides: Mapping[str, int] | None = None,
+    strides: Mapping[str, tuple[int, int]] | None = None,
 ) -> Recipe:
     """Read what a card says of one kind of object.
 
@@ -152,7 +147,7 @@ def recipe_of(
         plain: `method`, for each role `<role>_head` and `<role>_channel`, and parameters.
         channels: how many channels each head has that may be read.
         place: where it stands, for messages.
-        strides: of the heads, where they are not 1.
+        strides: of the heads, within planes and along Z, where they are not 1.
 
     Raises:
         WrongField: the method is unknown, a head is missing, or a parameter is unknown or wrong.
@@ -349,7 +344,7 @@ def _in_words(card: ModelCard, plain: Mapping[str, Any], whole: str, place: str)
     """A recipe from what a card offers, errors naming the document that it stands in."""
     channels = {head.name: head.channels for head in card.heads}
     channels[IMAGE] = len(card.input.channels)
-    strides = {head.name: head.stride for head in card.heads}
+    strides = {head.name: (head.stride, head.stride_z) for head in card.heads}
     try:
         return recipe_of(plain, channels, place, strides)
     except WrongField as wrong:
@@ -361,7 +356,7 @@ def _source_of(
     plain: Mapping[str, Any],
     role: Role,
     channels: Mapping[str, int],
-    strides: Mapping[str, int],
+    strides: Mapping[str, tuple[int, int]],
     prefix: str,
 ) -> Source:
     place = f"{prefix}{role.name}"
@@ -372,28 +367,8 @@ def _source_of(
     last = channels[head] - max(role.channels, 1)
     what = f"0 to {last}" if last >= 0 else f"a head of {role.channels} channels"
     require(0 <= channel <= last, f"{place}_channel", what, f"{channel}")
-    stride = strides.get(head, 1)
-    fits = stride == 1 or role.strided
-    require(fits, f"{place}_head", "a head of stride 1", f"'{head}' of stride {stride}")
-    return Source(head, channel, stride)
-
-
-def _map_of(heads: Mapping[str, Windowed], role: Role, source: Source) -> Windowed:
-    name, channel = source.head, source.channel
-    if name not in heads:
-        raise BadInput(
-            "predictions", expected=f"a head '{name}'", found=", ".join(heads) or "no heads"
-        )
-    shape = tuple(heads[name].shape)
-    if len(shape) not in (3, 4):
-        raise BadInput(f"head '{name}'", expected="(Y, X, C) or (Z, Y, X, C)", found=f"{shape}")
-    count = role.channels or shape[-1] - channel
-    if len(shape) == 4 and 0 <= channel <= shape[-1] - role.volume_channels:
-        count = role.volume_channels or count
-    if not 0 <= channel <= shape[-1] - max(count, 1):
-        last = channel + count - 1
-        wanted = f"a channel {channel}" if count == 1 else f"channels {channel} to {last}"
-        raise BadInput(f"head '{name}'", expected=wanted, found=f"{shape[-1]} channels")
-    if role.channels == 1:
-        return Plane(heads[name], channel)
-    return Channels(heads[name], channel, channel + count)
+    stride, stride_z = strides.get(head, (1, 1))
+    fits = (stride, stride_z) == (1, 1) or role.strided
+    largest = max(stride, stride_z)
+    require(fits, f"{place}_head", "a head of stride 1", f"'{head}' of stride {largest}")
+    return Source(head, channel, stride, stride_z)

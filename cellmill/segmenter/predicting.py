@@ -28,15 +28,22 @@ def predicted(
         predictor: of the network; None where the methods need none.
         card: of the model.
         turn: held while the network runs.
-        pixels: `(Y, X, C)`, as the network is shown them.
+        pixels: `(Y, X, C)`, as the network is shown them; `(Z, Y, X, C)` if it sees volumes.
         work: says where outputs lie, and takes the times.
         in_memory: whether they are held however large they are.
 
     Returns:
-        `(Y', X', C)` by the head's name.
+        `(Y', X', C)`, or `(Z', Y', X', C)`, by the head's name.
     """
     if predictor is None:
         return {}
+    if len(pixels.shape) == 4:
+        with work.step("predict"):
+            shapes = {head.name: head.shape_over(pixels.shape[:3]) for head in predictor.heads}
+            volumes = {name: work.volume(name, shape) for name, shape in shapes.items()}
+            with turn:
+                predictor.predict_volume(pixels, [*volumes.values()])
+        return {**volumes}
     height, width, count = pixels.shape
     grid = card_grid(card, (height, width))
     with work.step("predict"):

@@ -1,4 +1,4 @@
-"""A volume in, labels out: its planes prepared by one contrast, seen by a network one by one."""
+"""A volume in, labels out: its planes prepared by one contrast, seen one by one or as a whole."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def label_volume(
         card: of the model.
         recipes: how each kind of object is found.
         shape: `(Y, X)` of a plane at the network's scale.
-        predict: gives the heads of a plane `(Y', X', C)`; none where no network is needed.
+        predict: gives the heads of a plane `(Y', X', C)`, or of the volume if the network sees
+            volumes; none where no network is needed.
         work: takes the times.
 
     Returns:
@@ -46,8 +47,12 @@ def label_volume(
             source.stack, card, shape=shape, memory=work.memory, what=source.what
         )
         pixels = np.stack([ready.plane(z) for z in range(depth)])
-    planes = [predict(plane, work) for plane in pixels]
-    maps = {name: np.stack([np.asarray(each[name]) for each in planes]) for name in planes[0]}
+    maps: Mapping[str, Windowed]
+    if card.input.sees_volumes:
+        maps = predict(pixels, work)
+    else:
+        planes = [predict(plane, work) for plane in pixels]
+        maps = {name: np.stack([np.asarray(each[name]) for each in planes]) for name in planes[0]}
     own = None
     if source.mpp:
         own = (source.mpp[0], source.mpp[1] / scale[0], source.mpp[2] / scale[1])
@@ -57,6 +62,6 @@ def label_volume(
             recipes,
             (depth, first.shape[0], first.shape[1]),
             mpp=own,
-            stitch=STITCH_THRESHOLD if maps else 0.0,
+            stitch=STITCH_THRESHOLD if maps and not card.input.sees_volumes else 0.0,
         )
     return labels, facts, maps, ready.notes

@@ -70,6 +70,13 @@ class Work:
             self._stored = self.workspace("arrays", UNIT)
         return self._stored.array(name, shape, dtype)
 
+    def volume(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Make a float32 array `(Z, Y, X, C)`; what does not fit lies in a file."""
+        if self.fits(math.prod(shape) * 4):
+            return np.zeros(shape, np.float32)
+        path = f"{self._place()}/{name}.npy"
+        return np.lib.format.open_memmap(path, "w+", np.dtype(np.float32), shape)
+
     def labels(self, layouts: Layouts, *, in_memory: bool) -> Mapping[str, WritableWindowed]:
         """Make the arrays that labels are written to; those that do not fit lie on disk."""
         sizes = [math.prod(shape) * dtype.itemsize for shape, dtype, _ in layouts.values()]
@@ -81,6 +88,10 @@ class Work:
 
     def workspace(self, name: str, side: int) -> StoredWorkspace:
         """Give a workspace on disk."""
+        return StoredWorkspace(f"{self._place()}/{name}", "", side=side)
+
+    def _place(self) -> str:
+        """The folder where arrays on disk lie, made when it is wanted."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="cellmill-")
-        return StoredWorkspace(f"{self._folder.name}/{name}", "", side=side)
+        return self._folder.name

@@ -23,7 +23,7 @@ from cellmill.contract import (
 from cellmill.contract.recording import digest
 from cellmill.errors import BadInput
 from cellmill.models.card import ModelCard
-from cellmill.models.chosen import chosen_compartments
+from cellmill.models.chosen import check_sees_planes, chosen_compartments
 from cellmill.preprocessing import ScaleSettings, Scaling, network_input
 from cellmill.segmentation.methods import recipes_of, tiled_form
 from cellmill.stages.shared.notes import note_contrast
@@ -94,6 +94,7 @@ def plan_slide(
     if most_shards < 1:
         raise BadInput("most_shards", expected="at least 1", found=f"{most_shards}")
     card = ModelCard.load(model.path)
+    check_sees_planes(card)
     compartments = chosen_compartments(card, compartment)
     recipes = recipes_of(card, compartments, method=method, parameters=parameters)
     for recipe in recipes.values():

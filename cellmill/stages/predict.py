@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,11 +24,16 @@ from cellmill.contract import (
     stage,
 )
 from cellmill.errors import BadInput
+from cellmill.inference.blocks import with_tile
 from cellmill.inference.predictor import Predictor
 from cellmill.inference.tiled import card_grid, predict_tiled
 from cellmill.inference.tiles import TileGrid
 from cellmill.models.card import Head, ModelCard
-from cellmill.models.chosen import check_made_for, chosen_compartments
+from cellmill.models.chosen import (
+    check_made_for,
+    check_sees_planes,
+    chosen_compartments,
+)
 from cellmill.segmentation.interface import IMAGE
 from cellmill.segmentation.methods import check_card, heads_read, reads_image, recipes_of
 from cellmill.segmentation.planes import PLANE_BY_PLANE
@@ -67,12 +71,14 @@ def predict(
 
     Args:
         preprocessed: Batch with array `image` (Y, X, C) float32, made for this model; or
-            (Z, Y, X, C) of a volume, whose planes are predicted each.
+            (Z, Y, X, C) of a volume, whose planes are predicted each, or which is predicted as a
+            whole by a network that sees volumes.
         model: Model folder, a network (TensorFlow SavedModel or ONNX) with its card; or a card
             alone.
         predictions: Batch with one array (Y, X, channels) float32 per head that is computed, with
             Z before of a volume, its sides divided by the head's stride, in a Zarr where the image
-            was in one; and `image`, the image itself, where the method reads it.
+            was in one and the network sees planes; and `image`, the image itself, where the method
+            reads it.
         record: What was done, with times and versions.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         batch_size: Tiles predicted at once; halved by itself when memory runs out.
@@ -80,8 +86,8 @@ def predict(
         precision: What convolutions are computed in; the heads are float32 in any case.
         engine: What computes the network: tensorflow, openvino or onnxruntime; auto takes the
             fastest that is installed and gives the same heads.
-        tile: Side of the tiles in pixels, in place of the card's, where the network takes any; 0 is
-            the card's.
+        tile: Side of the tiles in pixels, or of the blocks in voxels, in place of the card's, where
+            the network takes any; 0 is the card's.
         compartment: Heads that are not needed to segment this are not computed; all computes every
             head, empty is the model card's default.
         method: How objects will be found, if not by the card's method: it may read other heads, or
@@ -119,34 +125,23 @@ def predict(
 
         def work(entry: Entry) -> None:
             image = source.array(entry, "image")
-            _check_image(image, entry, card)
+            _check_image(image, entry, card, heads)
             planes = sections_of(image, 3)
-            grid = card_grid(card, (image.shape[-3], image.shape[-2]))
-            with _arrays(out, entry, grid, heads, image if keep_image else None) as (outputs, kept):
+            in_blocks = predictor is not None and card.input.sees_volumes
+            kept_image = image if keep_image else None
+            with _arrays(out, entry, heads, kept_image, in_blocks) as (outputs, kept):
                 if kept is not None:
                     with record.step("keep image"):
-                        whole = Box(0, grid.shape[0], 0, grid.shape[1])
+                        whole = Box(0, image.shape[-3], 0, image.shape[-2])
                         for plane, target in zip(planes, sections_of(kept, 3), strict=True):
                             copy_parts(plane, [whole], target, _BLOCK)
-                if predictor is None:
-                    return
-                count = len(grid) * len(planes)
-                bar = Progress(entry.name, count, "tiles")
-                is_long = count >= _TILES_WORTH_A_BAR
-                stacks = [sections_of(output, 3) for output in outputs]
-                with record.step("predict"), bar if is_long else contextlib.nullcontext():
-                    for z, plane in enumerate(planes):
-                        repeated[entry.name] = repeated.get(entry.name, 0) + predict_tiled(
-                            plane,
-                            predictor,
-                            grid,
-                            [stack[z] for stack in stacks],
-                            batch_size,
-                            bar.advance if is_long else None,
-                            heads=heads,
-                            unit=_shard() if entry.arrays["image"].container == "zarr" else 1,
-                            memory=(memory_mib << 20) // 4 * 3,
-                        )
+                if predictor is not None and in_blocks:
+                    _predict_blocks(predictor, image, outputs, entry, record)
+                elif predictor is not None:
+                    grid = card_grid(card, (image.shape[-3], image.shape[-2]))
+                    repeated[entry.name] = _predict_planes(
+                        predictor, grid, planes, outputs, entry, record, memory_mib
+                    )
 
         for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
     if predictor:
@@ -158,7 +153,7 @@ def _with_tile(card: ModelCard, side: int) -> ModelCard:
     if not side:
         return card
     try:
-        return replace(card, input=replace(card.input, tile=(side, side)))
+        return with_tile(card, (side,) * len(card.input.tile))
     except WrongField as wrong:
         raise BadInput("tile", expected=wrong.expected, found=f"{side}") from None
 
@@ -174,16 +169,67 @@ def _read(
     return heads, any(reads_image(recipe) for recipe in recipes.values())
 
 
+def _predict_planes(
+    predictor: Predictor,
+    grid: TileGrid,
+    planes: Sequence[Windowed],
+    outputs: Sequence[WritableWindowed],
+    entry: Entry,
+    record: Record,
+    memory_mib: int,
+) -> int:
+    """Predict an image, or the planes of a volume; how many tiles were not, being as another."""
+    count, repeated = len(grid) * len(planes), 0
+    bar = Progress(entry.name, count, "tiles")
+    is_long = count >= _TILES_WORTH_A_BAR
+    stacks = [sections_of(output, 3) for output in outputs]
+    with record.step("predict"), bar if is_long else contextlib.nullcontext():
+        for z, plane in enumerate(planes):
+            repeated += predict_tiled(
+                plane,
+                predictor,
+                grid,
+                [stack[z] for stack in stacks],
+                predictor.batch_size,
+                bar.advance if is_long else None,
+                heads=predictor.heads,
+                unit=_shard() if entry.arrays["image"].container == "zarr" else 1,
+                memory=(memory_mib << 20) // 4 * 3,
+            )
+    return repeated
+
+
+def _predict_blocks(
+    predictor: Predictor,
+    image: Windowed,
+    outputs: Sequence[WritableWindowed],
+    entry: Entry,
+    record: Record,
+) -> None:
+    """Predict a volume by a network that sees volumes."""
+    count = predictor.block_count(tuple(image.shape[:3]))
+    bar = Progress(entry.name, count, "blocks")
+    is_long = count > 1
+    with record.step("predict"), bar if is_long else contextlib.nullcontext():
+        predictor.predict_volume(image, outputs, bar.advance if is_long else None)
+
+
 @contextlib.contextmanager
 def _arrays(
-    out: BatchWriter, entry: Entry, grid: TileGrid, heads: Sequence[Head], image: Windowed | None
+    out: BatchWriter,
+    entry: Entry,
+    heads: Sequence[Head],
+    image: Windowed | None,
+    in_blocks: bool,
 ) -> Iterator[tuple[list[WritableWindowed], WritableWindowed | None]]:
     """Make the entry of an image's heads, an array each, and of the image itself, to be filled."""
-    # The network is given planes: of a volume each has heads of its own.
-    depth = entry.arrays["image"].shape[:-3]
-    axes = "ZYXC" if depth else "YXC"
+    shape = entry.arrays["image"].shape[:-1]
+    # A network that is given planes has heads of each; blocks cross a store's units.
+    depth = () if in_blocks else shape[:-2]
+    axes = "ZYXC" if len(shape) == 3 else "YXC"
     layout: dict[str, tuple[tuple[int, ...], type, str]] = {
-        head.name: ((*depth, *head.shape_over(grid.shape)), np.float32, axes) for head in heads
+        head.name: ((*depth, *head.shape_over(shape[len(depth) :])), np.float32, axes)
+        for head in heads
     }
     if image is not None:
         layout[IMAGE] = (tuple(image.shape), np.float32, axes)
@@ -194,7 +240,7 @@ def _arrays(
         mpp_source=entry.mpp_source,
         channels=entry.channels,
         attributes={**entry.attributes, **({PLANE_BY_PLANE: True} if depth and heads else {})},
-        container=entry.arrays["image"].container,
+        container="npz" if in_blocks else entry.arrays["image"].container,
     ) as arrays:
         yield [arrays[head.name] for head in heads], arrays.get(IMAGE)
 
@@ -206,9 +252,11 @@ def _shard() -> int:
     return SHARD
 
 
-def _check_image(image: Windowed, entry: Entry, card: ModelCard) -> None:
+def _check_image(image: Windowed, entry: Entry, card: ModelCard, heads: Sequence[Head]) -> None:
     channels = len(card.input.channels)
     shape = image.shape
+    if heads and len(shape) == 3:
+        check_sees_planes(card)
     if len(shape) not in (3, 4) or shape[-1] != channels or image.dtype != np.float32 or 0 in shape:
         raise BadInput(
             f"image '{entry.name}'",

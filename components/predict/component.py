@@ -35,7 +35,8 @@ def predict(
 
     Args:
         preprocessed: [cellmill.Preprocessed] Batch with array `image` (Y, X, C) float32, made for
-            this model; or (Z, Y, X, C) of a volume, whose planes are predicted each.
+            this model; or (Z, Y, X, C) of a volume, whose planes are predicted each, or which is
+            predicted as a whole by a network that sees volumes.
         model: [cellmill.Model] Model folder, a network (TensorFlow SavedModel or ONNX) with its
             card; or a card alone.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
@@ -44,8 +45,8 @@ def predict(
         precision: What convolutions are computed in; the heads are float32 in any case.
         engine: What computes the network: tensorflow, openvino or onnxruntime; auto takes the
             fastest that is installed and gives the same heads.
-        tile: Side of the tiles in pixels, in place of the card's, where the network takes any; 0 is
-            the card's.
+        tile: Side of the tiles in pixels, or of the blocks in voxels, in place of the card's, where
+            the network takes any; 0 is the card's.
         compartment: Heads that are not needed to segment this are not computed; all computes every
             head, empty is the model card's default.
         method: How objects will be found, if not by the card's method: it may read other heads, or
@@ -61,8 +62,8 @@ def predict(
     Returns:
         predictions: [cellmill.Predictions] Batch with one array (Y, X, channels) float32 per head
             that is computed, with Z before of a volume, its sides divided by the head's stride, in
-            a Zarr where the image was in one; and `image`, the image itself, where the method reads
-            it.
+            a Zarr where the image was in one and the network sees planes; and `image`, the image
+            itself, where the method reads it.
         record: [cellmill.Record] What was done, with times and versions.
     """
     return run_stage("predict", image="tensorflow")

@@ -4,7 +4,8 @@
 thresholds; StarDist's own rays and probabilities of these labels, with noise, are made into maps,
 candidates of which its suppression keeps some in the order of falling probability and raster, and
 its labels of those. `overlap FOLDER` finds by halving at which threshold the second of two polygons
-is dropped. `network FOLDER` writes an untrained network as StarDist does.
+is dropped. `network FOLDER` writes an untrained network as StarDist does, and what it gives of an
+image; `volumes FOLDER` one of three dimensions.
 """
 
 import sys
@@ -86,5 +87,25 @@ def network(folder: Path) -> None:
     np.savez(folder / "predicted.npz", image=image, probability=probability, distances=distances)
 
 
+def volumes(folder: Path) -> None:
+    from stardist import Rays_GoldenSpiral
+    from stardist.models import Config3D, StarDist3D
+
+    config = Config3D(
+        rays=Rays_GoldenSpiral(16, anisotropy=(2, 1, 1)),
+        grid=(1, 2, 2),
+        anisotropy=(2, 1, 1),
+        unet_n_filter_base=4,
+        unet_n_depth=1,
+        net_conv_after_unet=8,
+    )
+    model = StarDist3D(config, name=folder.name, basedir=str(folder.parent))
+    model.keras_model.save_weights(str(folder / "weights_best.h5"))
+    image = np.random.default_rng(1).random((24, 149, 190)).astype(np.float32)
+    probability, distances = model.predict(image)
+    np.savez(folder / "predicted.npz", image=image, probability=probability, distances=distances)
+
+
 if __name__ == "__main__":
-    {"maps": maps, "overlap": overlap, "network": network}[sys.argv[1]](Path(sys.argv[2]))
+    known = {"maps": maps, "overlap": overlap, "network": network, "volumes": volumes}
+    known[sys.argv[1]](Path(sys.argv[2]))

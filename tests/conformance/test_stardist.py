@@ -17,6 +17,7 @@ import tifffile
 from cellmill.arrays.windows import Box
 from cellmill.datasets.samples import mnfinder, sample_image
 from cellmill.inference.engines import load_network
+from cellmill.inference.predictor import Predictor
 from cellmill.labels.numbering import canonical_labels
 from cellmill.models.card import ModelCard
 from cellmill.segmentation.interface import Maps
@@ -147,17 +148,23 @@ def test_overlaps_are_stardist_s_up_to_its_rounding(stardist_python, tmp_path):
         assert not overlaps(0, 1, arrays, np.float32(part + ROUNDED), edges)
 
 
-def test_a_network_comes_in_and_gives_what_stardist_gives(stardist_python, tmp_path):
-    source, out = tmp_path / "mine", tmp_path / "model"
+def imported(python, kind, folder):
+    """Have StarDist write a network, and bring it in."""
+    source, out = folder / "mine", folder / "model"
     source.mkdir()
-    reference(stardist_python, "network", source)
+    reference(python, kind, source)
     command = ["-m", "cellmill", "import_model", "--source", str(source), "--mpp", "0.5"]
     subprocess.run(
-        [str(stardist_python), *command, "--model", str(out), "--record", f"{out}.json"],
+        [str(python), *command, "--model", str(out), "--record", f"{out}.json"],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
         check=True,
         capture_output=True,
     )
+    return source, out
+
+
+def test_a_network_comes_in_and_gives_what_stardist_gives(stardist_python, tmp_path):
+    source, out = imported(stardist_python, "network", tmp_path)
     card = ModelCard.load(out)
     check_card(card)
     assert card.imported.largest_difference <= 1e-5
@@ -169,3 +176,22 @@ def test_a_network_comes_in_and_gives_what_stardist_gives(stardist_python, tmp_p
         np.testing.assert_allclose(probability[0, ..., 0], predicted["probability"], atol=1e-6)
         wanted = predicted["distances"]
         np.testing.assert_allclose(np.maximum(distances[0], 1e-3), wanted, atol=1e-5)
+
+
+def test_a_network_of_volumes_gives_by_blocks_what_stardist_gives(stardist_python, tmp_path):
+    source, out = imported(stardist_python, "volumes", tmp_path)
+    card = ModelCard.load(out)
+    check_card(card)
+    assert card.imported.largest_difference <= 1e-5
+    assert card.input.sees_volumes
+    assert card.heads[1].strides(3) == (1, 2, 2)
+    assert card.postprocessing["nuclear"]["anisotropy_z"] == 2
+    with np.load(source / "predicted.npz") as predicted:
+        volume = predicted["image"][..., None]
+        predictor = Predictor(out, card, card.heads, device="cpu")
+        assert predictor.block_count(volume.shape[:3]) > 3
+        outputs = [np.full(head.shape_over(volume.shape[:3]), np.nan, "f4") for head in card.heads]
+        predictor.predict_volume(volume, outputs)
+        np.testing.assert_allclose(outputs[0][..., 0], predicted["probability"], atol=1e-5)
+        wanted = predicted["distances"]
+        np.testing.assert_allclose(np.maximum(outputs[1], 1e-3), wanted, atol=1e-4)

@@ -113,7 +113,7 @@ def changed(path, value):
         (["input", "object_diameter"], {"nuclear": 0}, "input.object_diameter.nuclear: expected m"),
         (["input", "object_diameter_um"], {"nuclear": "9"}, "diameter_um.nuclear: expected a fini"),
         (["input", "scale_tolerance"], 0.5, "input.scale_tolerance: expected 1 or more"),
-        (["input", "tile"], [256], "input.tile: expected 2 values"),
+        (["input", "tile"], [256], "input.tile: expected 2 or 3 values"),
         (["input", "tile"], [256, 2.5], "input.tile[1]: expected a whole number"),
         (["preprocessing", "method"], "magic", "preprocessing.method"),
         (["preprocessing", "low"], 99.9, "preprocessing.low"),

@@ -48,7 +48,7 @@ def _segment(maps: Maps, parameters: ToyParameters, numbering: Numbering) -> np.
 
 def _signal(maps: Maps, box: Box) -> np.ndarray:
     """The signal at each pixel of a box; of a head of fewer values, that of the value before it."""
-    step = maps.strides.get("signal", 1)
+    step = maps.strides_of("signal")[0]
     coarse = Box(box.y0 // step, -(-box.y1 // step), box.x0 // step, -(-box.x1 // step))
     values = maps.read("signal", coarse).repeat(step, axis=0).repeat(step, axis=1)
     return values[box.moved(-coarse.y0 * step, -coarse.x0 * step).slices]

@@ -74,7 +74,10 @@ class Original(Protocol):
         ...
 
     def predict(self, tiles: np.ndarray, /) -> Sequence[np.ndarray]:
-        """The heads of tiles `(N, Y, X, C)` float32, in the card's order, by the framework."""
+        """The heads of tiles `(N, Y, X, C)` float32, in the card's order, by the framework.
+
+        Of a network that sees volumes `(N, Z, Y, X, C)`.
+        """
         ...
 
 

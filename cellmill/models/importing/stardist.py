@@ -1,7 +1,8 @@
 """Networks of StarDist: a folder with `config.json` and weights, as StarDist writes it.
 
 The network is exported by Keras as a SavedModel of any batch and size. What the network reads
-around a pixel is measured by StarDist and decides how large tiles and their overlaps are.
+around a pixel is measured by StarDist and decides how large tiles and their overlaps are. A network
+of three dimensions sees volumes: its tiles are blocks.
 """
 
 from __future__ import annotations
@@ -32,7 +33,16 @@ from cellmill.typed_json import read_object
 _THRESHOLDS = {"prob": 0.5, "nms": 0.4}
 #: A tile is at least so many times as wide as its overlap, and so wide.
 _TILES_PER_OVERLAP, _LEAST_TILE = 4, 256
-_CITATION = "Schmidt et al., Cell Detection with Star-Convex Polygons, MICCAI 2018"
+#: A block of volumes is at least so wide, and twice or four times its overlap: four times where it
+#: has no more than so many voxels then.
+_LEAST_BLOCK, _MOST_VOXELS = 64, 128**3
+_CITATIONS = {
+    2: "Schmidt et al., Cell Detection with Star-Convex Polygons, MICCAI 2018",
+    3: "Weigert et al., Star-convex Polyhedra for 3D Object Detection and Segmentation in "
+    "Microscopy, WACV 2020",
+}
+#: The rays of volumes that are known here.
+_GOLDEN = "Rays_GoldenSpiral"
 
 
 @dataclass(frozen=True)
@@ -74,9 +84,11 @@ def _open(source: Path, said: Said) -> Original:
     folder = source.resolve()
     try:
         with quiet():
-            model = models.StarDist2D(None, name=folder.name, basedir=str(folder.parent))
-            reach = max(model._axes_tile_overlap("YX"))
-            divisor = math.lcm(*model._axes_div_by("YX"))
+            of_dimension = {2: models.StarDist2D, 3: models.StarDist3D}[config["n_dim"]]
+            model = of_dimension(None, name=folder.name, basedir=str(folder.parent))
+            axes = "ZYX"[-config["n_dim"] :]
+            reach = tuple(int(each) for each in model._axes_tile_overlap(axes))
+            divisor = math.lcm(*model._axes_div_by(axes))
     except Exception as error:
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         raise BadInput(f"model '{source}'", expected="a network of StarDist", found=text) from error
@@ -88,28 +100,33 @@ def _open(source: Path, said: Said) -> Original:
 def _card(
     config: dict[str, Any],
     thresholds: dict[str, Any],
-    reach: int,
+    reach: tuple[int, ...],
     divisor: int,
     name: str,
     said: Said,
 ) -> ModelCard:
     kind = said.kind or NUCLEAR
-    count, stride = int(config["n_channel_in"]), int(config["grid"][0])
+    count, stride = int(config["n_channel_in"]), int(config["grid"][-1])
     channels = [kind] if count == 1 else [f"channel_{k}" for k in range(count)]
-    tile, overlap = _tiles(reach, divisor)
-    tiling = Tiling("reflect", overlap / tile, divisor)
+    rays = int(config["n_rays"])
+    if len(reach) == 3:
+        tile, part = _blocks(reach, divisor)
+        stride_z, about_rays = int(config["grid"][0]), _anisotropy(config)
+    else:
+        side, overlap = _tiles(max(reach), divisor)
+        tile, part, stride_z, about_rays = (side, side), overlap / side, 1, {}
     return ModelCard(
         name=said.name or name,
         version=said.version or "1",
         input=ModelInput(
             channels=tuple(InputChannel(each) for each in channels),
             mpp=said.mpp,
-            tile=(tile, tile),
+            tile=tile,
             resampling="averaged",
         ),
         heads=(
-            Head("probability", kind, "pixelwise", 1, stride, "cropped"),
-            Head("distances", kind, "ray_distances", int(config["n_rays"]), stride, "cropped"),
+            Head("probability", kind, "pixelwise", 1, stride, "cropped", stride_z=stride_z),
+            Head("distances", kind, "ray_distances", rays, stride, "cropped", stride_z=stride_z),
         ),
         postprocessing={
             kind: {
@@ -118,14 +135,15 @@ def _card(
                 "distances_head": "distances",
                 "prob_threshold": float(thresholds["prob"]),
                 "nms_threshold": float(thresholds["nms"]),
+                **about_rays,
             }
         },
         default_compartment=kind,
         preprocessing=Preprocessing("percentile", low=1.0, high=99.8),
-        tiling=tiling,
-        description=said.description or f"A StarDist network of {config['n_rays']} rays.",
+        tiling=Tiling("reflect", part, divisor),
+        description=said.description or f"A StarDist network of {rays} rays.",
         licence=said.licence,
-        citation=said.citation or _CITATION,
+        citation=said.citation or _CITATIONS[len(tile)],
     )
 
 
@@ -139,18 +157,44 @@ def _tiles(reach: int, divisor: int) -> tuple[int, float]:
     return max(math.ceil(_LEAST_TILE / step) * step, _TILES_PER_OVERLAP * overlap), overlap
 
 
+def _blocks(reach: tuple[int, ...], divisor: int) -> tuple[tuple[int, ...], float]:
+    """Sides of blocks along Z, Y, X, and the part of each that neighbours share.
+
+    That part is at least twice what the network reads around a voxel.
+    """
+    step = 4 * divisor
+    for parts in (4, 2):
+        sides = tuple(
+            max(parts * math.ceil(2 * each / step) * step, math.ceil(_LEAST_BLOCK / step) * step)
+            for each in reach
+        )
+        if math.prod(sides) <= _MOST_VOXELS:
+            break
+    return sides, 1 / parts
+
+
+def _anisotropy(config: dict[str, Any]) -> dict[str, float]:
+    """Parameters that say how the rays of a network of volumes lie."""
+    given = config["rays_json"]["kwargs"].get("anisotropy") or (1, 1, 1)
+    return {f"anisotropy_{axis}": float(each) for axis, each in zip("zyx", given, strict=True)}
+
+
 def _check(config: dict[str, Any], source: Path) -> None:
     """Refuse what cannot be brought in, and what is no configuration of StarDist."""
     what = f"config.json of '{source}'"
     missing = [key for key in ("n_dim", "n_rays", "grid", "n_channel_in") if key not in config]
     if missing:
         raise BadInput(what, expected="StarDist's configuration", found=f"no {missing[0]}")
-    if config["n_dim"] != 2:
-        raise BadInput(what, expected="n_dim 2", found=f"{config['n_dim']}")
+    if config["n_dim"] not in (2, 3):
+        raise BadInput(what, expected="n_dim 2 or 3", found=f"{config['n_dim']}")
     if config.get("n_classes") is not None:
         raise BadInput(what, expected="one class", found=f"n_classes {config['n_classes']}")
-    if len(set(config["grid"])) != 1:
+    if len(config["grid"]) != config["n_dim"] or len(set(config["grid"][-2:])) != 1:
         raise BadInput(what, expected="one grid for y and x", found=f"{config['grid']}")
+    if config["n_dim"] == 3:
+        rays = (config.get("rays_json") or {}).get("name")
+        if rays != _GOLDEN:
+            raise BadInput(what, expected=f"rays of {_GOLDEN}", found=f"{rays}")
 
 
 FRAMEWORK = Framework(

@@ -102,7 +102,7 @@ def find_candidates(maps: Maps, parameters: StarDistParameters, boxes: Iterable[
     Raises:
         BadInput: a map holds NaN or infinity there, or the maps have different strides.
     """
-    stride = stride_of(maps)
+    stride = strides_of(maps)[0]
     pieces = (piece for box in boxes for piece in _pieces(box, _READ_SIDE))
     found = (_in_box(maps, parameters, piece, stride) for piece in pieces)
     return joined(found, ray_count(maps))[0]
@@ -125,18 +125,18 @@ def _in_box(maps: Maps, parameters: StarDistParameters, box: Box, stride: int) -
     return Candidates((y + values.y0) * stride, (x + values.x0) * stride, probability[y, x], rays)
 
 
-def stride_of(maps: Maps) -> int:
-    """The stride of both maps.
+def strides_of(maps: Maps) -> tuple[int, ...]:
+    """The strides of both maps along each axis; those of Y and X are equal.
 
     Raises:
         BadInput: they have different ones.
     """
-    strides = {maps.strides.get(role, 1) for role in ("probability", "distances")}
+    strides = {maps.strides_of(role) for role in ("probability", "distances")}
     if len(strides) != 1:
         raise BadInput(
             f"{maps.names['probability']} and {maps.names['distances']}",
             expected="one stride",
-            found=" and ".join(map(str, sorted(strides))),
+            found=" and ".join(" × ".join(map(str, dict.fromkeys(s))) for s in sorted(strides)),
         )
     return strides.pop()
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellmill.arrays.finite import require_finite
 from cellmill.compute.kernels import kernel
 from cellmill.compute.threads import in_threads, thread_count
 from cellmill.errors import BadInput
 from cellmill.labels.numbering import canonical_labels, dense_labels
 from cellmill.segmentation.interface import Maps, Numbering
-from cellmill.segmentation.stardist.candidates import SHORTEST, ray_count, stride_of
+from cellmill.segmentation.stardist.candidates import SHORTEST, ray_count, strides_of
 from cellmill.segmentation.stardist.parameters import StarDistParameters
 from cellmill.segmentation.stardist.polyhedra import Polyhedra, fill_corners, polyhedra_of
 from cellmill.segmentation.stardist.rays import golden_spiral
@@ -80,18 +81,27 @@ def find_volume_candidates(maps: Maps, parameters: StarDistParameters) -> Volume
     Raises:
         BadInput: a map holds NaN or infinity, or the maps have different strides.
     """
-    stride = stride_of(maps)
+    strides = np.array(strides_of(maps))
     probability = np.asarray(maps.read("probability"), np.float32)
-    distances = maps.read("distances")
     inner = tuple(slice(parameters.border, side - parameters.border) for side in probability.shape)
     likely = np.zeros(probability.shape, np.bool_)
     if all(part.stop > part.start for part in inner):
         likely[inner] = probability[inner] > np.float32(parameters.prob_threshold)
     points = np.argwhere(likely)
-    score, lengths = probability[likely], distances[likely]
+    score = probability[likely]
+    lengths = np.empty((len(points), ray_count(maps)), np.float32)
+    start = 0
+    for z, plane in enumerate(likely):
+        # Rays of a plane are many times its voxels: no more than one is held.
+        distances = np.asarray(maps["distances"][z])
+        require_finite(distances, maps.names["distances"])
+        stop = start + int(np.count_nonzero(plane))
+        lengths[start:stop] = distances[plane]
+        start = stop
     order = np.argsort(-score, kind="stable")
-    lengths = np.maximum(lengths[order].astype(np.float32, copy=False), SHORTEST)
-    return VolumeCandidates(points[order] * stride, score[order], lengths)
+    return VolumeCandidates(
+        points[order] * strides, score[order], np.maximum(lengths[order], SHORTEST)
+    )
 
 
 def draw_volume(objects: Polyhedra, score: np.ndarray, labels: np.ndarray) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from cellmill.contract import Model, Record
 from cellmill.errors import BadInput
-from cellmill.inference.proofs import largest_difference, probe_tiles, reference_of
+from cellmill.inference.blocks import with_tile
+from cellmill.inference.proofs import largest_difference, probe_card, probe_tiles, reference_of
 from cellmill.io import uris
 from cellmill.io.digests import folder_digest
 from cellmill.models.archive import extract, is_archive
@@ -61,14 +62,16 @@ def bring_in(
             original = open_original(kind, files, said)
         card = original.card
         check_card(card)
+        probed = probe_card(card)
         with record.step("export"):
             model.path.mkdir(parents=True, exist_ok=True)
             original.export(model.path)
         check_network(model.path, f"model '{card.name}'")
         with record.step("compare"):
             own = original.tiles
-            shown = _tiles(tiles, card) if tiles or own is None else own
-            heads = reference_of(model.path).open(model.path, card, device="cpu")(shown)
+            shown = _tiles(tiles, probed) if tiles or own is None else own
+            of_given = with_tile(card, shown.shape[1:-1]) if card.input.sees_volumes else card
+            heads = reference_of(model.path).open(model.path, of_given, device="cpu")(shown)
             difference = largest_difference(heads, original.predict(shown))
         if not difference <= BOUND:
             raise BadInput(
@@ -117,6 +120,7 @@ def _tiles(path: str, card: ModelCard) -> np.ndarray:
     except (OSError, ValueError) as error:
         raise BadInput(f"tiles '{path}'", expected="a .npy file", found=str(error)) from None
     channels = len(card.input.channels)
-    if found.ndim != 4 or found.shape[-1] != channels or not len(found):
-        raise BadInput(f"tiles '{path}'", expected=f"(N, Y, X, {channels})", found=f"{found.shape}")
+    axes = "N, Z, Y, X" if card.input.sees_volumes else "N, Y, X"
+    if found.ndim != len(card.input.tile) + 2 or found.shape[-1] != channels or not len(found):
+        raise BadInput(f"tiles '{path}'", expected=f"({axes}, {channels})", found=f"{found.shape}")
     return np.asarray(found, np.float32)

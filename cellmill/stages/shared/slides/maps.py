@@ -27,11 +27,11 @@ class ChannelsOf:
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         kept: Sequence[tuple[int | slice, WritableWindowed]],
         on_written: Callable[[Box], None] | None = None,
     ) -> None:
-        self.shape: tuple[int, ...] = shape
+        self.shape = shape
         self._kept, self._on_written = kept, on_written
 
     def __getitem__(self, window: Any, /) -> np.ndarray:

@@ -1,0 +1,55 @@
+"""What a card says of its network, held against itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cellmill.labels.kinds import is_kind
+from cellmill.typed_json import require
+
+
+def check_tiles_and_heads(
+    tile: tuple[int, ...], heads: Sequence[Any], overlap: float, alignment: int
+) -> None:
+    """Check tiles and heads.
+
+    Args:
+        tile: `(Y, X)` or `(Z, Y, X)`.
+        heads: of class `Head`.
+        overlap: part of a tile's side that it shares with its neighbour.
+        alignment: tiles start at multiples of so many pixels.
+
+    Raises:
+        WrongField: something is out of range, or contradicts the rest.
+    """
+    sides = [*tile]
+    require(len(tile) in (2, 3), "input.tile", "2 or 3 values", f"{len(tile)}")
+    require(min(tile) >= 8, "input.tile", "sides of at least 8", f"{sides}")
+    names = [head.name for head in heads]
+    require(len(set(names)) == len(names), "heads", "different names", f"{[*dict.fromkeys(names)]}")
+    for i, head in enumerate(heads):
+        _check_head(head, tile, f"heads[{i}]")
+    require(0 <= overlap <= 0.5, "tiling.overlap", "0 to 0.5", f"{overlap}")
+    fits = alignment >= 1 and not any(side % alignment for side in tile)
+    require(fits, "tiling.alignment", f"a divisor of {sides}", f"{alignment}")
+
+
+def _check_head(head: Any, tile: tuple[int, ...], place: str) -> None:
+    require(head.name.isidentifier(), f"{place}.name", "an identifier", repr(head.name))
+    kind = head.compartment
+    named = is_kind(kind) or (head.kind == "image" and not kind)
+    require(named, f"{place}.compartment", "the name of a kind of object", repr(kind))
+    most = (min(tile) - 1) // 2
+    require(0 <= head.margin <= most, f"{place}.margin", f"0 to {most}", f"{head.margin}")
+    require(head.channels >= 1, f"{place}.channels", "at least 1", f"{head.channels}")
+    steps = head.strides(len(tile))
+    names = ("stride_z", "stride", "stride")[-len(tile) :]
+    for name, step, side in zip(names, steps, tile, strict=True):
+        divides = step >= 1 and side % step == 0
+        wanted = f"a divisor of the tile's sides, {[*tile]}"
+        require(divides, f"{place}.{name}", wanted, f"{step}")
+    if len(tile) == 3:
+        whole = head.placement == "cropped" and not head.margin
+        what = "'cropped' and no margin in a network that sees volumes"
+        require(whole, f"{place}.placement", what, f"'{head.placement}', {head.margin}")
