@@ -134,7 +134,7 @@ def test_what_is_held_is_a_batch_of_blocks():
 
 def test_what_does_not_fit_is_said_in_one_line():
     made = card()
-    with pytest.raises(BadInput, match=r"^model 'blocks': expected a network of planes for an im"):
+    with pytest.raises(BadInput, match=r"^model 'blocks': expected a network of planes for ima"):
         card_grid(made, (64, 64))
     planar = replace(made, input=replace(made.input, tile=(16, 16)))
     with pytest.raises(BadInput, match=r"^model 'blocks': expected a network that sees volumes"):
