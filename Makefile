@@ -273,6 +273,10 @@ bench-restoration: $(DEV_STAMP) ## time deconvolution against scikit-image's ric
 bench-pixels: $(DEV_STAMP) ## time pixel classification against scikit-image and scikit-learn, and compare
 	@$(DEV)/bin/python -m bench.pixels $(BENCH)
 
+.PHONY: bench-run
+bench-run: $(DEV_STAMP) ## time a whole run of the sample against its stages' own work, and cellmill.segment in a fresh process
+	@$(DEV)/bin/python -m bench.run $(BENCH)
+
 .PHONY: bench-slide
 bench-slide: $(DEV_STAMP) ## time every stage on slides of up to 27,120 × 26,139 px, and take its memory
 	@$(DEV)/bin/python -m bench.slide $(BENCH)

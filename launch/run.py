@@ -26,8 +26,8 @@ from cellmill.errors import BadInput, CellmillError
 from cellmill.terminal import say
 from cellmill.version import __version__
 from launch import ROOT
-from launch.cloud.running import CLOUDS, prepare, run_in_cloud
-from launch.cloud.running import SETTINGS as CLOUD_SETTINGS
+from launch.cloud.settings import CLOUDS
+from launch.cloud.settings import SETTINGS as CLOUD_SETTINGS
 from launch.compiling.compiled import pipeline_names
 from launch.local.running import RunFailed, run_pipeline
 from launch.runs.collecting import collect, link_latest
@@ -101,6 +101,8 @@ def _main(argv: Sequence[str]) -> int:
     request = Request(*(given.pop(f.name) for f in fields(Request)))
     target, runner = _place(given)
     if target != "local":
+        from launch.cloud.running import prepare
+
         prepare(target, name, given)
     notes: list[str] = []
     find = partial(
@@ -167,6 +169,8 @@ def run(
     note("running")
     try:
         if runner in CLOUDS:
+            from launch.cloud.running import run_in_cloud
+
             images = run_in_cloud(runner, name, arguments, folder, settings or {})
         else:
             made, logs = folder / "artifacts", folder / "logs"

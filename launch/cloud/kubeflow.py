@@ -160,11 +160,11 @@ def _asked(call: Callable[[], T]) -> T:
 
 
 def _client(settings: KubeflowSettings) -> Any:
-    import kfp
+    from kfp.client import Client
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return kfp.Client(host=settings.host, namespace=settings.namespace or "kubeflow")
+        return Client(host=settings.host, namespace=settings.namespace or "kubeflow")
 
 
 @contextlib.contextmanager

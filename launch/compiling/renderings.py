@@ -19,7 +19,6 @@ from kfp import dsl
 
 from cellmill.errors import BadInput, CellmillError
 from cellmill.models.token import SECRET_VARIABLE
-from cellmill.reporting.costs import Rented
 from components.container_images import ContainerImages, read_lock
 from launch.compiling.caching import placed, uncached
 from launch.compiling.choices import Choice
@@ -147,6 +146,9 @@ def _remedy(image: str) -> str:
 
 def _custom_job(kind: str, machine: str, gpu: Machine, choice: Choice) -> Callable[[Any], Any]:
     def wrap(component: Any) -> Any:
+        # The room of reports imports for a second.
+        from cellmill.reporting.costs import Rented
+
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             try:

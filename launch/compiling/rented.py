@@ -15,11 +15,11 @@ from kfp import dsl
 
 from cellmill.arrays.entries import STORES_VARIABLE
 from cellmill.contract.recording import MACHINE_VARIABLE
-from cellmill.reporting.costs import Rented
 from pipelines.accelerators import accelerator, machine_for
 from pipelines.hardware import Hardware, Machine
 
 if TYPE_CHECKING:
+    from cellmill.reporting.costs import Rented
     from launch.compiling.choices import Choice
 
 #: What Vertex AI gives a task that asks for so many processors and so much memory, and no GPU.
@@ -46,6 +46,9 @@ def told(hardware: Hardware, target: str, choice: Choice) -> Hardware:
 
 def rented(machine: Machine, choice: Choice) -> Rented:
     """Return what Vertex AI rents for a task."""
+    # The room of reports imports for a second.
+    from cellmill.reporting.costs import Rented
+
     if not machine.accelerator:
         return Rented(choice.region, _BY_SIZE.get((machine.cpu, machine.memory), ""))
     kind = accelerator(machine.accelerator)

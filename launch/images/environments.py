@@ -9,6 +9,7 @@ others wait.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -164,7 +165,10 @@ def find_python(version: str) -> Path:
     raise CellmillError(f"Python {version}: expected on this machine, found none")
 
 
+@functools.cache
 def _version_of(python: Path) -> str:
+    if python == Path(sys.executable).resolve():
+        return platform.python_version()
     done = subprocess.run(
         [str(python), "-c", "import platform; print(platform.python_version())"],
         capture_output=True,

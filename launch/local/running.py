@@ -10,7 +10,8 @@ import os
 import signal
 import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,8 +26,18 @@ from cellmill.errors import CellmillError
 from cellmill.io.uris import local_path
 from launch.images.environments import environment, image_name
 from launch.local.containers import Containers
-from launch.local.task_handler import LocalRun, Start, Task, in_environment, installed
+from launch.local.task_handler import (
+    LocalRun,
+    Start,
+    Task,
+    in_environment,
+    installed,
+    warmth_of,
+)
+from launch.local.warm import WarmInterpreters, Warmth, is_on, is_stage
 
+#: The one written in C, where there is one.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -74,6 +85,8 @@ def run_pipeline(
     start = _starter(runner, images_of(spec), arguments, stores)
     told = {**run_variables(name), STORES_VARIABLE: "\n".join(stores)}
     run = LocalRun(logs, start, told, locks)
+    if runner == "local" and is_on():
+        warm_up(run.warm, spec)
     pipeline = components.load_component_from_file(str(spec))
     printing = builtins.print
 
@@ -109,6 +122,7 @@ def run_pipeline(
             failure.exit_code,
         ) from error
     finally:
+        run.warm.end()
         for place in filter(None, map(local_path, stores)):
             end_run(place, name)
         logging.disable(logging.NOTSET)
@@ -133,9 +147,46 @@ def _starter(
 
 def images_of(spec: Path) -> set[str]:
     """Return the container images that a compiled pipeline names."""
-    document = yaml.safe_load(spec.read_text())
-    executors = document["deploymentSpec"]["executors"].values()
-    return {e["container"]["image"] for e in executors if "container" in e}
+    return {container["image"] for container in _containers(_document(spec)).values()}
+
+
+def warm_up(warm: WarmInterpreters, spec: Path) -> None:
+    """Start the interpreters that the stages of a compiled pipeline are forked from.
+
+    Each imports the modules of its stages in the order in which they are wanted.
+    """
+    document = _document(spec)
+    containers = _containers(document)
+    modules: dict[Warmth, list[str]] = {}
+    for label in _in_order(document, document["root"]):
+        container = containers.get(label, {})
+        command = [*container.get("command", ()), *container.get("args", ())]
+        if is_stage(command):
+            python = str(environment(image_name(container["image"])))
+            wanted = modules.setdefault(warmth_of(python, command[3]), [])
+            wanted.append(f"cellmill.stages.{command[3]}")
+    for warmth, wanted in modules.items():
+        warm.start(warmth, dict.fromkeys(wanted))
+
+
+def _in_order(document: Mapping[str, Any], component: Mapping[str, Any]) -> Iterator[str]:
+    """The labels of executors below a component, none before those that it waits for."""
+    if label := component.get("executorLabel"):
+        yield label
+    tasks = component.get("dag", {}).get("tasks", {})
+    after = {name: task.get("dependentTasks", ()) for name, task in tasks.items()}
+    for name in TopologicalSorter(after).static_order():
+        inner = tasks[name]["componentRef"]["name"]
+        yield from _in_order(document, document["components"][inner])
+
+
+def _document(spec: Path) -> dict[str, Any]:
+    return next(iter(yaml.load_all(spec.read_text(), _LOADER)))
+
+
+def _containers(document: Mapping[str, Any]) -> dict[str, Any]:
+    executors = document["deploymentSpec"]["executors"]
+    return {label: e["container"] for label, e in executors.items() if "container" in e}
 
 
 def _own_words(message: str) -> str:

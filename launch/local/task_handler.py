@@ -30,6 +30,15 @@ from cellmill.models.token import SECRET_VARIABLE, TOKEN_VARIABLE
 from cellmill.terminal import printable
 from launch import ROOT
 from launch.images.environments import environment, image_name
+from launch.local.warm import (
+    READ_LATE,
+    Running,
+    WarmInterpreters,
+    Warmth,
+    is_on,
+    is_stage,
+    started_anew,
+)
 
 #: What an exit handler runs, whether or not all went well before.
 _RUN_AFTER_ALL = "report_failure"
@@ -101,20 +110,33 @@ class Start:
         command: program and arguments.
         environ: all its variables.
         stop: a command that ends the task, beside ending that command's processes.
+        warmth: the warm interpreter that it may be forked from, if any.
     """
 
     command: list[str]
     environ: Mapping[str, str]
     stop: Sequence[str] = ()
+    warmth: Warmth | None = None
 
 
 def in_environment(task: Task) -> Start:
     """Start a task without containers: in the environment of its image, with this clone's code."""
     name = image_name(task.image)
+    python = str(environment(name))
+    is_warm = is_on() and is_stage(task.command)
     return Start(
-        [str(environment(name)), *task.command[1:]],
+        [python, *task.command[1:]],
         {**_isolated(task.stage), "CELLMILL_IMAGE": name, **task.environ},
+        warmth=warmth_of(python, task.stage)
+        if is_warm and all(key.startswith(READ_LATE) for key in task.environ)
+        else None,
     )
+
+
+def warmth_of(python: str, stage: str) -> Warmth:
+    """What a stage may be forked from: an interpreter with its variables, but for the secrets."""
+    isolated = _isolated(stage).items()
+    return Warmth(python, {k: v for k, v in isolated if k not in (TOKEN_VARIABLE, SECRET_VARIABLE)})
 
 
 @dataclass
@@ -126,6 +148,7 @@ class LocalRun:
         start: how a task is started.
         told: variables that every task is told.
         locks: open files that hold locks; they are held until the last task has ended.
+        warm: the interpreters that tasks are forked from.
         failure: the first task that failed, if any.
         interrupted: set when the user wants to stop.
     """
@@ -134,9 +157,10 @@ class LocalRun:
     start: Callable[[Task], Start] = in_environment
     told: Mapping[str, str] = field(default_factory=dict)
     locks: Sequence[int] = ()
+    warm: WarmInterpreters = field(default_factory=WarmInterpreters)
     failure: Failure | None = None
     interrupted: threading.Event = field(default_factory=threading.Event)
-    _processes: set[subprocess.Popen[str]] = field(default_factory=set)
+    _processes: set[Running] = field(default_factory=set)
     # Re-entrant: a signal may call stop in the thread that holds it.
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -146,9 +170,8 @@ class LocalRun:
         with self._lock:
             for process in self._processes:
                 # Its guard sees the end of the pipe.
-                with contextlib.suppress(OSError):
-                    assert process.stdin is not None
-                    process.stdin.close()
+                process.end()
+        self.warm.end(wait=False)
 
     def run(self, task: Task) -> bool:
         """Run one task to its end; keep its log, show its progress.
@@ -164,14 +187,13 @@ class LocalRun:
         task.folder.mkdir(parents=True, exist_ok=True)
         _say(f"▸ {task.label}")
         with log.open("w") as file:
-            process = self._guarded(start, task.folder)
+            process = self._begun(start, task.folder)
             with self._lock:
                 self._processes.add(process)
             if self.interrupted.is_set():
                 self.stop()
             last = ""
-            assert process.stdout is not None
-            for line in process.stdout:
+            for line in process.output:
                 file.write(line)
                 file.flush()
                 if line.strip():
@@ -191,9 +213,15 @@ class LocalRun:
                 self.failure = self.failure or Failure(task.stage, code, last, log)
         return code == 0
 
-    def _guarded(self, start: Start, folder: Path) -> subprocess.Popen[str]:
+    def _begun(self, start: Start, folder: Path) -> Running:
         """Start a task so that it ends when this process does, even by SIGKILL."""
-        return subprocess.Popen(
+        locks = [lock for lock in self.locks if lock >= 0]
+        if start.warmth:
+            words = start.command[3:]
+            begun = self.warm.begin(start.warmth, words, start.environ, folder, locks)
+            if begun:
+                return begun
+        process = subprocess.Popen(
             [sys.executable, "-I", "-S", _GUARD, json.dumps(start.stop), *start.command],
             cwd=folder,
             env=start.environ,
@@ -203,8 +231,9 @@ class LocalRun:
             text=True,
             errors="replace",
             start_new_session=True,
-            pass_fds=[lock for lock in self.locks if lock >= 0],
+            pass_fds=locks,
         )
+        return started_anew(process)
 
 
 @contextlib.contextmanager
