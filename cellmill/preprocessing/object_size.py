@@ -18,7 +18,6 @@ import itertools
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from cellmill.arrays.windows import Box, Windowed
@@ -135,6 +134,9 @@ def _spread(length: int, side: int, count: int) -> list[int]:
 
 def _block_energies(window: np.ndarray) -> np.ndarray:
     """The energy of what is bright, mean of a block, `(filters, blocks)` float64."""
+    # Few ask for an estimate; the import takes longer than most of them.
+    import cv2
+
     low, high = float(window.min()), float(window.max())
     if not math.isfinite(high - low) or high == low:
         return np.zeros((0, _BLOCKS**2))
@@ -154,6 +156,8 @@ def _block_energies(window: np.ndarray) -> np.ndarray:
 
 
 def _blurred(plane: np.ndarray, sigma: float) -> np.ndarray:
+    import cv2
+
     return cv2.GaussianBlur(plane, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
