@@ -32,7 +32,7 @@ SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP DIAMETER Z Z_STEP S
   BOOT_DISK_GB HOURS RETRIES RESOURCES NODE_SELECTOR TOLERATIONS SHARED_MEMORY VOLUMES \
   JOB_LABELS DEEPCELL_TOKEN_SECRET REPORT_FAILURE \
   FRAMEWORK TILES \
-  IMAGES LABELS SCRIBBLES CLASSES FEATURES SIGMAS TREES DEPTH HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
+  IMAGES LABELS SCRIBBLES TASK CLASSES CLASS_WEIGHTS ZERO FEATURES SIGMAS TREES DEPTH HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
   VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES BASE LEARNING_RATE \
   SEGMENTERS OBJECTIVE IMAGE_GROUPS MAXIMA_THRESHOLD MAXIMA_SMOOTH INTERIOR_THRESHOLD INTERIOR_SMOOTH PIXEL_EXPANSION RADIUS \
   SMALL_OBJECTS_FRACTION SPOT_SIGMA OUTLINE_SIGMA PROB_THRESHOLD NMS_THRESHOLD REFINEMENTS \
@@ -115,7 +115,7 @@ fetch: $(CLOUD_STAMP) ## follow a run that a cloud has (OUTPUT=its folder) and f
 .PHONY: run-training
 run-training: export IMAGE = $(IMAGES)
 run-training: export TRUTH = $(LABELS)
-run-training: $(RUN_STAMP) ## train a model: IMAGES=… LABELS=… [BASE=cellmill-nuclei: go on from it; NAME=… STEPS=… HARD_BACKGROUND=… OUTPUT=… TARGET=…]
+run-training: $(RUN_STAMP) ## train a model: IMAGES=… LABELS=… [BASE=cellmill-nuclei: go on from it; TASK=semantic CLASSES=…: classes of pixels; NAME=… STEPS=… HARD_BACKGROUND=… OUTPUT=… TARGET=…]
 	@$(RUN_ENV)/bin/python -m launch.run training --make
 
 .PHONY: run-tuning
@@ -133,6 +133,10 @@ run-pixel-training: $(RUN_STAMP) ## teach a pixel classifier: IMAGES=… SCRIBBL
 .PHONY: run-pixels
 run-pixels: $(RUN_STAMP) ## classify pixels and cut a class into objects: MODEL=a pixel classifier IMAGE=… [TRUTH=… PARAMETERS=… COMPARTMENT=… OUTPUT=…]
 	@$(RUN_ENV)/bin/python -m launch.run pixel_classification --make
+
+.PHONY: run-classes
+run-classes: $(RUN_STAMP) ## say which class every pixel has: MODEL=a model of TASK=semantic IMAGE=… [TRUTH=label images of classes OUTPUT=…]
+	@$(RUN_ENV)/bin/python -m launch.run semantic_segmentation --make
 
 .PHONY: sample-scribbles
 sample-scribbles: setup ## make scribbles of 2 % of the sample's truth: [OUTPUT=build/scribbles]
