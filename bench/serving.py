@@ -103,7 +103,7 @@ def _images(side: int) -> Iterator[np.ndarray]:
         random = np.random.default_rng(seed)
         image = random.normal(200, 10, (side, side))
         for cy, cx in random.uniform(0, side, (side * side // 2500 + 1, 2)):
-            image += 3000 / (1 + np.exp(np.hypot(y - cy, x - cx) - 9))
+            image += 3000 / (1 + np.exp(np.minimum(np.hypot(y - cy, x - cx) - 9, 50)))
         yield np.clip(image, 0, 65535).astype(np.uint16)
 
 

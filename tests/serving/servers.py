@@ -84,5 +84,5 @@ def discs(shape=(160, 200), seed=0, count=12):
     y, x = np.indices(shape)
     image = random.normal(200, 10, shape)
     for cy, cx in random.uniform(10, np.array(shape) - 10, (count, 2)):
-        image += 3000 / (1 + np.exp(np.hypot(y - cy, x - cx) - 9))
+        image += 3000 / (1 + np.exp(np.minimum(np.hypot(y - cy, x - cx) - 9, 50)))
     return np.clip(image, 0, 65535).astype(np.uint16)
