@@ -18,6 +18,7 @@ from cellmill.arrays.windows import Windowed, WritableWindowed
 from cellmill.inference.network import Device, Precision
 from cellmill.inference.predictor import Predictor
 from cellmill.io.tiff.axes import FocalPlane
+from cellmill.labels.stitching import STITCH_THRESHOLD, check_stitch_threshold
 from cellmill.models.card import ModelCard
 from cellmill.models.chosen import chosen_compartments
 from cellmill.models.fetch import fetch_model
@@ -144,6 +145,7 @@ class Segmenter:
         t: int = -1,
         series: int = -1,
         keep_maps: bool = False,
+        stitch_threshold: float = STITCH_THRESHOLD,
     ) -> Segmentation:
         """Segment one image.
 
@@ -161,6 +163,8 @@ class Segmenter:
             t: time point of a file, 0-based; -1: the only one.
             series: image of a file with several; -1: the only one, or the largest.
             keep_maps: also give the network's outputs.
+            stitch_threshold: of a volume whose planes a network sees one by one: objects of
+                neighbouring planes are one where their intersection over union is at least this.
 
         Returns:
             Labels by kind of object, and what was done.
@@ -169,6 +173,7 @@ class Segmenter:
             BadInput: the image cannot be read, has NaN or infinity, or other axes or channels than
                 the model takes; or `output` is there already.
         """
+        check_stitch_threshold(stitch_threshold)
         scale = ScaleSettings.of(self.card, diameter, self._compartment)
         work = Work(self._memory_mib)
         in_memory = not isinstance(image, str | os.PathLike)
@@ -180,7 +185,9 @@ class Segmenter:
                 )
             else:
                 source = source_in_memory(image, self.card, channels, mpp, volume=z == "all")
-        return self._segment(source, scale, work, keep_maps, labels_in_memory=in_memory)
+        return self._segment(
+            source, scale, work, keep_maps, stitch_threshold, labels_in_memory=in_memory
+        )
 
     def map(self, images: Iterable[ImageLike], **options: Any) -> Iterator[Segmentation]:
         """Segment images one after another, each when it is asked for.
@@ -204,6 +211,7 @@ class Segmenter:
         settings: ScaleSettings,
         work: Work,
         keep_maps: bool,
+        stitch_threshold: float,
         *,
         labels_in_memory: bool,
     ) -> Segmentation:
@@ -223,7 +231,7 @@ class Segmenter:
             # Of each plane the heads are held: on disk they would lie where the last plane's do.
             predict = partial(predicted, self._predictor, self.card, self._turn, in_memory=True)
             how = (source, self.card, self._recipes, scaling.shape, predict, work)
-            labels, facts, maps, notes = label_volume(*how)
+            labels, facts, maps, notes = label_volume(*how, stitch_threshold)
             remarks += notes
         else:
             ready = prepare_image(
@@ -325,6 +333,7 @@ def segment(
     t: int = -1,
     series: int = -1,
     keep_maps: bool = False,
+    stitch_threshold: float = STITCH_THRESHOLD,
     memory_mib: int = 1024,
 ) -> Segmentation:
     """Segment one image with a model. For several images load a `Segmenter` once.
@@ -335,7 +344,7 @@ def segment(
         model: see `Segmenter`, as for `compartment`, `method`, `parameters`, `engine`,
             `memory_mib`.
         mpp: see a `Segmenter`'s call, as for `diameter`, `channels`, `z`, `t`, `series`,
-            `keep_maps`.
+            `keep_maps`, `stitch_threshold`.
         diameter: of the objects in pixels, or `"auto"`.
         compartment: kind of object, `nuclear`, `whole-cell` or `both`; `None` is the default.
         channels: which channels the model is given; `None`: all of an array, the only one of a
@@ -382,4 +391,5 @@ def segment(
         t=t,
         series=series,
         keep_maps=keep_maps,
+        stitch_threshold=stitch_threshold,
     )

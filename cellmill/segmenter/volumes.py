@@ -24,6 +24,7 @@ def label_volume(
     shape: tuple[int, int],
     predict: Callable[[Windowed, Work], Mapping[str, Windowed]],
     work: Work,
+    stitch: float = STITCH_THRESHOLD,
 ) -> tuple[Mapping[str, Windowed], Facts, Mapping[str, Windowed], tuple[str, ...]]:
     """Segment a volume in memory.
 
@@ -35,6 +36,8 @@ def label_volume(
         predict: gives the heads of a plane `(Y', X', C)`, or of the volume if the network sees
             volumes; none where no network is needed.
         work: takes the times.
+        stitch: of a network of planes: intersection over union from which objects of neighbouring
+            planes are one.
 
     Returns:
         Labels `(Z, Y, X)` by kind of object, what is said of them, the heads with Z before, and
@@ -62,6 +65,6 @@ def label_volume(
             recipes,
             (depth, first.shape[0], first.shape[1]),
             mpp=own,
-            stitch=STITCH_THRESHOLD if maps and not card.input.sees_volumes else 0.0,
+            stitch=stitch if maps and not card.input.sees_volumes else 0.0,
         )
     return labels, facts, maps, ready.notes

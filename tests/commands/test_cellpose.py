@@ -109,6 +109,21 @@ def test_an_only_channel_needs_no_number(nuclei, tmp_path):
     np.testing.assert_array_equal(one, other)
 
 
+def test_planes_of_a_stack_are_segmented_and_joined(nuclei, tmp_path, capsys):
+    path = tmp_path / "stack.tif"
+    metadata = {"axes": "ZYX"}
+    tifffile.imwrite(path, np.stack([nuclei] * 3), metadata=metadata, photometric="minisblack")
+    flags = ("--image_path", path, *NUCLEI, "--savedir", tmp_path / "masks")
+    assert run(*flags, "--stitch_threshold", 0.9) == 0
+    masks = tifffile.imread(tmp_path / "masks" / "stack_cp_masks.tif")
+    wanted = segment(nuclei, diameter=DIAMETER).label_image
+    for plane in masks:
+        np.testing.assert_array_equal(plane, wanted)
+    assert run(*flags, "--stitch_threshold", 0.5, "--save_png") == 2
+    assert "--save_png: expected masks of a plane, found a stack" in capsys.readouterr().err
+    assert run(*flags) == 2
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -119,8 +134,8 @@ def test_an_only_channel_needs_no_number(nuclei, tmp_path):
         (("--chan", "-1"), "--chan: expected a channel counted from 1, or 0, found -1"),
         (("--flow_threshold", "0.4", "--chan", "1"), "flow_threshold"),
         (("--diameter", "-3"), "--diameter: expected the objects' diameter in pixels, or 0"),
-        (("--do_3D",), "--do_3D: expected 2-D masks"),
-        (("--stitch_threshold", "0.5"), "--stitch_threshold: expected 0"),
+        (("--do_3D",), "--do_3D: expected masks of planes, joined by --stitch_threshold"),
+        (("--stitch_threshold", "1.5"), "--stitch_threshold: expected 0 to 1, found 1.5"),
         (("--train",), "unrecognized arguments: --train"),
         (("--save_outlines",), "unrecognized arguments: --save_outlines"),
         (("--image_path", "x"), "images: expected --dir or --image_path, found both"),

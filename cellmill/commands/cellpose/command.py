@@ -148,7 +148,7 @@ def _checked_channels(
     path: str, flags: Flags, channels: tuple[int, ...] | None
 ) -> tuple[int, ...] | None:
     """The channels, held against what the image has, and `--channel_axis` against its layout."""
-    with open_image(path) as image:
+    with open_image(path, z="all" if flags.stitch_threshold else -1) as image:
         names = image.channels
         colour = isinstance(image, TiffImage) and image.colour
     axes = (0, -1, 2) if colour or len(names) == 1 else (0,)
@@ -194,7 +194,10 @@ def _segment(
     begun = time.monotonic()
     log(f"~~~ FINDING MASKS ~~~ {path}")
     chosen = _checked_channels(path, flags, channels)
-    found = segmenter(path, channels=chosen, diameter=flags.told_diameter)
+    options: dict[str, Any] = {"channels": chosen, "diameter": flags.told_diameter}
+    if flags.stitch_threshold:
+        options |= {"z": "all", "stitch_threshold": flags.stitch_threshold}
+    found = segmenter(path, **options)
     for remark in found.facts.remarks:
         log(remark)
     for kind, recipe in found.facts.methods.items():
@@ -217,6 +220,8 @@ def _write(path: str, found: Segmentation, flags: Flags) -> list[Path]:
     (labels,) = found.labels.values()
     count = sum(found.counts.values())
     made = []
+    if flags.save_png and len(labels.shape) != 2:
+        raise BadInput("--save_png", expected="masks of a plane", found="a stack; --save_tif")
     if flags.save_tif or not flags.save_png:
         place = base.with_name(f"{base.name}.tif")
         found.write(place, dtype="uint16" if count < _UINT16 else "int32")

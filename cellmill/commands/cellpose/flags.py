@@ -34,6 +34,8 @@ class Flags:
         cellprob_threshold: see there.
         niter: see there.
         min_size: least pixels of an object, at the image's scale.
+        stitch_threshold: intersection over union from which objects of neighbouring planes of a
+            stack are one; 0 takes images of one plane.
         savedir: folder for what is written; empty is beside each image.
         save_tif: whether masks are written as TIFF.
         save_png: whether masks are written as PNG.
@@ -55,6 +57,7 @@ class Flags:
     cellprob_threshold: float | None
     niter: int | None
     min_size: int | None
+    stitch_threshold: float
     savedir: str
     save_tif: bool
     save_png: bool
@@ -78,13 +81,12 @@ def parsed_flags(arguments: Sequence[str]) -> Flags:
         BadInput: flags contradict each other, or a value is out of range.
     """
     given = vars(_parser().parse_args(arguments))
-    refused = {
-        "--do_3D": (given.pop("do_3D"), "2-D masks, plane by plane"),
-        "--stitch_threshold": (given.pop("stitch_threshold"), "0: planes are not joined"),
-    }
-    for flag, (value, expected) in refused.items():
-        if value:
-            raise BadInput(flag, expected=expected, found=f"{value}")
+    if given.pop("do_3D"):
+        expected = "masks of planes, joined by --stitch_threshold"
+        raise BadInput("--do_3D", expected=expected, found="flows of three orientations asked for")
+    if not 0 <= given["stitch_threshold"] <= 1:
+        found = f"{given['stitch_threshold']:g}"
+        raise BadInput("--stitch_threshold", expected="0 to 1", found=found)
     flags = Flags(**{field.name: given[field.name] for field in fields(Flags)})
     if bool(flags.dir) == bool(flags.image_path):
         found = "both" if flags.dir else "neither"
@@ -136,8 +138,13 @@ def _parser() -> argparse.ArgumentParser:
     masks.add_argument("--cellprob_threshold", type=float, help="least logit of a pixel [0]")
     masks.add_argument("--niter", type=int, help="steps of each pixel [0: 200 at model's scale]")
     masks.add_argument("--min_size", type=int, help="least pixels of an object [15]")
-    masks.add_argument("--do_3D", action="store_true", help="refused: masks are of planes")
-    masks.add_argument("--stitch_threshold", type=float, default=0.0, help="refused above 0")
+    masks.add_argument("--do_3D", action="store_true", help="refused; see --stitch_threshold")
+    masks.add_argument(
+        "--stitch_threshold",
+        type=float,
+        default=0.0,
+        help="of stacks: least IoU of objects of neighbouring planes that are one [0: no stacks]",
+    )
     written = made.add_argument_group("what is written")
     written.add_argument("--save_tif", action="store_true", help="masks as TIFF (the default)")
     written.add_argument("--save_png", action="store_true", help="masks as PNG of 16 bits")
