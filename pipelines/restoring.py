@@ -19,6 +19,12 @@ DECONVOLUTION = (
     *("saturation", "memory_mib"),
 )
 
+#: Parameters of `tiff_to_npz`, likewise.
+CONVERSION = (
+    *("channels", "measure_channels", "mpp", "z", "z_step", "t", "series", "truth_kind"),
+    "on_bad_image",
+)
+
 
 def chosen(given: Mapping[str, Any], names: Sequence[str], **renamed: str) -> dict[str, Any]:
     """Those of a pipeline's parameters that a component takes.

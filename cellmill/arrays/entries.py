@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cellmill.arrays.resume import fingerprint
 from cellmill.errors import BadInput
 from cellmill.typed_json import WrongField, from_json, require
 
@@ -66,6 +67,11 @@ class ArrayInfo:
     def elsewhere(self) -> bool:
         """Whether the array lies in a store outside of its batch."""
         return "://" in self.store or Path(self.store).is_absolute()
+
+    @property
+    def content(self) -> str:
+        """What tells its values from others: its store, which is named after them, or a sum."""
+        return self.store if self.elsewhere else f"{self.crc32 or fingerprint()}"
 
     def store_in(self, folder: Path) -> str:
         """The place of the array's store as any process of this machine sees it.

@@ -13,6 +13,7 @@ import shutil
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -149,9 +150,14 @@ class Ledger:
         self._store = key_values(uri)
         self._prefix = f"{fingerprint[:32] or 'any'}/"
 
-    def done(self) -> set[str]:
-        """The parts that are marked."""
-        names = self._list(self._prefix)
+    def done(self, known: Collection[str] = ()) -> set[str]:
+        """The parts that are marked.
+
+        Args:
+            known: parts that need not be looked at again: they are left out.
+        """
+        skipped = {self._prefix + part for part in known}
+        names = [name for name in self._list(self._prefix) if name not in skipped]
         found: set[str] = set()
         try:
             for start in range(0, len(names), _AT_ONCE):
@@ -171,21 +177,36 @@ class Ledger:
         except ValueError as error:
             raise refused(self._uri, error) from error
 
+    def unmark(self, part: str) -> None:
+        """Say that a part is not done; there may be no mark of it."""
+        key = self._prefix + part
+        try:
+            self._store.delete_range(ts.KvStore.KeyRange(key, key + "\0")).result()
+        except ValueError as error:
+            raise refused(self._uri, error) from error
+
+    def kept(self, part: str) -> bytes | None:
+        """What was kept with a part's mark; None where it is not marked, or its mark is damaged."""
+        return _kept(self._mark(part).value)
+
     def payload(self, part: str) -> bytes:
         """What was kept with a part's mark.
 
         Raises:
             BadInput: the part is not marked, or its mark is damaged.
         """
-        try:
-            found = self._store.read(self._prefix + part).result()
-        except ValueError as error:
-            raise refused(self._uri, error) from error
+        found = self._mark(part)
         kept = _kept(found.value)
         if kept is None:
             said = "a damaged mark of it" if found.state == "value" else "no mark of it"
             raise BadInput(f"store '{self._uri}'", expected=f"'{part}' done", found=said)
         return kept
+
+    def _mark(self, part: str) -> ts.KvStore.ReadResult:
+        try:
+            return self._store.read(self._prefix + part).result()
+        except ValueError as error:
+            raise refused(self._uri, error) from error
 
     def clear(self) -> None:
         """Remove all marks, of this and of other work."""

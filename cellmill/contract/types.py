@@ -151,6 +151,18 @@ class SegmentedShard(Dataset):
     kind = "cellmill.SegmentedShard"
 
 
+class PlannedDeconvolution(Dataset):
+    """Images that many tasks deconvolve: functions, levels, and where the tasks' blocks lie."""
+
+    kind = "cellmill.PlannedDeconvolution"
+
+
+class DeconvolvedShard(Dataset):
+    """Word that one task of a planned deconvolution is done."""
+
+    kind = "cellmill.DeconvolvedShard"
+
+
 class Table(Dataset):
     """A table of a whole run, as CSV."""
 

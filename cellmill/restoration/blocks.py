@@ -25,8 +25,8 @@ from cellmill.restoration.fourier import Convolution, fast_shape
 from cellmill.restoration.light import checked_light, checked_psf, odd_psf
 from cellmill.restoration.richardson_lucy import LEAST_SEEN
 
-#: Voxels along an axis of a block's core; an axis that is shorter is not cut.
-SIDE = 128
+#: Voxels along an axis of a block's core, by the number of axes; a shorter axis is not cut.
+SIDES = {2: 1024, 3: 128}
 #: Voxels of the image that are read at once where all are looked at.
 _READ_AT_ONCE = 1 << 24
 
@@ -63,14 +63,14 @@ class BlockedRichardsonLucy:
         psf: as many axes; it is divided by its sum.
         background: part of the model, in the image's unit.
         saturation: voxels at or above it were not measured; None: all were.
-        side: of blocks.
+        side: of blocks; 0 is `SIDES`'.
     """
 
     acquired: Windowed
     psf: np.ndarray
     background: float = 0.0
     saturation: float | None = None
-    side: int = SIDE
+    side: int = 0
 
     def __post_init__(self) -> None:
         """Check the function, and bring it to odd sides and sum 1.
@@ -78,10 +78,12 @@ class BlockedRichardsonLucy:
         Raises:
             BadInput: it does not fit the image.
         """
-        if self.side < 1:
-            raise BadInput("side", expected="above 0", found=f"{self.side}")
-        kernel = odd_psf(checked_psf(self.psf, len(self.acquired.shape)))
+        if self.side < 0:
+            raise BadInput("side", expected="0 or more", found=f"{self.side}")
+        axes = len(self.acquired.shape)
+        kernel = odd_psf(checked_psf(self.psf, axes))
         object.__setattr__(self, "psf", kernel)
+        object.__setattr__(self, "side", self.side or SIDES[axes])
         object.__setattr__(self, "_convolution", Convolution(kernel, self._length, 1))
 
     @property
@@ -106,7 +108,7 @@ class BlockedRichardsonLucy:
         """The object cut into blocks, in raster order."""
         cuts = [
             [slice(a, min(a + core, n)) for a in range(0, n, core)]
-            for n, core in zip(self.shape, self._core, strict=True)
+            for n, core in zip(self.shape, self.core, strict=True)
         ]
         return tuple(itertools.product(*cuts))
 
@@ -115,26 +117,17 @@ class BlockedRichardsonLucy:
         """What computing a block takes, bytes."""
         return 6 * 4 * math.prod(self._length)
 
-    def begin(self, first: np.ndarray) -> int:
-        """Put the first object there: the image's mean above the background, everywhere.
+    def first(self) -> tuple[int, float]:
+        """How many voxels were measured, and the value that the first object has everywhere.
 
-        Args:
-            first: float32 of `shape`, to be filled.
-
-        Returns:
-            How many voxels were measured.
+        That is the image's mean above the background.
 
         Raises:
-            BadInput: none was, or a voxel is negative, NaN or infinite.
+            BadInput: none was measured, or a voxel is negative, NaN or infinite.
         """
         measured, total = self._measured()
         mean = total / measured
-        first[...] = max(mean - self.background, 1e-7 * mean, 1e-30)
-        return measured
-
-    def measured(self) -> int:
-        """How many voxels were measured."""
-        return self._measured()[0]
+        return measured, max(mean - self.background, 1e-7 * mean, 1e-30)
 
     def _measured(self) -> tuple[int, float]:
         """The number of voxels that were measured and their sum, read part by part."""
@@ -205,12 +198,13 @@ class BlockedRichardsonLucy:
         return found
 
     @property
-    def _core(self) -> tuple[int, ...]:
+    def core(self) -> tuple[int, ...]:
+        """Sides of a block, but for those at the far rim."""
         return tuple(min(self.side, n) for n in self.shape)
 
     @property
     def _length(self) -> tuple[int, ...]:
-        return fast_shape([c + 4 * r for c, r in zip(self._core, self.radii, strict=True)])
+        return fast_shape([c + 4 * r for c, r in zip(self.core, self.radii, strict=True)])
 
 
 def deconvolve_blocks(

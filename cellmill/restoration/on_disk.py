@@ -51,11 +51,11 @@ def deconvolve_on_disk(
     curve = _done(folder, key)
     if curve is not None:
         objects = [np.load(name, mmap_mode="r+") for name in names]
-        measured = work.measured()
+        measured, _ = work.first()
     else:
         curve = []
         objects = [np.lib.format.open_memmap(name, "w+", np.float32, work.shape) for name in names]
-        measured = work.begin(objects[0])
+        measured, objects[0][...] = work.first()
     for number in range(len(curve) + 1, iterations + 1):
         last, following = objects[(number - 1) % 2], objects[number % 2]
 

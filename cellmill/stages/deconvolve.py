@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from cellmill.arrays import resume
 from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.rows import check_memory
 from cellmill.arrays.store import remove
-from cellmill.arrays.windows import Windowed, WritableWindowed
+from cellmill.arrays.windows import Windowed
 from cellmill.contract import (
     Images,
     Input,
@@ -30,7 +27,6 @@ from cellmill.contract import (
 from cellmill.errors import BadInput
 from cellmill.restoration import regularised_inverse
 from cellmill.restoration.assessment import noise_left
-from cellmill.restoration.background import background_level
 from cellmill.restoration.bounded import (
     RichardsonLucySettings,
     deconvolve_bounded,
@@ -44,17 +40,18 @@ from cellmill.stages.shared.psfs import (
     psf_for,
     voxel_size,
 )
+from cellmill.stages.shared.restoring import (
+    Levels,
+    RestoredChannel,
+    restoration_note,
+    restoration_warnings,
+    write_restored,
+)
 from cellmill.terminal import say
 
 Method = Literal["richardson_lucy", "regularised_inverse"]
 #: The method that goes on for a number of iterations.
 _ITERATED: Method = "richardson_lucy"
-#: Of the noise that the model should leave alone: with less it was taken for detail.
-_LEAST_NOISE = 0.75
-#: Part of a change, in the last iteration, above which more iterations would go on changing much.
-_STILL_MOVING = 0.02
-#: The greatest stored integer.
-_MOST = 65535
 
 
 @stage(image="imaging", family="restoration")
@@ -106,14 +103,12 @@ def deconvolve(
         memory_mib: Memory that richardson_lucy works in, MiB, beyond what the program itself takes.
     """
     check_memory(memory_mib)
-    levels = _levels(background)
-    if not 0 <= offset < math.inf:
-        raise BadInput("offset", expected="0 or more", found=f"{offset:g}")
+    levels = Levels.of(background, offset, saturation)
     settings = RichardsonLucySettings(iterations, edges, total_variation, accelerate)
     source, functions = Batch.open(images.path), Batch.open(psf.path)
     notes: dict[str, Any] = {}
     with BatchWriter(restored.path, attributes=source.attributes) as out:
-        run = _Run(method, settings, penalty, levels, offset, saturation, memory_mib, out, record)
+        run = _Run(method, settings, penalty, levels, memory_mib, out, record)
 
         def work(entry: Entry) -> None:
             image = pixels_of(source, entry)
@@ -124,31 +119,18 @@ def deconvolve(
                 run.channel(entry, image, c, each, size=voxel_size(entry, axes))
                 for c, each in enumerate(chosen)
             ]
-            scales = [each.scale if dtype == "uint16" else 1.0 for each in channels]
-            said = {each.name: each.note for each in channels}
-            warnings = [f"{c.name}: {line}" for c in channels for line in c.warnings]
-            about = {
-                **entry.attributes,
-                "restored": {"method": method, **run.settled},
-                "intensity_scale": scales,
-                "warnings": warnings,
-            }
-            with (
-                record.step("write"),
-                out.create(
-                    entry.name,
-                    {"image": (image.shape, dtype, entry.arrays["image"].axes)},
-                    mpp=entry.mpp,
-                    mpp_source=entry.mpp_source,
-                    channels=entry.channels,
-                    attributes=about,
-                    container=entry.arrays["image"].container,
-                ) as arrays,
-            ):
-                for index, (each, scale) in enumerate(zip(channels, scales, strict=True)):
-                    _write(each.image, arrays["image"], index, scale, dtype)
-            notes[entry.name] = {"channels": said, "warnings": warnings}
-            for line in warnings:
+            info = entry.arrays["image"]
+            notes[entry.name] = write_restored(
+                out,
+                entry,
+                channels,
+                dtype,
+                {"method": method, **run.settled},
+                axes=info.axes,
+                record=record,
+                container=info.container,
+            )
+            for line in notes[entry.name]["warnings"]:
                 say(f"{entry.name}: warning: {line}", to=sys.stderr)
             remove(out.scratch(entry.name))
 
@@ -158,38 +140,13 @@ def deconvolve(
 
 
 @dataclass(frozen=True)
-class _Channel:
-    """A channel that was restored.
-
-    Attributes:
-        name: of the channel.
-        image: float32, perhaps a view of a file.
-        note: for the record.
-        warnings: a line each.
-    """
-
-    name: str
-    image: np.ndarray
-    note: dict[str, Any]
-    warnings: tuple[str, ...]
-
-    @property
-    def scale(self) -> float:
-        """What a stored integer of 1 is, so that the brightest is the greatest."""
-        brightest = max(float(part.max()) for part in self.image)
-        return brightest / _MOST if brightest > 0 else 1.0
-
-
-@dataclass(frozen=True)
 class _Run:
     """What is the same for all images of a batch."""
 
     method: Method
     settings: RichardsonLucySettings
     penalty: float
-    levels: tuple[float, ...] | None
-    offset: float
-    saturation: float
+    levels: Levels
     memory_mib: int
     out: BatchWriter
     record: Record
@@ -207,7 +164,7 @@ class _Run:
         psf: ChosenPsf,
         *,
         size: tuple[float, ...] | None,
-    ) -> _Channel:
+    ) -> RestoredChannel:
         """Restore a channel of an image."""
         name = channel_names(entry, image.shape[-1])[index]
         what = f"image '{entry.name}', channel {name}"
@@ -218,14 +175,14 @@ class _Run:
         except BadInput as bad:
             raise bad.about(f"{what}, {bad.what}") from None
 
-    def _inverse(self, image: Windowed, index: int, name: str, psf: ChosenPsf) -> _Channel:
-        pixels = np.asarray(_OneChannel(image, index, self.offset))
-        level = self._background(pixels, index, image.shape[-1])
+    def _inverse(self, image: Windowed, index: int, name: str, psf: ChosenPsf) -> RestoredChannel:
+        pixels = self.levels.light(image, index).whole()
+        level = self.levels.background_of(pixels, index, image.shape[-1])
         with self.record.step("deconvolve"):
             found = regularised_inverse(pixels, psf.values, penalty=self.penalty, background=level)
         note = {"psf": psf.plain(), "background": level, "penalty": self.penalty}
-        note["offset"] = self.offset
-        return _Channel(name, found, note, psf.warnings)
+        note["offset"] = self.levels.offset
+        return RestoredChannel(name, found, note, psf.warnings)
 
     def _richardson_lucy(
         self,
@@ -235,17 +192,14 @@ class _Run:
         name: str,
         psf: ChosenPsf,
         size: tuple[float, ...] | None,
-    ) -> _Channel:
+    ) -> RestoredChannel:
         shape = image.shape[:-1]
         plan = plan_memory(shape, psf.values.shape, self.settings, self.memory_mib)
-        part: Windowed = _OneChannel(image, index, self.offset)
-        part = part if plan.blocks else np.asarray(part)
+        light = self.levels.light(image, index)
+        part: Windowed = light if plan.blocks else light.whole()
         with self.record.step("estimate background"):
-            level = self._background(part, index, image.shape[-1])
-        integers = image.dtype.kind in "iu"
-        most = float(np.iinfo(image.dtype).max) if integers else None
-        limit = self.saturation or most
-        limit = None if limit is None else limit - self.offset
+            level = self.levels.background_of(part, index, image.shape[-1])
+        limit = self.levels.limit(image.dtype)
         scratch = self.out.scratch(entry.name)
         key = f"{resume.fingerprint()} {entry.name} {index}" if resume.fingerprint() else ""
         label = f"deconvolve {entry.name}" + (f" ({name})" if image.shape[-1] > 1 else "")
@@ -276,82 +230,10 @@ class _Run:
         note = {
             "psf": psf.plain(),
             "background": level,
-            "offset": self.offset,
+            "offset": self.levels.offset,
             "saturation": limit,
-            "divergence": [each.divergence for each in found.curve],
-            "change": [each.change for each in found.curve],
-            "noise_left": None if math.isnan(left) else left,
+            **restoration_note(found.curve, left),
             "memory": asdict(plan),
         }
-        return _Channel(name, found.image, note, (*psf.warnings, *_warnings(found.curve, left)))
-
-    def _background(self, part: Windowed, index: int, channels: int) -> float:
-        if self.levels is None:
-            return background_level(part)
-        if len(self.levels) not in (1, channels):
-            raise BadInput(
-                "background",
-                expected=f"one level, or one for each of {channels} channels",
-                found=f"{len(self.levels)}",
-            )
-        return self.levels[index if len(self.levels) > 1 else 0]
-
-
-class _OneChannel:
-    """One channel of an image, read by windows, without the camera's offset."""
-
-    def __init__(self, image: Windowed, index: int, offset: float) -> None:
-        self._image, self._index, self._offset = image, index, offset
-        self.shape = tuple(image.shape[:-1])
-        self.dtype = np.dtype(np.float32) if offset else image.dtype
-
-    def __getitem__(self, window: Any, /) -> np.ndarray:
-        parts = window if isinstance(window, tuple) else (window,)
-        parts += (slice(None),) * (len(self.shape) - len(parts))
-        whole = (*parts, self._index)
-        values = np.asarray(self._image[whole])
-        if not self._offset:
-            return values
-        return np.maximum(values.astype(np.float32) - np.float32(self._offset), 0)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[(slice(None),) * len(self.shape)], dtype)
-
-
-def _warnings(curve: Sequence[Iteration], left: float) -> list[str]:
-    found = []
-    if left < _LEAST_NOISE:
-        found.append(
-            f"of the noise only {left:.0%} was left alone, so noise was taken for detail: fewer "
-            "iterations, or total_variation, would keep grains away"
-        )
-    if curve and curve[-1].change > _STILL_MOVING:
-        found.append(
-            f"the last iteration still changed {curve[-1].change:.1%} of the light: more would "
-            "go on sharpening"
-        )
-    return found
-
-
-def _write(
-    image: np.ndarray, out: WritableWindowed, channel: int, scale: float, dtype: str
-) -> None:
-    """Write a channel plane by plane."""
-    for row in range(image.shape[0]):
-        part = image[row]
-        if dtype == "uint16":
-            part = np.clip(np.rint(part / np.float32(scale)), 0, _MOST)
-        out[row, ..., channel] = part
-
-
-def _levels(text: str) -> tuple[float, ...] | None:
-    """The background by channel; None to estimate it."""
-    if text.strip() in ("", "auto"):
-        return None
-    try:
-        levels = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        levels = (math.nan,)
-    if not all(0 <= level < math.inf for level in levels):
-        raise BadInput("background", expected="auto, or numbers from 0", found=repr(text))
-    return levels
+        warnings = (*psf.warnings, *restoration_warnings(found.curve, left))
+        return RestoredChannel(name, found.image, note, warnings)

@@ -9,7 +9,7 @@ from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.channels import selected_channels
 from cellmill.arrays.files import absolute_place
-from cellmill.arrays.resume import fingerprint, fingerprint_of, key_of
+from cellmill.arrays.resume import fingerprint_of, key_of
 from cellmill.contract import (
     Images,
     Input,
@@ -126,7 +126,7 @@ def plan_slide(
                 )
             if notes := prepared.normalisation.notes:
                 contrast[entry.name] = attributes["contrast"] = [*notes]
-            kept_as = [_content(entry), model_digest, settled.to_dict(), compartments]
+            kept_as = [entry.arrays["image"].content, model_digest, settled.to_dict(), compartments]
             key = key_of(*kept_as, selected.channels, shape)
             made = SlidePlan(
                 name=entry.name,
@@ -150,12 +150,6 @@ def plan_slide(
     shards = max(len(made["shards"]) for made in plans)
     record.note(shards=shards, unit_px=UNIT, store=root)
     return Shards(list(range(shards)))
-
-
-def _content(entry: Entry) -> str:
-    """What tells an image's pixels from others: its store, which is named after them, or a sum."""
-    info = entry.arrays["image"]
-    return info.store if info.elsewhere else f"{info.crc32 or fingerprint()}"
 
 
 def _make_maps(

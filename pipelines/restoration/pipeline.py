@@ -11,14 +11,15 @@ from components.tiff_to_npz.component import tiff_to_npz
 from pipelines import tail
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
-from pipelines.restoring import DECONVOLUTION, chosen, optics_of, point_spread, restore
-from pipelines.segmenting import segment
-
-#: Parameters of `tiff_to_npz`.
-CONVERSION = (
-    *("channels", "measure_channels", "mpp", "z", "z_step", "t", "series", "truth_kind"),
-    "on_bad_image",
+from pipelines.restoring import (
+    CONVERSION,
+    DECONVOLUTION,
+    chosen,
+    optics_of,
+    point_spread,
+    restore,
 )
+from pipelines.segmenting import segment
 
 OUTPUTS = (
     *tail.OUTPUTS,

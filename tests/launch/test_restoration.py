@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tifffile
 
+from cellmill.io.tiff.write import write_image
 from launch import ROOT
 from launch.run import main
 
@@ -43,6 +46,34 @@ def test_simulated_spheres_come_nearer_to_the_truth(tmp_path):
     assert (run / "restoration.html").is_file()
     assert (run / "restoration.png").is_file()
     assert (run / "psf.html").is_file()
+
+
+@pytest.mark.pipeline
+def test_a_volume_is_restored_by_many_tasks(tmp_path):
+    random = np.random.default_rng(0)
+    volume = random.poisson(60, (9, 150, 170)).astype(np.uint16)
+    # Of Z, Y, X and one channel, as every image of a batch.
+    with (tmp_path / "stack.tif").open("w+b") as file:
+        write_image(file, volume[..., None], ["DAPI"], mpp=VOXEL)
+    run = tmp_path / "run"
+    given = (
+        *MICROSCOPE,
+        "--psf-shape",
+        "5,7,7",
+        "--iterations",
+        3,
+        "--most-shards",
+        3,
+        "--background",
+        0,
+    )
+    launch("large_restoration", "--image", tmp_path / "stack.tif", *given, "--output", run)
+    restored = tifffile.imread(run / "restored.tif")
+    assert restored.shape == volume.shape
+    # Light is kept, and noise not smoothed away.
+    assert restored.mean() == pytest.approx(volume.mean(), rel=0.02)
+    assert restored.std() > 1
+    assert (run / "restoration.html").is_file()
 
 
 def test_images_are_refused_where_the_pipeline_makes_its_own(capsys):

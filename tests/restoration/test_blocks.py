@@ -79,6 +79,6 @@ def test_background_and_saturation_are_those_of_the_whole():
     assert np.abs(found - whole).max() <= 2e-4 * whole.max()
 
 
-def test_a_side_of_nothing_is_refused():
-    with pytest.raises(BadInput, match="side: expected above 0"):
-        BlockedRichardsonLucy(field((12, 40, 61)), PSF, side=0)
+def test_a_side_below_nothing_is_refused():
+    with pytest.raises(BadInput, match="side: expected 0 or more"):
+        BlockedRichardsonLucy(field((12, 40, 61)), PSF, side=-1)

@@ -23,11 +23,13 @@ GIVEN = {
     "job_labels": "team=imaging,cost=42",
     "wait": "1",
 }
-#: Tasks of slides that write into a store which other tasks read.
+#: Tasks that write into a store which other tasks read, and the pipelines that have such.
 STORED = {
     *("tiff-to-npz", "plan-slide", "predict-shard"),
     *("plan-segmentation", "segment-shard", "stitch"),
+    *("plan-deconvolution", "deconvolve-shard", "gather-deconvolved"),
 }
+WITH_STORES = {"slide_segmentation", "large_restoration"}
 ON_KUBEFLOW = {"pipeline_root": "gs://some-bucket/runs", "wait": "1"}
 
 

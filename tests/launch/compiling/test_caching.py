@@ -12,7 +12,7 @@ from launch.compiling.caching import uncached
 from launch.compiling.compiled import pipeline, pipeline_names, to_yaml
 from launch.compiling.renderings import TARGETS, Choice, render
 from launch.runs.inputs import cut, find_items
-from tests.launch.cloud.cloud_runs import STORED, cached
+from tests.launch.cloud.cloud_runs import STORED, WITH_STORES, cached
 
 PINNED = {
     n: ContainerImage(f"r.example/{n}", __version__, "sha256:" + "1" * 64) for n in read_lock()
@@ -32,7 +32,7 @@ def test_tasks_are_cached_only_where_images_are_pinned(name, target):
     assert not cached(spec(render(name, target, SPOT)))
     found = cached(spec(render(name, target, SPOT, PINNED, report_failure=False)))
     everything = cached(spec(to_yaml(pipeline(name))))
-    assert found == everything - (set() if name != "slide_segmentation" else STORED)
+    assert found == everything - (STORED if name in WITH_STORES else set())
     assert found
 
 

@@ -1,0 +1,170 @@
+"""Deconvolution shared by processes: no bit depends on who does what, or on who is killed."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from cellmill.errors import BadInput
+from cellmill.restoration import Microscope, by_tasks, make_psf
+from cellmill.restoration.blocks import BlockedRichardsonLucy, deconvolve_blocks
+from cellmill.restoration.by_tasks import SharedRichardsonLucy
+
+PSF = make_psf(Microscope(1.0, 520, immersion_index=1.33), (0.3, 0.15, 0.15), (5, 9, 7))
+ITERATIONS = 5
+
+
+class Killed(Exception):
+    """Stands for the end of a process."""
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """Tests do not wait for the dead as long as tasks do."""
+    monkeypatch.setattr(by_tasks, "_LOOK", 0.01)
+    monkeypatch.setattr(by_tasks, "_PATIENCE", 0.2)
+    monkeypatch.setattr(by_tasks, "_TIMES", 1)
+
+
+def field(shape=(12, 40, 61)):
+    image = np.random.default_rng(1).poisson(40, shape).astype(np.float32)
+    image[..., 10:20, 20:30] += 300
+    return image
+
+
+def shared(folder, image=None, **how):
+    image = field() if image is None else image
+    psf = PSF if image.ndim == 3 else PSF[2]
+    work = BlockedRichardsonLucy(image, psf, side=16, background=5.0)
+    measured, first = work.first()
+    about = {"store": str(folder), "fingerprint": "this", **how}
+    return SharedRichardsonLucy(work, ITERATIONS, first, measured, **about)
+
+
+def result(task):
+    whole = tuple(slice(0, side) for side in task.work.shape)
+    return task.result()[whole]
+
+
+@pytest.fixture(scope="module")
+def expected():
+    task = shared("")
+    start = np.full(task.work.shape, task.first, np.float32)
+    return deconvolve_blocks(task.work, (start, np.zeros_like(start)), ITERATIONS)
+
+
+@pytest.mark.parametrize("start", [0, 7, 10_000])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_one_task_does_all_from_anywhere(tmp_path, expected, start, threads):
+    task = shared(tmp_path)
+    task.prepare()
+    assert task.work_through(start, threads=threads) == ITERATIONS * len(task.work.blocks)
+    assert np.array_equal(result(task), expected)
+    assert shared(tmp_path).work_through() == 0
+
+
+def test_a_plane_is_shared_too(tmp_path):
+    task = shared(tmp_path, field((70, 61)))
+    task.work_through()
+    start = np.full(task.work.shape, task.first, np.float32)
+    whole = deconvolve_blocks(task.work, (start, np.zeros_like(start)), ITERATIONS)
+    assert np.array_equal(result(task), whole)
+
+
+def test_many_tasks_side_by_side_make_the_same_bits(tmp_path, expected):
+    alone = shared(tmp_path / "alone")
+    alone.work_through()
+    tasks = [shared(tmp_path / "many") for _ in range(4)]
+    computed = {}
+
+    def take_part(number):
+        computed[number] = tasks[number].work_through(number * 5)
+
+    threads = [threading.Thread(target=take_part, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(computed.values()) >= ITERATIONS * len(alone.work.blocks)
+    assert all(np.array_equal(result(task), expected) for task in tasks)
+    assert tasks[0].curve() == alone.curve()
+
+
+def test_a_killed_process_is_gone_on_with_to_the_same_bits(tmp_path, expected):
+    code = (
+        "import pathlib\nfrom tests.restoration.test_by_tasks import shared\n"
+        f"shared(pathlib.Path({str(tmp_path)!r})).work_through()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        while not shared(tmp_path).finished() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    task = shared(tmp_path)
+    task.work_through(3)
+    assert np.array_equal(result(task), expected)
+
+
+@pytest.mark.parametrize("last", [1, 4])
+def test_iterations_that_are_done_are_not_done_again(tmp_path, expected, last):
+    def kill(number, iteration):
+        if number == last:
+            raise Killed
+
+    with pytest.raises(Killed):
+        shared(tmp_path).work_through(progress=kill)
+    done = []
+    task = shared(tmp_path)
+    task.prepare()
+    task.work_through(progress=lambda number, _: done.append(number))
+    assert done == [*range(last + 1, ITERATIONS + 1)]
+    assert np.array_equal(result(task), expected)
+    assert len(task.curve()) == ITERATIONS
+
+
+@pytest.mark.parametrize("harm", ["lost", "cut off", "changed"])
+@pytest.mark.parametrize("number", [2, 3])
+def test_what_a_disk_lost_is_made_again(tmp_path, expected, harm, number):
+    def kill(iteration, _):
+        if iteration == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        shared(tmp_path).work_through(progress=kill)
+    file = sorted((tmp_path / f"objects/{number}").rglob("*"))[-1]
+    if harm == "lost":
+        file.unlink()
+    else:
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-9] if harm == "cut off" else whole[:-1] + b"\0")
+    task = shared(tmp_path)
+    task.prepare()
+    task.work_through()
+    assert np.array_equal(result(task), expected)
+
+
+def test_little_is_kept_of_iterations_that_are_over(tmp_path):
+    task = shared(tmp_path)
+    task.work_through()
+    assert {p.name for p in (tmp_path / "objects").iterdir()} == {"5"}
+    assert not any(p.is_file() for name in ("begun", "sums") for p in (tmp_path / name).rglob("*"))
+
+
+def test_other_work_in_the_store_is_left_alone(tmp_path, expected):
+    other = shared(tmp_path, field() + 1, fingerprint="other")
+    other.work_through()
+    task = shared(tmp_path)
+    task.work_through()
+    assert np.array_equal(result(task), expected)
+
+
+def test_a_lost_block_that_is_needed_is_one_line(tmp_path):
+    def harm(number, _):
+        if number == 2:
+            (tmp_path / "objects/2/this/1").unlink()
+
+    task = shared(tmp_path)
+    with pytest.raises(BadInput, match=r"block 1 of an object: expected .* found none"):
+        task.work_through(progress=harm)
