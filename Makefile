@@ -32,8 +32,9 @@ SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP DIAMETER Z Z_STEP S
   BOOT_DISK_GB HOURS RETRIES RESOURCES NODE_SELECTOR TOLERATIONS SHARED_MEMORY VOLUMES \
   JOB_LABELS DEEPCELL_TOKEN_SECRET REPORT_FAILURE \
   FRAMEWORK TILES \
-  IMAGES LABELS SCRIBBLES CLASSES FEATURES SIGMAS TREES DEPTH HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
+  IMAGES LABELS SCRIBBLES TASK CLASSES CLASS_WEIGHTS ZERO FEATURES SIGMAS TREES DEPTH HARD_BACKGROUND NAME VERSION DESCRIPTION LICENCE STEPS SEED VALIDATION \
   VALIDATION_FRACTION PATIENCE TIME_LIMIT_MINUTES BASE LEARNING_RATE \
+  PORT ENDPOINT SOURCES DESTINATIONS REPLICAS \
   SEGMENTERS OBJECTIVE IMAGE_GROUPS MAXIMA_THRESHOLD MAXIMA_SMOOTH INTERIOR_THRESHOLD INTERIOR_SMOOTH PIXEL_EXPANSION RADIUS \
   SMALL_OBJECTS_FRACTION SPOT_SIGMA OUTLINE_SIGMA PROB_THRESHOLD NMS_THRESHOLD REFINEMENTS \
   SIDES BATCH_SIZES TILE_SIZES ENGINES DEVICES PRECISIONS REPEATS ROUNDS PRICES RECORDS BASELINE DATASET
@@ -119,7 +120,7 @@ fetch: $(CLOUD_STAMP) ## follow a run that a cloud has (OUTPUT=its folder) and f
 .PHONY: run-training
 run-training: export IMAGE = $(IMAGES)
 run-training: export TRUTH = $(LABELS)
-run-training: $(RUN_STAMP) ## train a model: IMAGES=… LABELS=… [BASE=cellmill-nuclei: go on from it; NAME=… STEPS=… HARD_BACKGROUND=… OUTPUT=… TARGET=…]
+run-training: $(RUN_STAMP) ## train a model: IMAGES=… LABELS=… [BASE=cellmill-nuclei: go on from it; TASK=semantic CLASSES=…: classes of pixels; NAME=… STEPS=… HARD_BACKGROUND=… OUTPUT=… TARGET=…]
 	@$(RUN_ENV)/bin/python -m launch.run training --make
 
 .PHONY: run-tuning
@@ -137,6 +138,10 @@ run-pixel-training: $(RUN_STAMP) ## teach a pixel classifier: IMAGES=… SCRIBBL
 .PHONY: run-pixels
 run-pixels: $(RUN_STAMP) ## classify pixels and cut a class into objects: MODEL=a pixel classifier IMAGE=… [TRUTH=… PARAMETERS=… COMPARTMENT=… OUTPUT=…]
 	@$(RUN_ENV)/bin/python -m launch.run pixel_classification --make
+
+.PHONY: run-classes
+run-classes: $(RUN_STAMP) ## say which class every pixel has: MODEL=a model of TASK=semantic IMAGE=… [TRUTH=label images of classes OUTPUT=…]
+	@$(RUN_ENV)/bin/python -m launch.run semantic_segmentation --make
 
 .PHONY: sample-scribbles
 sample-scribbles: setup ## make scribbles of 2 % of the sample's truth: [OUTPUT=build/scribbles]
@@ -229,6 +234,14 @@ import-model: $(VENV_STAMP) ## bring a network of another framework in: MODEL=it
 	  $${NAME:+--name "$$NAME"} $${VERSION:+--version "$$VERSION"} $${COMPARTMENT:+--compartment "$$COMPARTMENT"} $${MPP:+--mpp "$$MPP"} \
 	  $${LICENCE:+--licence "$$LICENCE"} $${DESCRIPTION:+--description "$$DESCRIPTION"} $${TILES:+--tiles "$$TILES"}
 
+.PHONY: serve
+serve: $(VENV_STAMP) ## serve a network on this machine, KServe V2 and Vertex AI's protocol: MODEL=… [PORT=8080 SOURCES='data/ gs://bucket/x' ENGINE=… COMPARTMENT=…]
+	@$(VENV)/bin/python -m launch.serve --make
+
+.PHONY: deploy
+deploy: $(RUN_STAMP) ## put a network behind an endpoint: MODEL=… TARGET=vertex PROJECT=… REGION=… PIPELINE_ROOT=… [ENDPOINT=shared REPLICAS=1-4], TARGET=kubeflow (a KServe manifest), TARGET=local (the container)
+	@$(RUN_ENV)/bin/python -m launch.deploy --make
+
 .PHONY: prove-engines
 prove-engines: $(DEV_STAMP) ## hold each engine's heads against TensorFlow's or ONNX Runtime's and write it on the cards: [MODEL=folder; those that ship]
 	@$(DEV)/bin/python -m cellmill.inference.proofs $${MODEL:+"$$MODEL"}
@@ -305,6 +318,10 @@ bench-style-transfer: $(DEV_STAMP) ## time a style-transfer network over a volum
 bench-volumes: $(DEV_STAMP) ## time random crops of volumes behind HTTP, and count the bytes read for each that is used
 	@$(DEV)/bin/python -m bench.volumes $(BENCH)
 
+.PHONY: bench-serving
+bench-serving: $(DEV_STAMP) ## load a server on loopback: p50, p99, errors, images/s, by clients at once
+	@$(DEV)/bin/python -m bench.serving $(BENCH)
+
 .PHONY: speeds
 speeds: $(DEV_STAMP) ## time every stage in whole runs and write launch/speeds.json, which `make estimate` reads
 	@$(DEV)/bin/python -m bench.speeds $(BENCH)
@@ -335,7 +352,7 @@ lock: $(DEV_STAMP) ## resolve all environments anew
 	$$lock requirements-dev.in -o requirements-dev.lock; \
 	$$lock -c requirements-dev.lock requirements.in -o requirements.lock; \
 	$$lock -c requirements-dev.lock requirements-cloud.in -o requirements-cloud.lock; \
-	for name in imaging tensorflow; do \
+	for name in imaging serving tensorflow; do \
 	  $$lock -c requirements-dev.lock images/$$name/requirements.in -o images/$$name/requirements.lock; \
 	done; \
 	$(DEV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \

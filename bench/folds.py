@@ -32,7 +32,8 @@ from cellmill.training.accuracy import predict_heads
 from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import PREPROCESSING, head_names, made_with, trained_card
 from cellmill.training.export import export_network
-from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
+from cellmill.training.fit import FitParameters, fit, seed_everything
+from cellmill.training.images import TrainingImage
 from cellmill.training.network import build_network
 from cellmill.training.object_sizes import trained_sizes
 from cellmill.tuning.grid import ParameterGrid

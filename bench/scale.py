@@ -37,7 +37,7 @@ from cellmill.models.shipped import shipped_models
 from cellmill.preprocessing import estimate_diameter
 from cellmill.segmenter import Segmenter
 from cellmill.training.card import SCALE_TOLERANCE
-from cellmill.training.fit import TrainingImage
+from cellmill.training.images import TrainingImage
 from cellmill.training.object_sizes import trained_sizes
 from launch import ROOT
 from launch.evaluate import zoomed

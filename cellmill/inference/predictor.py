@@ -16,13 +16,14 @@ from cellmill.inference.blocks import BlockGrid, blocks_at_once, fitted, predict
 from cellmill.inference.engines import AUTO, load_network
 from cellmill.inference.network import Device, Precision
 from cellmill.inference.proofs import probe_card
+from cellmill.inference.together import Together
 from cellmill.models.card import Head, ModelCard
 
 
 class Predictor:
     """A network that is called with tiles, in batches that fit the device's memory.
 
-    It is called by one thread at a time.
+    It is called by one thread at a time, or with tiles by any number of them if they go together.
 
     Args:
         folder: the model's folder.
@@ -34,6 +35,8 @@ class Predictor:
         precision: of its products.
         threads: CPU threads; 0 lets the engine choose.
         trusted: whether the network may do more than compute.
+        together: whether several threads call it at once, whose tiles go to the network together.
+        on_batch: of several threads told how many tiles each call of the network had.
 
     Attributes:
         heads: those that are computed.
@@ -55,6 +58,8 @@ class Predictor:
         precision: Precision = "float32",
         threads: int = 0,
         trusted: bool = False,
+        together: bool = False,
+        on_batch: Callable[[int], None] | None = None,
     ) -> None:
         if batch_size < 1:
             raise BadInput("batch_size", expected="at least 1", found=f"{batch_size}")
@@ -70,12 +75,13 @@ class Predictor:
             heads=[head.name for head in heads],
             trusted=trusted,
         )
+        self._together, self._on_batch = together, on_batch
         # One that sees volumes is loaded for blocks as each volume asks for them.
         self._load(probe_card(card))
 
     def __call__(self, tiles: np.ndarray, /) -> list[np.ndarray]:
         """Predict tiles; see `cellmill.inference.network.Network`."""
-        return self._run(tiles)
+        return self._call(tiles)
 
     def block_count(self, shape: tuple[int, ...]) -> int:
         """How many blocks a volume `(Z, Y, X)` is predicted in."""
@@ -126,3 +132,6 @@ class Predictor:
     def _load(self, card: ModelCard) -> None:
         self._network, self._tile = self._open(card), card.input.tile
         self._run = BackingOff(self._network, self.batch_size, self._network.memory_errors)
+        self._call: Callable[[np.ndarray], list[np.ndarray]] = self._run
+        if self._together:
+            self._call = Together(self._run, self.batch_size, self._on_batch)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cellmill.errors import BadInput
-from cellmill.labels.kinds import is_kind
+from cellmill.labels.kinds import Compartment, is_kind
 from cellmill.models.card import Head, InputChannel, ModelCard, ModelInput, Tiling
-from cellmill.pixel_classification.classifier import PixelClassifier
+from cellmill.pixel_classification.classifier import PixelClass, PixelClassifier
 
 #: The head that shows the probabilities of all classes.
 HEAD = "classes"
@@ -45,11 +45,8 @@ def classifier_card(
     Raises:
         BadInput: a class that is no background cannot be a kind of object.
     """
-    objects = [place for place, c in enumerate(classifier.classes) if c.name != BACKGROUND]
-    names = [classifier.classes[place].name for place in objects]
-    for each in names:
-        if not is_kind(each):
-            raise BadInput("classes", expected="names of kinds of object", found=f"'{each}'")
+    objects = class_objects(classifier.classes)
+    first = next(iter(objects))
     halo = max(classifier.features.halo[-2:])
     side = -(-max(_LEAST_TILE, _HALOS * halo) // _STEP) * _STEP
     return ModelCard(
@@ -61,20 +58,57 @@ def classifier_card(
             ),
             tile=(side, side),
         ),
-        heads=(Head(HEAD, names[0], "pixelwise", len(classifier.classes), placement="cropped"),),
+        heads=(Head(HEAD, first, "pixelwise", len(classifier.classes), placement="cropped"),),
         # Each tile gives what has the whole halo around it.
         tiling=Tiling("reflect", (2 * halo + 2) / side, margin=halo),
-        postprocessing={
-            kind: {
-                "method": "probability_watershed",
-                "probability_head": HEAD,
-                "probability_channel": place,
-            }
-            for kind, place in zip(names, objects, strict=True)
-        },
-        default_compartment=names[0],
+        postprocessing=objects,
+        default_compartment=first,
         description=description,
         licence=licence,
         training=training,
         accuracy=accuracy,
     )
+
+
+def class_objects(classes: Sequence[PixelClass]) -> dict[Compartment, dict[str, Any]]:
+    """How objects of each class but the background are found, as a card has it.
+
+    Args:
+        classes: in the order of the head's channels.
+
+    Raises:
+        BadInput: a class that is no background cannot be a kind of object, or there is none.
+    """
+    found: dict[Compartment, dict[str, Any]] = {}
+    for place, each in enumerate(classes):
+        if each.name == BACKGROUND:
+            continue
+        if not is_kind(each.name):
+            raise BadInput("classes", expected="names of kinds of object", found=f"'{each.name}'")
+        found[each.name] = {
+            "method": "probability_watershed",
+            "probability_head": HEAD,
+            "probability_channel": place,
+        }
+    return found
+
+
+def classes_of(card: ModelCard) -> tuple[PixelClass, ...]:
+    """The classes of a model that says of each pixel how likely it is of each.
+
+    Raises:
+        BadInput: the card names none, or not one for each channel of the head.
+    """
+    told = card.training.get("classes")
+    heads = [head for head in card.heads if head.name == HEAD]
+    try:
+        found = tuple(
+            PixelClass(int(each["value"]), str(each["name"]), str(each["colour"]))
+            for each in told or ()
+        )
+    except (KeyError, TypeError, ValueError):
+        found = ()
+    if not found or not heads or heads[0].channels != len(found):
+        expected = "a model of classes of pixels, named on its card"
+        raise BadInput(f"model '{card.name}'", expected=expected, found="none")
+    return found

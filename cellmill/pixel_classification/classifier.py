@@ -45,7 +45,7 @@ class PixelClass:
     """One class of pixels.
 
     Args:
-        value: by which scribbles and class images show it, above 0.
+        value: by which scribbles and class images show it; 0 only where no pixel is unlabelled.
         name: an identifier, such as `background` or a kind of object.
         colour: `#rrggbb`, in which it is shown.
     """
@@ -55,7 +55,7 @@ class PixelClass:
     colour: str
 
     def __post_init__(self) -> None:
-        _require(0 < self.value < 2**31, "value of a class", "1 to 2³¹ - 1", f"{self.value}")
+        _require(0 <= self.value < 2**31, "value of a class", "0 to 2³¹ - 1", f"{self.value}")
         _require(self.name.isidentifier(), "name of a class", "an identifier", repr(self.name))
         right = _COLOUR.fullmatch(self.colour) is not None
         _require(right, "colour of a class", "#rrggbb", repr(self.colour))
@@ -141,9 +141,7 @@ class PixelClassifier:
         Returns:
             int32, without the last axis.
         """
-        values = np.array([each.value for each in self.classes], np.int32)
-        found: np.ndarray = values[probabilities.argmax(axis=-1)]
-        return found
+        return class_values(probabilities, self.classes)
 
     def save(self, folder: Path) -> None:
         """Write `pixel_classifier.npz` into a folder."""
@@ -195,17 +193,32 @@ class PixelClassifier:
             raise bad.about(f"{what}, {bad.what}") from None
 
 
+def class_values(probabilities: np.ndarray, classes: Sequence[PixelClass]) -> np.ndarray:
+    """The value of the likeliest class of each pixel; of equally likely ones the first.
+
+    Args:
+        probabilities: `(…, K)`.
+        classes: K, in their order.
+
+    Returns:
+        int32, without the last axis.
+    """
+    values = np.array([each.value for each in classes], np.int32)
+    found: np.ndarray = values[probabilities.argmax(axis=-1)]
+    return found
+
+
 @dataclass(frozen=True)
 class ClassImage:
     """The value of the likeliest class of each pixel, made of probabilities as it is read.
 
     Args:
         probabilities: `(…, K)`, read by windows.
-        classifier: whose they are.
+        classes: in their order.
     """
 
     probabilities: Windowed
-    classifier: PixelClassifier
+    classes: tuple[PixelClass, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -219,7 +232,7 @@ class ClassImage:
 
     def __getitem__(self, window: Any, /) -> np.ndarray:
         """Read a window."""
-        return self.classifier.class_image(np.asarray(self.probabilities[window]))
+        return class_values(np.asarray(self.probabilities[window]), self.classes)
 
 
 def _features_of(arrays: Mapping[str, np.ndarray]) -> FeatureSet:

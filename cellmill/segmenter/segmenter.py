@@ -7,7 +7,7 @@ import inspect
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -72,6 +72,10 @@ class Segmenter:
             arrays in a temporary folder.
         trust_model: load a network even if it has operations that could do more than compute: read
             files, or run code.
+        together: whether threads that call it at once take no turns: their tiles go to the network
+            together. With engines whose last bits depend on how many tiles a call has, so may the
+            labels' borders.
+        on_batch: told how many tiles each call of the network had, if they go together.
 
     Attributes:
         card: what is known of the model.
@@ -94,6 +98,8 @@ class Segmenter:
         threads: int = 0,
         memory_mib: int = 1024,
         trust_model: bool = False,
+        together: bool = False,
+        on_batch: Callable[[int], None] | None = None,
     ) -> None:
         check_memory(memory_mib)
         self._compartment = compartment or ""
@@ -107,7 +113,10 @@ class Segmenter:
         )
         heads = heads_read(self.card, self._recipes.values())
         self._memory_mib = memory_mib
-        self._turn = threading.Lock()
+        self._turn: contextlib.AbstractContextManager[object] = threading.Lock()
+        # A network that sees volumes is loaded anew for each: they take turns.
+        if together and not self.card.input.sees_volumes:
+            self._turn = contextlib.nullcontext()
         # A method that reads nothing but the image needs no network.
         self._predictor: Predictor | None = None
         if heads:
@@ -121,6 +130,8 @@ class Segmenter:
                 precision=precision,
                 threads=threads,
                 trusted=trust_model,
+                together=together,
+                on_batch=on_batch,
             )
 
     def __call__(

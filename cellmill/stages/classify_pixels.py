@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
-
 from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.rows import check_memory
@@ -20,14 +18,13 @@ from cellmill.contract import (
     for_each_image,
     stage,
 )
-from cellmill.errors import BadInput
 from cellmill.inference.predictor import Predictor
-from cellmill.inference.tiled import card_grid, predict_tiled
 from cellmill.io.tiff.write import write_label_images
 from cellmill.models.card import ModelCard
 from cellmill.models.chosen import check_made_for
 from cellmill.pixel_classification.card import HEAD
 from cellmill.pixel_classification.classifier import ClassImage, PixelClassifier
+from cellmill.stages.shared.heads import check_image, fill_heads, head_arrays
 from cellmill.stages.shared.notes import note_predictor
 
 
@@ -74,38 +71,14 @@ def classify_pixels(
 
         def work(entry: Entry) -> None:
             image = source.array(entry, "image")
-            channels = len(card.input.channels)
-            if len(image.shape) != 3 or image.shape[2] != channels or 0 in image.shape:
-                raise BadInput(
-                    f"image '{entry.name}'",
-                    expected=f"(Y, X, {channels}) as `preprocess` makes it for '{card.name}'",
-                    found=f"{image.shape}",
-                )
-            grid = card_grid(card, (image.shape[0], image.shape[1]))
-            container = entry.arrays["image"].container
-            with out.create(
-                entry.name,
-                {HEAD: (card.heads[0].shape_over(grid.shape), np.float32, "YXC")},
-                mpp=entry.mpp,
-                mpp_source=entry.mpp_source,
-                channels=entry.channels,
-                attributes=entry.attributes,
-                container=container,
-            ) as arrays:
+            check_image(image, entry, card, card.heads, volumes=False)
+            with head_arrays(out, entry, card, card.heads) as (outputs, _):
                 with record.step("classify"):
-                    predict_tiled(
-                        image,
-                        predictor,
-                        grid,
-                        [arrays[HEAD]],
-                        heads=card.heads,
-                        unit=_shard() if container == "zarr" else 1,
-                        memory=(memory_mib << 20) // 4 * 3,
-                    )
+                    fill_heads(predictor, card, image, entry, outputs, memory_mib)
                 with record.step("write classes"), shown.open(entry.name, "tif") as file:
                     write_label_images(
                         file,
-                        [ClassImage(arrays[HEAD], classifier)],
+                        [ClassImage(outputs[0], classifier.classes)],
                         [HEAD],
                         image_name=entry.name,
                         mpp=entry.mpp,
@@ -117,10 +90,3 @@ def classify_pixels(
         for_each_image(source, work, writers=[out, shown], record=record, on_bad_image=on_bad_image)
     record.note(classes=[each.name for each in classifier.classes])
     note_predictor(predictor, record, tiles_repeated=0)
-
-
-def _shard() -> int:
-    """Side of a Zarr's storage units; TensorStore is imported only where there is a Zarr."""
-    from cellmill.arrays.zarr import SHARD
-
-    return SHARD

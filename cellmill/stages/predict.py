@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
-
-import numpy as np
 
 from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.rows import check_memory
-from cellmill.arrays.windows import Box, Windowed, WritableWindowed, copy_parts, sections_of
+from cellmill.arrays.windows import Box, copy_parts, sections_of
 from cellmill.contract import (
     Input,
     Model,
     Output,
     Predictions,
     Preprocessed,
-    Progress,
     Record,
     for_each_image,
     stage,
@@ -26,22 +22,16 @@ from cellmill.contract import (
 from cellmill.errors import BadInput
 from cellmill.inference.blocks import with_tile
 from cellmill.inference.predictor import Predictor
-from cellmill.inference.tiled import card_grid, predict_tiled
-from cellmill.inference.tiles import TileGrid
 from cellmill.models.card import Head, ModelCard
 from cellmill.models.chosen import (
     check_made_for,
-    check_sees_planes,
     chosen_compartments,
 )
-from cellmill.segmentation.interface import IMAGE
 from cellmill.segmentation.methods import check_card, heads_read, reads_image, recipes_of
-from cellmill.segmentation.planes import PLANE_BY_PLANE
+from cellmill.stages.shared.heads import check_image, fill_heads, head_arrays
 from cellmill.stages.shared.notes import note_predictor
 from cellmill.typed_json import WrongField
 
-#: An image of fewer tiles is done before a bar of its own would say anything.
-_TILES_WORTH_A_BAR = 64
 #: Side of the blocks that are copied at once, pixels.
 _BLOCK = 2048
 
@@ -125,23 +115,20 @@ def predict(
 
         def work(entry: Entry) -> None:
             image = source.array(entry, "image")
-            _check_image(image, entry, card, heads)
-            planes = sections_of(image, 3)
-            in_blocks = predictor is not None and card.input.sees_volumes
+            check_image(image, entry, card, heads)
             kept_image = image if keep_image else None
-            with _arrays(out, entry, heads, kept_image, in_blocks) as (outputs, kept):
+            with head_arrays(out, entry, card, heads, kept_image) as (outputs, kept):
                 if kept is not None:
                     with record.step("keep image"):
                         whole = Box(0, image.shape[-3], 0, image.shape[-2])
-                        for plane, target in zip(planes, sections_of(kept, 3), strict=True):
+                        stacks = sections_of(image, 3), sections_of(kept, 3)
+                        for plane, target in zip(*stacks, strict=True):
                             copy_parts(plane, [whole], target, _BLOCK)
-                if predictor is not None and in_blocks:
-                    _predict_blocks(predictor, image, outputs, entry, record)
-                elif predictor is not None:
-                    grid = card_grid(card, (image.shape[-3], image.shape[-2]))
-                    repeated[entry.name] = _predict_planes(
-                        predictor, grid, planes, outputs, entry, record, memory_mib
-                    )
+                if predictor is not None:
+                    with record.step("predict"):
+                        repeated[entry.name] = fill_heads(
+                            predictor, card, image, entry, outputs, memory_mib
+                        )
 
         for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
     if predictor:
@@ -167,99 +154,3 @@ def _read(
     recipes = recipes_of(card, kinds, method=method, parameters=parameters)
     heads = card.heads if compartment == "all" else heads_read(card, recipes.values())
     return heads, any(reads_image(recipe) for recipe in recipes.values())
-
-
-def _predict_planes(
-    predictor: Predictor,
-    grid: TileGrid,
-    planes: Sequence[Windowed],
-    outputs: Sequence[WritableWindowed],
-    entry: Entry,
-    record: Record,
-    memory_mib: int,
-) -> int:
-    """Predict an image, or the planes of a volume; how many tiles were not, being as another."""
-    count, repeated = len(grid) * len(planes), 0
-    bar = Progress(entry.name, count, "tiles")
-    is_long = count >= _TILES_WORTH_A_BAR
-    stacks = [sections_of(output, 3) for output in outputs]
-    with record.step("predict"), bar if is_long else contextlib.nullcontext():
-        for z, plane in enumerate(planes):
-            repeated += predict_tiled(
-                plane,
-                predictor,
-                grid,
-                [stack[z] for stack in stacks],
-                predictor.batch_size,
-                bar.advance if is_long else None,
-                heads=predictor.heads,
-                unit=_shard() if entry.arrays["image"].container == "zarr" else 1,
-                memory=(memory_mib << 20) // 4 * 3,
-            )
-    return repeated
-
-
-def _predict_blocks(
-    predictor: Predictor,
-    image: Windowed,
-    outputs: Sequence[WritableWindowed],
-    entry: Entry,
-    record: Record,
-) -> None:
-    """Predict a volume by a network that sees volumes."""
-    count = predictor.block_count(tuple(image.shape[:3]))
-    bar = Progress(entry.name, count, "blocks")
-    is_long = count > 1
-    with record.step("predict"), bar if is_long else contextlib.nullcontext():
-        predictor.predict_volume(image, outputs, bar.advance if is_long else None)
-
-
-@contextlib.contextmanager
-def _arrays(
-    out: BatchWriter,
-    entry: Entry,
-    heads: Sequence[Head],
-    image: Windowed | None,
-    in_blocks: bool,
-) -> Iterator[tuple[list[WritableWindowed], WritableWindowed | None]]:
-    """Make the entry of an image's heads, an array each, and of the image itself, to be filled."""
-    shape = entry.arrays["image"].shape[:-1]
-    # A network that is given planes has heads of each; blocks cross a store's units.
-    depth = () if in_blocks else shape[:-2]
-    axes = "ZYXC" if len(shape) == 3 else "YXC"
-    layout: dict[str, tuple[tuple[int, ...], type, str]] = {
-        head.name: ((*depth, *head.shape_over(shape[len(depth) :])), np.float32, axes)
-        for head in heads
-    }
-    if image is not None:
-        layout[IMAGE] = (tuple(image.shape), np.float32, axes)
-    with out.create(
-        entry.name,
-        layout,
-        mpp=entry.mpp,
-        mpp_source=entry.mpp_source,
-        channels=entry.channels,
-        attributes={**entry.attributes, **({PLANE_BY_PLANE: True} if depth and heads else {})},
-        container="npz" if in_blocks else entry.arrays["image"].container,
-    ) as arrays:
-        yield [arrays[head.name] for head in heads], arrays.get(IMAGE)
-
-
-def _shard() -> int:
-    """Side of a Zarr's storage units; TensorStore is imported only where there is a Zarr."""
-    from cellmill.arrays.zarr import SHARD
-
-    return SHARD
-
-
-def _check_image(image: Windowed, entry: Entry, card: ModelCard, heads: Sequence[Head]) -> None:
-    channels = len(card.input.channels)
-    shape = image.shape
-    if heads and len(shape) == 3:
-        check_sees_planes(card)
-    if len(shape) not in (3, 4) or shape[-1] != channels or image.dtype != np.float32 or 0 in shape:
-        raise BadInput(
-            f"image '{entry.name}'",
-            expected=f"float32 (Y, X, {channels}) as `preprocess` makes it for '{card.name}'",
-            found=f"{image.dtype} {shape}",
-        )

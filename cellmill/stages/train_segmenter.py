@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,23 +27,20 @@ from cellmill.contract import (
 from cellmill.errors import BadInput
 from cellmill.inference.engines import load_network
 from cellmill.inference.proofs import proven
-from cellmill.inference.tiled import PredictBatch
-from cellmill.labels.kinds import (
-    NUCLEAR,
-    Compartment,
-    typed,
-    typed_kinds,
-)
 from cellmill.models.card import ModelCard
-from cellmill.models.trust import check_network
-from cellmill.stages.shared.training_images import TrainingBatch, count_objects, split_images
-from cellmill.training.accuracy import measure_accuracy
-from cellmill.training.augmentation import Augmentation
-from cellmill.training.card import PREPROCESSING, head_names, made_with, trained_card
-from cellmill.training.export import export_network, trainable_network
-from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
-from cellmill.training.network import BOTTOM, GAINS, WIDTHS, build_network
-from cellmill.training.object_sizes import trained_sizes
+from cellmill.stages.shared.instance_training import InstanceTraining
+from cellmill.stages.shared.semantic_training import SemanticTraining
+from cellmill.stages.shared.training_base import Base, Named, open_base, origin
+from cellmill.stages.shared.training_images import TrainingBatch, split_images
+from cellmill.terminal import say
+from cellmill.training.card import PREPROCESSING, made_with
+from cellmill.training.export import export_network
+from cellmill.training.extents import extents_beside
+from cellmill.training.fit import FitParameters, fit, seed_everything
+from cellmill.training.images import TrainingImage
+from cellmill.training.network import receptive_field
+
+Task = InstanceTraining | SemanticTraining
 
 #: The greatest learning rates, if nobody says.
 _FROM_NOTHING, _FROM_A_BASE = 0.003, 0.0003
@@ -62,7 +60,11 @@ def train_segmenter(
     version: str = "1",
     description: str = "",
     licence: str = "",
+    task: Literal["instances", "semantic"] = "instances",
     compartment: str = "nuclear",
+    classes: str = "",
+    class_weights: str = "",
+    zero: Literal["unlabelled", "background"] = "unlabelled",
     validation: str = "",
     validation_fraction: float = 0.15,
     steps: int = 1000,
@@ -78,10 +80,10 @@ def train_segmenter(
 ) -> None:
     """Train a segmenter on images and label images, and measure it on images held out.
 
-    The model has two heads a compartment, as Mesmer, runs at the images' own scale (crops are
-    zoomed 0.5 to 2 times in training) and stands on its own: SavedModel and card. One seed gives
-    one model, to the bit, on one machine and number of threads, unless a time limit ends the
-    training.
+    The model has two heads a compartment, as Mesmer, or one of the probabilities of pixel classes;
+    it runs at the images' own scale (crops are zoomed 0.5 to 2 times in training) and stands on its
+    own: SavedModel and card. One seed gives one model, to the bit, on one machine and number of
+    threads, unless a time limit ends the training.
 
     Args:
         images: Batch with array `image` (Y, X, C); all with the same number of channels to segment.
@@ -100,9 +102,18 @@ def train_segmenter(
         version: The model's version.
         description: What the card says of the model.
         licence: What the card says of the weights' licence.
-        compartment: What is taught, of labels of one plane what they show: nuclear, whole-cell or
-            another kind of object; both takes labels of two planes, and gives a model with Mesmer's
-            four heads; several with commas between take an array each.
+        task: What is taught: instances, objects told apart by their numbers; or semantic, the class
+            of every pixel, of labels whose values are classes and may be sparse.
+        compartment: What is taught of objects, of labels of one plane what they show: nuclear,
+            whole-cell or another kind of object; both takes labels of two planes, and gives a model
+            with Mesmer's four heads; several with commas between take an array each.
+        classes: Names of the classes of pixels in the order of their values, with commas between;
+            what is called background is no object, others are kinds of object. Empty: background,
+            object, and class_3 and so on.
+        class_weights: Of each class in the loss, with commas between; empty balances them: the
+            root of how rare each is.
+        zero: What 0 is in labels of classes: unlabelled pixels, of which nothing is learnt; or
+            background, a class of its own, the first.
         validation: Images to hold out for validation: names or patterns with `*`, with commas
             between. Empty: as many as `validation_fraction` says, drawn by the seed.
         validation_fraction: Part of the images to hold out, at least one image.
@@ -136,161 +147,100 @@ def train_segmenter(
     )
     if not 0 < validation_fraction < 1:
         raise BadInput("validation_fraction", expected="0 to 1", found=f"{validation_fraction}")
-    taught = typed_kinds(compartment, offered=None)
-    begun = _open_base(base, base_source, taught, trusted=trust_model) if base else None
+    taught = _task(task, compartment, classes, class_weights, zero)
+    begun = open_base(base, base_source, trust_model) if base else None
+    if begun:
+        taught.check_base(begun)
     preprocessing = begun.card.preprocessing if begun else PREPROCESSING
+    given, truth = Batch.open(images.path), Batch.open(labels.path)
     hard = Batch.open(hard_background.path) if hard_background else None
-    batch = TrainingBatch(
-        Batch.open(images.path), Batch.open(labels.path), hard, taught, preprocessing
-    )
+    batch = TrainingBatch(given, truth, hard, taught.kinds, preprocessing)
     for_each_image(batch.images, batch.read, writers=[], record=record, on_bad_image=on_bad_image)
-    training, held_out = split_images(batch.found, validation, validation_fraction, seed)
+    found = taught.read(batch.found)
+    training, held_out = split_images(found, validation, validation_fraction, seed)
+    objective = taught.objective(training)
+    channels = batch.channel_names()
     with record.step("build"):
         seed_everything(seed)
-        network = _build(begun, len(batch.channels[0]), taught)
-    # Where cells are to be found whole, cytoplasm is no background and mitosis no small cell.
-    whole = taught != (NUCLEAR,)
-    augmentation = Augmentation(cytoplasm=0, condensed=0) if whole else Augmentation()
+        network = begun.network(len(channels)) if begun else taught.network(len(channels))
     with record.step("fit"), Progress("training", steps, "steps") as progress:
         done = fit(
-            network, training, held_out, parameters, augmentation, lambda *_: progress.advance()
+            network,
+            training,
+            held_out,
+            parameters,
+            taught.augmentation,
+            lambda *_: progress.advance(),
+            objective,
         )
     said = {
-        **made_with(),
-        **_images(training, held_out, batch),
-        **_origin(begun, network),
+        **_said(taught, training, held_out, batch, origin(begun, network)),
         "parameters": asdict(parameters),
-        "augmentation": asdict(augmentation),
+        "augmentation": asdict(taught.augmentation),
         **done.to_dict(),
     }
-    sizes = trained_sizes(training, taught)
-    names = batch.channel_names()
-    card = trained_card(
-        name, version, taught, names, said, sizes=sizes, description=description, licence=licence
-    )
-    if begun:
-        card = _of_base(card, begun, sizes)
+    named = Named(name, version, description, licence)
+    card = taught.card(training, begun, channels, said, named)
     with record.step("export"):
         export_network(network, model.path)
     with record.step("measure accuracy"):
-        accuracy = _accuracies(model.path, card, held_out, begun)
+        accuracy = _accuracies(model.path, card, held_out, begun, taught)
     with record.step("prove engines"):
         card = proven(model.path, replace(card, accuracy=accuracy))
     card.save(model.path)
     write_text(metrics.path, json.dumps({**accuracy, **done.to_dict()}, indent=1) + "\n")
-    model.metadata.update(name=name, version=version, default_compartment=taught[0])
-    metrics.metadata.update(_headline(accuracy))
+    model.metadata.update(name=name, version=version, default_compartment=card.default_compartment)
+    metrics.metadata.update(taught.headline(accuracy))
     record.note(accuracy=accuracy, best_step=done.best_step, stopped=done.stopped)
 
 
-@dataclass(frozen=True)
-class _Base:
-    """The model that a training goes on from, and where it came from."""
-
-    path: Path
-    card: ModelCard
-    source: str
-
-
-def _open_base(base: Model, source: str, taught: tuple[Compartment, ...], trusted: bool) -> _Base:
-    card = ModelCard.load(base.path)
-    if not trusted:
-        check_network(base.path, "base")
-    if taught != card.compartments:
-        wanted, has = (" and ".join(map(typed, kinds)) for kinds in (taught, card.compartments))
-        expected = f"a model of compartment '{wanted}'"
-        raise BadInput("base", expected=expected, found=f"'{card.name}', of {has}")
-    return _Base(base.path, card, source)
+def _task(task: str, compartment: str, classes: str, class_weights: str, zero: str) -> Task:
+    """What is taught, and how that is done."""
+    if task == "semantic":
+        return SemanticTraining.of(classes, class_weights, zero)
+    for name, given in (("classes", classes), ("class_weights", class_weights)):
+        if given.strip():
+            raise BadInput(name, expected="none, where objects are taught", found=repr(given))
+    return InstanceTraining.of(compartment)
 
 
-def _of_base(card: ModelCard, base: _Base, sizes: Mapping[str, Any]) -> ModelCard:
-    """Give a card what stays the base's: input but for the objects' sizes, steps before and after.
-
-    Args:
-        card: the new model's.
-        base: what it began with.
-        sizes: of the objects it was trained on.
-    """
-    return replace(
-        card,
-        input=replace(base.card.input, **sizes),
-        preprocessing=base.card.preprocessing,
-        postprocessing=base.card.postprocessing,
-    )
-
-
-def _build(base: _Base | None, channels: int, taught: Sequence[Compartment]) -> Any:
-    """Return the network to train: the base's, or a new one."""
-    if not base:
-        return build_network(channels, [head for each in taught for head in head_names(each)])
-    network = trainable_network(base.path, base.card)
-    if network.input_shape[-1] != channels:
-        raise BadInput(
-            "base",
-            expected=f"a model of {channels} channels, as the images have",
-            found=f"'{base.card.name}' of {network.input_shape[-1]}",
-        )
-    return network
-
-
-def _images(
-    training: Sequence[TrainingImage], held_out: Sequence[TrainingImage], batch: TrainingBatch
+def _said(
+    taught: Task,
+    training: Sequence[TrainingImage],
+    held_out: Sequence[TrainingImage],
+    batch: TrainingBatch,
+    began: dict[str, Any],
 ) -> dict[str, Any]:
-    """Say for the card what was trained on."""
+    """Say for the card what was trained, by what, and on what."""
     return {
+        **made_with(),
         "images": [image.name for image in training],
         "validation": [image.name for image in held_out],
-        "objects": sum(count_objects(image.labels) for image in training),
         "hard_background": batch.hard is not None,
+        **taught.said(training),
+        **_extents(taught, training, began["network"]),
+        **began,
     }
 
 
-def _origin(base: _Base | None, network: Any) -> dict[str, Any]:
-    """Say for the card what the training began with."""
-    if base:
-        return {
-            "base": f"{base.card.name} {base.card.version}",
-            "base_source": base.source,
-            "network": base.card.training["network"],
-        }
-    shape = {"widths": list(WIDTHS), "gains": list(GAINS), "bottom": BOTTOM}
-    made = {**shape, "weights": network.count_params()}
-    return {"base": "", "base_source": "", "network": made}
+def _extents(
+    taught: Task, training: Sequence[TrainingImage], network: dict[str, Any]
+) -> dict[str, Any]:
+    """Say for the card how long objects are beside what the network sees, and warn of it."""
+    sees = receptive_field(network["widths"], network.get("bottom", 0))
+    found, warnings = extents_beside(taught.lengths(training), sees)
+    for line in warnings:
+        say(f"warning: {line}", to=sys.stderr)
+    return {"receptive_field_px": sees, "object_length_px": found, "warnings": warnings}
 
 
 def _accuracies(
-    exported: Path, card: ModelCard, images: list[TrainingImage], base: _Base | None
+    exported: Path, card: ModelCard, images: list[TrainingImage], base: Base | None, taught: Task
 ) -> dict[str, Any]:
     """Measure the model that was exported, and the base before it, on images held out."""
     network = load_network(exported, card, engine="tensorflow")
-    found = _accuracy("validation", images, network, card)
+    found = taught.accuracy("validation", images, network, card)
     if base:
         before = load_network(base.path, base.card, engine="tensorflow", trusted=True)
-        found |= _accuracy("validation_before", images, before, base.card)
+        found |= taught.accuracy("validation_before", images, before, base.card)
     return found
-
-
-def _accuracy(
-    which: str, images: list[TrainingImage], network: PredictBatch, card: ModelCard
-) -> dict[str, Any]:
-    """What a model reaches, under `which`; of two compartments each under a name of its own."""
-    several = len(card.compartments) > 1
-    return {
-        f"{which}_{each}" if several else which: measure_accuracy(images, network, card, each)
-        for each in card.compartments
-    }
-
-
-def _headline(accuracy: dict[str, Any]) -> dict[str, Any]:
-    """The few numbers that travel with the metrics artifact, within its 500 bytes."""
-    return {
-        f"{which}_{key}": value
-        for which, measured in accuracy.items()
-        for key, value in (
-            ("ap50", measured["average_precision"]["0.5"]),
-            ("ap70", measured["average_precision"]["0.7"]),
-            ("pq", measured["panoptic_quality"]),
-            ("objects", measured["objects"]),
-        )
-        if len(accuracy) < 4 or key.startswith("ap")
-    }

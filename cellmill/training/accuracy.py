@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from cellmill.inference.tiled import PredictBatch, card_grid, predict_tiled
 from cellmill.labels.kinds import Compartment
-from cellmill.metrics import evaluate, pool
+from cellmill.metrics import evaluate, evaluate_classes, pool, pool_classes
 from cellmill.models.card import ModelCard
+from cellmill.pixel_classification.card import HEAD
+from cellmill.pixel_classification.classifier import PixelClass, class_values
 from cellmill.segmentation.methods import recipes_of, segment_one
-from cellmill.training.fit import TrainingImage
+from cellmill.training.images import TrainingImage
 from cellmill.version import __version__
 
 REPORTED_IOUS = (0.5, 0.7, 0.9)
@@ -97,6 +100,52 @@ def measure_accuracy(
             for image, result in zip(images, results, strict=True)
         },
     }
+
+
+def measure_classes(
+    images: Sequence[TrainingImage],
+    network: PredictBatch,
+    card: ModelCard,
+    classes: Sequence[PixelClass],
+) -> dict[str, Any]:
+    """Score how well a model tells classes of pixels, on images with truth.
+
+    Args:
+        images: normalised, with the places of classes from 1 on; 0 is not labelled.
+        network: the model.
+        card: its card.
+        classes: in the order of its head's channels.
+
+    Returns:
+        JSON values: `measured`, how; and what `cellmill.metrics.pool_classes` says; with
+        `mean_dice_by_image`.
+    """
+    places = {each.name: place for place, each in enumerate(classes, start=1)}
+    shown = [replace(each, value=places[each.name]) for each in classes]
+    results = [
+        evaluate_classes(
+            each.labels,
+            class_values(predict_heads(each.image, network, card)[HEAD], shown),
+            places,
+        )
+        for each in images
+    ]
+    by_image = {
+        image.name: result["mean_dice"] for image, result in zip(images, results, strict=True)
+    }
+    return {
+        "measured": f"tiles, network, likeliest class, cellmill.metrics {__version__}, by the "
+        "stage that wrote this card",
+        **_rounded(pool_classes(results)),
+        "mean_dice_by_image": _rounded(by_image),
+    }
+
+
+def _rounded(values: Any) -> Any:
+    """JSON values whose fractions have four places."""
+    if isinstance(values, dict):
+        return {key: _rounded(value) for key, value in values.items()}
+    return round(values, 4) if isinstance(values, float) else values
 
 
 def _truth(labels: np.ndarray, card: ModelCard, compartment: Compartment) -> np.ndarray:

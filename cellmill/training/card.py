@@ -17,6 +17,8 @@ from cellmill.models.card import (
     Preprocessing,
     Tiling,
 )
+from cellmill.pixel_classification.card import HEAD, class_objects
+from cellmill.pixel_classification.classifier import PixelClass
 from cellmill.version import __version__
 
 PREPROCESSING = Preprocessing(
@@ -114,6 +116,50 @@ def trained_card(
         tiling=Tiling("reflect", 0.25),
         postprocessing=postprocessing,
         default_compartment=compartments[0],
+        description=description,
+        licence=licence,
+        training=training,
+    )
+
+
+def class_card(
+    name: str,
+    version: str,
+    classes: Sequence[PixelClass],
+    channels: Sequence[str],
+    training: Mapping[str, Any],
+    *,
+    description: str = "",
+    licence: str = "",
+) -> ModelCard:
+    """A card of a network of pixel classes, without accuracy, which is added when it is measured.
+
+    Every class but the background is a kind of object, which `probability_watershed` finds.
+
+    Args:
+        name: of the model.
+        version: of the model.
+        classes: in the order of the head's channels.
+        channels: names of the input's channels.
+        training: what the card is to say of data, classes, seed, code, curve.
+        description: for a person.
+        licence: of the weights.
+
+    Raises:
+        BadInput: a class that is no background cannot be a kind of object.
+    """
+    objects = class_objects(classes)
+    first = next(iter(objects))
+    inputs = tuple(InputChannel(channel, MEANINGS.get(channel, "")) for channel in channels)
+    return ModelCard(
+        name=name,
+        version=version,
+        input=ModelInput(inputs, resampling="averaged"),
+        heads=(Head(HEAD, first, "pixelwise", len(classes)),),
+        preprocessing=PREPROCESSING,
+        tiling=Tiling("reflect", 0.25),
+        postprocessing=objects,
+        default_compartment=first,
         description=description,
         licence=licence,
         training=training,

@@ -10,7 +10,8 @@ from cellmill import extras
 from cellmill.errors import BadInput
 from cellmill.inference.tensorflow_engine import open_savedmodel
 from cellmill.models.card import ModelCard
-from cellmill.training.network import build_network
+from cellmill.pixel_classification.card import HEAD
+from cellmill.training.network import build_class_network, build_network
 
 if TYPE_CHECKING:
     import keras
@@ -23,7 +24,7 @@ def export_network(network: keras.Model, folder: Path) -> None:
     per head, by the head's name.
 
     Args:
-        network: as `build_network` makes it.
+        network: as `build_network` or `build_class_network` makes it.
         folder: the model's folder.
     """
     tf = extras.load("tensorflow", "training")
@@ -35,7 +36,8 @@ def export_network(network: keras.Model, folder: Path) -> None:
         autograph=False,
     )
     def serve(image: Any) -> dict[str, Any]:
-        return dict(zip(names, network(image, training=False), strict=True))
+        heads = tf.nest.flatten(network(image, training=False))
+        return dict(zip(names, heads, strict=True))
 
     # A bare module keeps the weights once, in the network's order, and nothing of the training.
     module = tf.Module()
@@ -54,21 +56,20 @@ def trainable_network(folder: Path, card: ModelCard) -> keras.Model:
     tf = extras.load("tensorflow", "training")
     made = card.training.get("network")
     kinds = [head.kind for head in card.heads]
+    classes = [head.name for head in card.heads] == [HEAD] and kinds == ["pixelwise"]
     taught = ["inner_distance", "pixelwise"] * len(card.compartments)
-    if not isinstance(made, dict) or "widths" not in made or kinds != taught:
+    if not isinstance(made, dict) or "widths" not in made or (kinds != taught and not classes):
         raise BadInput(
             f"base model '{card.name}'",
             expected="a model that train_segmenter made",
             found="a card that does not say how its network is built",
         )
-    names = [head.name for head in card.heads]
-    network = build_network(
-        len(card.input.channels),
-        names,
-        tuple(made["widths"]),
-        tuple(made.get("gains", ())),
-        made.get("bottom", 0),
-    )
+    shape = (tuple(made["widths"]), tuple(made.get("gains", ())), made.get("bottom", 0))
+    channels = len(card.input.channels)
+    if classes:
+        network = build_class_network(channels, HEAD, card.heads[0].channels, *shape)
+    else:
+        network = build_network(channels, [head.name for head in card.heads], *shape)
     try:
         stored = open_savedmodel(folder).weights
         network.set_weights([weight.numpy() for weight in stored])

@@ -1,9 +1,8 @@
 """Fitting the network to images and label images.
 
-The loss is that of Greenwald et al. 2022: squared error of the inner distance plus weighted cross
-entropy of the pixel classes. A seed fixes the result to the bit on one machine, TensorFlow build
-and number of threads (`keras.utils.set_random_seed`, op determinism, crops drawn in one sequence),
-as long as no time limit ends the fit.
+What it is taught is an objective's. A seed fixes the result to the bit on one machine, TensorFlow
+build and number of threads (`keras.utils.set_random_seed`, op determinism, crops drawn in one
+sequence), as long as no time limit ends the fit.
 """
 
 from __future__ import annotations
@@ -18,55 +17,17 @@ import numpy as np
 
 from cellmill import extras
 from cellmill.errors import BadInput, CellmillError
-from cellmill.training.augmentation import (
-    Augmentation,
-    add_cytoplasm,
-    random_crop,
-    vary_objects,
-    vary_picture,
-)
-from cellmill.training.crowding import crowd
+from cellmill.training.augmentation import Augmentation
+from cellmill.training.images import TrainingImage, whole_image
+from cellmill.training.instances import INSTANCES
 from cellmill.training.network import STRIDE
-from cellmill.training.targets import inner_distance, pixel_classes, pixel_weights
+from cellmill.training.objective import Objective, Taught
 
 if TYPE_CHECKING:
     import keras
 
-CLASS_WEIGHTS = (2.0, 1.0, 1.0)
-"""Of edge, interior and background in the cross entropy: edges are few."""
-
-_OBJECTS_VARIED = 0.6
-"""Part of the crops in which single objects are made dimmer or brighter."""
-
 _AVERAGE = 0.998
 """What each step keeps of the weights' running average, which is what is validated and kept."""
-
-DISTANCE_WEIGHT = 10.0
-"""Brings the squared error to the size of the cross entropy."""
-
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""Pictures `(N, Y, X, C)`, inner distance, pixel classes (uint8) and weights, `(N, Y, X, K)` each
-for K compartments."""
-
-
-@dataclass(frozen=True)
-class TrainingImage:
-    """An image with its truth.
-
-    Args:
-        name: for messages.
-        image: `(Y, X, C)` float32, normalised as the card will say.
-        labels: `(Y, X)` int32, 0 is background; or `(Y, X, K)` for K compartments.
-        hard_background: `(Y, X)` integer, non-zero on what looks like an object and is none; or
-            `(Y, X, K)`.
-        mpp: microns per pixel `(y, x)`; `None` if unknown.
-    """
-
-    name: str
-    image: np.ndarray
-    labels: np.ndarray
-    hard_background: np.ndarray | None = None
-    mpp: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -154,16 +115,18 @@ def fit(
     parameters: FitParameters,
     augmentation: Augmentation,
     on_step: Callable[[int, float], None] | None = None,
+    objective: Objective = INSTANCES,
 ) -> Fit:
     """Fit the network in place.
 
     Args:
-        network: gives inner distance and pixel classes, in this order, for each compartment.
+        network: gives the heads that the objective compares.
         training: images to draw crops from, each as often as another.
         validation: images never trained on.
         parameters: how long and how.
         augmentation: how crops vary.
         on_step: called with the steps done and the last loss.
+        objective: what the network is taught.
 
     Raises:
         BadInput: there is nothing to train or to validate on.
@@ -171,7 +134,7 @@ def fit(
     """
     for name, images in (("training images", training), ("validation images", validation)):
         if not any(image.labels.any() for image in images):
-            raise BadInput(name, expected="at least one with objects", found="none")
+            raise BadInput(name, expected=f"at least one with {objective.needed}", found="none")
     keras = extras.load("keras", "training")
     schedule = keras.optimizers.schedules.CosineDecay(
         parameters.learning_rate / 10,
@@ -181,8 +144,8 @@ def fit(
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=1e-4, global_clipnorm=1.0)
     optimizer.build(network.trainable_variables)
-    step, loss_of = _compiled(network, optimizer)
-    fixed = [_validation_batch(image) for image in validation]
+    step, loss_of = _compiled(network, optimizer, objective)
+    fixed = [_stack([objective.whole(whole_image(image))]) for image in validation]
 
     def validated() -> float:
         return float(np.mean([float(loss_of(*batch)) for batch in fixed]))
@@ -192,8 +155,9 @@ def fit(
     losses: list[float] = []
     average = network.get_weights()
     best, best_step, stopped = network.get_weights(), 0, "steps"
+    batches = _batches(training, parameters, augmentation, objective)
     deadline = time.monotonic() + (parameters.time_limit_s or float("inf"))
-    for done, batch in enumerate(_batches(training, parameters, augmentation), start=1):
+    for done, batch in enumerate(batches, start=1):
         losses.append(float(step(*batch)))
         if not np.isfinite(losses[-1]):
             raise CellmillError(
@@ -225,45 +189,40 @@ def fit(
 
 
 def _compiled(
-    network: keras.Model, optimizer: Any
+    network: keras.Model, optimizer: Any, objective: Objective
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The training step and the loss, as TensorFlow functions of a `Batch`."""
+    """The training step and the loss, as TensorFlow functions of what is taught."""
     tf = extras.load("tensorflow", "training")
-    class_weights = tf.constant(CLASS_WEIGHTS, tf.float32)
 
-    def loss_of(
-        pictures: Any, distance: Any, classes: Any, weights: Any, training: bool = False
-    ) -> Any:
-        heads = network(pictures, training=training)
-        losses = []
-        for k, (predicted, probabilities) in enumerate(zip(heads[::2], heads[1::2], strict=True)):
-            squared = tf.square(predicted[..., 0] - distance[..., k])
-            truth = tf.one_hot(classes[..., k], len(CLASS_WEIGHTS))
-            entropy = -tf.reduce_sum(truth * class_weights * tf.math.log(probabilities + 1e-6), -1)
-            loss = tf.reduce_mean(weights[..., k] * (DISTANCE_WEIGHT * squared + entropy))
-            losses.append(loss)
-        return tf.add_n(losses)
+    def loss_of(pictures: Any, *taught: Any, training: bool = False) -> Any:
+        # Of one head Keras gives the tensor itself.
+        return objective.loss(tf.nest.flatten(network(pictures, training=training)), *taught)
 
-    @tf.function(reduce_retracing=True)
-    def step(pictures: Any, distance: Any, classes: Any, weights: Any) -> Any:
+    @tf.function(reduce_retracing=True, autograph=False)
+    def step(pictures: Any, *taught: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = loss_of(pictures, distance, classes, weights, training=True)
+            loss = loss_of(pictures, *taught, training=True)
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
         return loss
 
-    return step, tf.function(loss_of, reduce_retracing=True)
+    return step, tf.function(loss_of, reduce_retracing=True, autograph=False)
 
 
 def _batches(
-    images: Sequence[TrainingImage], parameters: FitParameters, augmentation: Augmentation
-) -> Iterator[Batch]:
+    images: Sequence[TrainingImage],
+    parameters: FitParameters,
+    augmentation: Augmentation,
+    objective: Objective,
+) -> Iterator[Taught]:
     """Batches of crops in one fixed sequence; the next is made while one is trained on."""
     random = np.random.default_rng(parameters.seed)
 
-    def make() -> Batch:
+    def make() -> Taught:
         chosen = random.integers(len(images), size=parameters.batch_size)
-        return _stack([_crop(images[i], parameters.crop, random, augmentation) for i in chosen])
+        return _stack(
+            [objective.crop(images[i], parameters.crop, random, augmentation) for i in chosen]
+        )
 
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(make)
@@ -274,55 +233,5 @@ def _batches(
             yield batch
 
 
-def _crop(
-    image: TrainingImage, size: int, random: np.random.Generator, augmentation: Augmentation
-) -> Batch:
-    truth, hard = _planes(image.labels), _planes(image.hard_background)
-    picture, cut = random_crop(image.image, truth + hard, size, random, augmentation)
-    labels, others = np.stack(cut[: len(truth)], -1), cut[len(truth) :]
-    if random.random() < augmentation.crowding:
-        picture, labels = crowd(picture, labels, random, condensed=augmentation.condensed)
-    if random.random() < _OBJECTS_VARIED:
-        picture = vary_objects(picture, labels[..., 0], random, augmentation)
-    if augmentation.cytoplasm and random.random() < augmentation.cytoplasm:
-        picture = add_cytoplasm(picture, labels[..., 0], random, augmentation)
-    return _taught(vary_picture(picture, random, augmentation), labels, others)
-
-
-def _validation_batch(image: TrainingImage) -> Batch:
-    """The whole image, cut to multiples of `STRIDE` (mirrored up to one if it is smaller)."""
-    y, x = image.labels.shape[:2]
-    if min(y, x) < STRIDE:
-        pad = [(0, max(STRIDE - y, 0)), (0, max(STRIDE - x, 0))]
-        labels = np.pad(image.labels, [*pad, (0, 0)][: image.labels.ndim])
-        picture = np.pad(image.image, [*pad, (0, 0)], mode="symmetric")
-        return _validation_batch(TrainingImage(image.name, picture, labels))
-    y, x = y // STRIDE * STRIDE, x // STRIDE * STRIDE
-    hard = [plane[:y, :x] for plane in _planes(image.hard_background)]
-    return _stack([_taught(image.image[:y, :x], image.labels[:y, :x], hard)])
-
-
-def _planes(labels: np.ndarray | None) -> list[np.ndarray]:
-    """The label images of an array `(Y, X)` or `(Y, X, K)`, `(Y, X)` each; none of None."""
-    if labels is None:
-        return []
-    return [labels] if labels.ndim == 2 else list(np.moveaxis(labels, -1, 0))
-
-
-def _taught(picture: np.ndarray, labels: np.ndarray, hard: Sequence[np.ndarray]) -> Batch:
-    """A picture and what its labels teach; one plane of `hard` goes for all of them."""
-    planes = _planes(labels)
-    one = [hard[0] if hard else None] * len(planes)
-    others = hard if len(hard) == len(planes) else one
-    weights = [pixel_weights(p, other) for p, other in zip(planes, others, strict=True)]
-    return (
-        picture.astype(np.float32),
-        np.stack([inner_distance(plane) for plane in planes], -1),
-        np.stack([pixel_classes(plane) for plane in planes], -1),
-        np.stack(weights, -1),
-    )
-
-
-def _stack(crops: Sequence[Batch]) -> Batch:
-    pictures, distances, classes, weights = (np.stack(part) for part in zip(*crops, strict=True))
-    return pictures, distances, classes, weights
+def _stack(crops: Sequence[Taught]) -> Taught:
+    return tuple(np.stack(part) for part in zip(*crops, strict=True))

@@ -1,7 +1,8 @@
-"""The network: a small U-Net with two heads a compartment, in Keras 3 on TensorFlow.
+"""The network: a small U-Net in Keras 3 on TensorFlow.
 
-Ronneberger et al. 2015, made cheap for CPUs: one convolution a block on the way up, most work at
-half resolution and below, and only a thin layer at full resolution.
+It has two heads a compartment, or one of classes of pixels. Ronneberger et al. 2015, made cheap for
+CPUs: one convolution a block on the way up, most work at half resolution and below, and only a thin
+layer at full resolution.
 """
 
 from __future__ import annotations
@@ -51,6 +52,78 @@ def build_network(
     """
     keras = extras.load("keras", "training")
     layers = keras.layers
+    image, x = _body(channels, widths, gains, bottom)
+    heads = []
+    # TensorFlow adds up more than two gradients in the order in which they are ready, so one seed
+    # gives one model only if a compartment's are added up apart from another's.
+    several = len(head_names) > 2
+    for distance, classes in zip(head_names[::2], head_names[1::2], strict=True):
+        own = x * 1.0 if several else x
+        heads += [
+            layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=distance)(own),
+            layers.Conv2D(3, 1, activation="softmax", dtype="float32", name=classes)(own),
+        ]
+    return keras.Model(image, heads)
+
+
+def build_class_network(
+    channels: int,
+    head_name: str,
+    classes: int,
+    widths: tuple[int, ...] = WIDTHS,
+    gains: tuple[float, ...] = GAINS,
+    bottom: int = BOTTOM,
+) -> keras.Model:
+    """An untrained network of classes of pixels.
+
+    Args:
+        channels: of the input, as `build_network` takes it.
+        head_name: of the head, `(N, Y, X, classes)` softmax, float32.
+        classes: how many.
+        widths: channels per resolution.
+        gains: of the compressed copies of the input; none leaves the input as it is.
+        bottom: further blocks at the lowest resolution.
+
+    Returns:
+        A Keras model that gives the one head.
+    """
+    keras = extras.load("keras", "training")
+    image, x = _body(channels, widths, gains, bottom)
+    head = keras.layers.Conv2D(classes, 1, activation="softmax", dtype="float32", name=head_name)
+    return keras.Model(image, head(x))
+
+
+def receptive_field(widths: Sequence[int] = WIDTHS, bottom: int = BOTTOM) -> int:
+    """How many pixels in a row a pixel of the output can depend on, at most.
+
+    Followed from the output to the input through every layer; it differs by where a pixel lies
+    within the lowest resolution's.
+
+    Example:
+        >>> receptive_field()
+        157
+    """
+    levels = len(widths) - 1
+    widest = 0
+    for place in range(2**levels):
+        low = high = place
+        for _ in range(levels):
+            # A convolution of 3, and the pixels below that nearest-neighbour growth copied.
+            low, high = (low - 1) // 2, (high + 1) // 2
+        low, high = low - bottom, high + bottom
+        for _ in range(levels):
+            # A convolution of 3, then one that takes pixels 2i to 2i + 2.
+            low, high = 2 * (low - 1), 2 * (high + 1) + 2
+        widest = max(widest, high - low + 3)
+    return widest
+
+
+def _body(
+    channels: int, widths: Sequence[int], gains: Sequence[float], bottom: int
+) -> tuple[Any, Any]:
+    """The input, and what the heads are made of, at its resolution."""
+    keras = extras.load("keras", "training")
+    layers = keras.layers
 
     def block(x: Any, width: int, stride: int = 1) -> Any:
         x = layers.Conv2D(width, 3, stride, padding="same", use_bias=False)(x)
@@ -71,14 +144,4 @@ def build_network(
         x = layers.Conv2D(width, 1, use_bias=False)(x)
         x = layers.UpSampling2D(2, interpolation="nearest")(x)
         x = block(layers.Concatenate()([x, skip]), width)
-    heads = []
-    # TensorFlow adds up more than two gradients in the order in which they are ready, so one seed
-    # gives one model only if a compartment's are added up apart from another's.
-    several = len(head_names) > 2
-    for distance, classes in zip(head_names[::2], head_names[1::2], strict=True):
-        own = x * 1.0 if several else x
-        heads += [
-            layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=distance)(own),
-            layers.Conv2D(3, 1, activation="softmax", dtype="float32", name=classes)(own),
-        ]
-    return keras.Model(image, heads)
+    return image, x

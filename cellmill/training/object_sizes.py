@@ -10,7 +10,7 @@ import numpy as np
 
 from cellmill.labels.kinds import Compartment
 from cellmill.labels.objects import object_diameters
-from cellmill.training.fit import TrainingImage
+from cellmill.training.images import TrainingImage
 
 
 def trained_sizes(

@@ -22,7 +22,11 @@ def train_segmenter(
     version: str = "1",
     description: str = "",
     licence: str = "",
+    task: str = "instances",
     compartment: str = "nuclear",
+    classes: str = "",
+    class_weights: str = "",
+    zero: str = "unlabelled",
     validation: str = "",
     validation_fraction: float = 0.15,
     steps: int = 1000,
@@ -38,10 +42,10 @@ def train_segmenter(
 ) -> dsl.ContainerSpec:
     """Train a segmenter on images and label images, and measure it on images held out.
 
-    The model has two heads a compartment, as Mesmer, runs at the images' own scale (crops are
-    zoomed 0.5 to 2 times in training) and stands on its own: SavedModel and card. One seed gives
-    one model, to the bit, on one machine and number of threads, unless a time limit ends the
-    training.
+    The model has two heads a compartment, as Mesmer, or one of the probabilities of pixel classes;
+    it runs at the images' own scale (crops are zoomed 0.5 to 2 times in training) and stands on its
+    own: SavedModel and card. One seed gives one model, to the bit, on one machine and number of
+    threads, unless a time limit ends the training.
 
     Args:
         images: [cellmill.Images] Batch with array `image` (Y, X, C); all with the same number of
@@ -58,9 +62,18 @@ def train_segmenter(
         version: The model's version.
         description: What the card says of the model.
         licence: What the card says of the weights' licence.
-        compartment: What is taught, of labels of one plane what they show: nuclear, whole-cell or
-            another kind of object; both takes labels of two planes, and gives a model with Mesmer's
-            four heads; several with commas between take an array each.
+        task: What is taught: instances, objects told apart by their numbers; or semantic, the class
+            of every pixel, of labels whose values are classes and may be sparse.
+        compartment: What is taught of objects, of labels of one plane what they show: nuclear,
+            whole-cell or another kind of object; both takes labels of two planes, and gives a model
+            with Mesmer's four heads; several with commas between take an array each.
+        classes: Names of the classes of pixels in the order of their values, with commas between;
+            what is called background is no object, others are kinds of object. Empty: background,
+            object, and class_3 and so on.
+        class_weights: Of each class in the loss, with commas between; empty balances them: the root
+            of how rare each is.
+        zero: What 0 is in labels of classes: unlabelled pixels, of which nothing is learnt; or
+            background, a class of its own, the first.
         validation: Images to hold out for validation: names or patterns with `*`, with commas
             between. Empty: as many as `validation_fraction` says, drawn by the seed.
         validation_fraction: Part of the images to hold out, at least one image.

@@ -42,6 +42,8 @@ _SOURCES = ("cellmill", "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in"
 SOURCES_LABEL = "org.cellmill.sources"
 #: Academic use only: built by those who use it, never pushed.
 NEVER_PUSHED = ("deepcell",)
+#: What an image holds of the clone beside cellmill's wheel: a package, as it lies there.
+_PACKAGES = {"serving": "serving"}
 #: 1980, the first that a zip can hold: the same sources give the same wheel, and so the same layer.
 _EPOCH = "315532800"
 _SEALED_BASE = "local/python"
@@ -62,7 +64,7 @@ def stages_of(image: str) -> list[str]:
 def sources_digest(image: str) -> str:
     """Return a digest of all that goes into an image, so that an old image can be told."""
     sha = hashlib.sha256()
-    own = [*_own_files(image), image_lock(image), IMAGES / "warm.py"]
+    own = [*_own_files(image), *_package_files(image), image_lock(image), IMAGES / "warm.py"]
     for path in [*_source_files(), *own]:
         sha.update(f"{path.relative_to(ROOT)}\0".encode())
         sha.update(hashlib.sha256(path.read_bytes()).digest())
@@ -84,6 +86,10 @@ def build(image: str, wheel: Path, *, sealed: bool = False) -> ContainerImage:
     with tempfile.TemporaryDirectory(prefix="cellmill-build-") as folder:
         for path in _own_files(image):
             shutil.copy(path, folder)
+        for path in _package_files(image):
+            place = Path(folder, path.relative_to(ROOT))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
         shutil.copyfile(image_lock(image), Path(folder, "requirements.lock"))
         shutil.copy(wheel, folder)
         shutil.copy(IMAGES / "warm.py", folder)
@@ -225,6 +231,11 @@ def _asks_for(image: str, argument: str) -> bool:
 def _own_files(image: str) -> list[Path]:
     folder = image_folder(image)
     return [folder / "Dockerfile", *sorted(folder.glob("*.py"))]
+
+
+def _package_files(image: str) -> list[Path]:
+    package = _PACKAGES.get(image)
+    return sorted((ROOT / package).rglob("*.py")) if package else []
 
 
 def _source_files() -> list[Path]:

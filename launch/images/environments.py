@@ -78,10 +78,17 @@ def environment(name: str, *, report: bool = True) -> Path:
     Raises:
         CellmillError: no interpreter of the wanted version, or the installation failed.
     """
-    return _make(image_lock(name), name, report)
+    return environment_of(image_lock(name), name, report=report)
 
 
-def _make(lock: Path, name: str, report: bool) -> Path:
+def environment_of(lock: Path, name: str, *, report: bool = True) -> Path:
+    """Return the Python of a lock's environment, as `environment` does.
+
+    Args:
+        lock: hashed requirements.
+        name: of the environment; an image's says which Python it wants.
+        report: say on stderr when something must be installed.
+    """
     base = find_python(wanted_python(name))
     version = _version_of(base)
     sha = hashlib.sha256(f"{version} {platform.machine()} {sys.platform}\n".encode())

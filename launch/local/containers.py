@@ -86,13 +86,13 @@ class Containers:
         command += ["--security-opt=label=disable"]
         command += ["--network", self.network if needs_network(task) else "none"]
         command += ["--workdir", str(task.folder)]
-        command += [_mount(path, path) for path in self.places]
-        command += [_mount(path, path, "readonly") for path in self.mounts]
+        command += [mount(path, path) for path in self.places]
+        command += [mount(path, path, "readonly") for path in self.mounts]
         environ = {"CELLMILL_IMAGE": self.images[task.image], **task.environ}
         if task.stage == DOWNLOADS:
             cache = cache_folder("models")
             cache.mkdir(parents=True, exist_ok=True)
-            command += [_mount(cache, _HOME / ".cache/cellmill/models")]
+            command += [mount(cache, _HOME / ".cache/cellmill/models")]
             environ |= {k: os.environ[k] for k in _DOWNLOAD_SETTINGS if os.environ.get(k)}
         # By name alone: a value on a command line can be read by every user of the machine.
         for key in environ:
@@ -144,7 +144,8 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _mount(source: Path, target: Path, *options: str) -> str:
+def mount(source: Path, target: Path, *options: str) -> str:
+    """Docker's flag for a folder or a file of this machine, whatever its name."""
     # Docker reads a line of CSV: quotes hold commas together, and are doubled.
     fields = ("type=bind", f"source={source}", f"target={target}", *options)
     return "--mount=" + ",".join('"' + field.replace('"', '""') + '"' for field in fields)

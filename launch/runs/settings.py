@@ -21,7 +21,7 @@ from launch.runs.command_line import SettingsParser
 from launch.runs.inputs import MAX_BATCHES, Item, cut
 from launch.runs.models import model_of
 from launch.runs.segmenters import file_digest, segmenters_of
-from launch.runs.tables import needs_truth, truth_setting
+from launch.runs.tables import implied_settings, needs_truth, truth_setting
 
 #: Batches of fewer images only load the model again.
 IMAGES_PER_WORKER = 4
@@ -75,7 +75,7 @@ def settings_of(
         # For training, make has names of its own for the images and their truth.
         own_names = {"IMAGES", truth_setting(name)} if needs_truth(name) else set()
         _check_names({key.upper() for key in given} | own_names)
-    return given
+    return {**given, **implied_settings(name, given)}
 
 
 def _check_names(known: set[str]) -> None:

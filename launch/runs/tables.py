@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 
 from pipelines.outputs import OutputFile
 
@@ -21,3 +22,15 @@ def truth_setting(pipeline: str) -> str:
     """What make calls the label images of a pipeline that is nothing without them."""
     module = importlib.import_module(f"pipelines.{pipeline}.pipeline")
     return str(getattr(module, "TRUTH_SETTING", "LABELS"))
+
+
+def implied_settings(pipeline: str, given: Mapping[str, str]) -> dict[str, str]:
+    """What follows from a user's settings where nothing else was set, as the pipeline says."""
+    module = importlib.import_module(f"pipelines.{pipeline}.pipeline")
+    return {
+        key: text
+        for (setting, value), others in getattr(module, "IMPLIED", {}).items()
+        if given.get(setting) == value
+        for key, text in others.items()
+        if not given.get(key)
+    }

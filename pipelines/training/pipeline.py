@@ -11,6 +11,8 @@ from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
 
 NEEDS_TRUTH = True
+#: What follows from a setting where nobody says otherwise: values of classes are kept as they are.
+IMPLIED = {("task", "semantic"): {"truth_kind": "labels"}}
 
 OUTPUTS = (
     OutputFile("model", "", "model"),
@@ -43,7 +45,11 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         version: str = "1",
         description: str = "",
         licence: str = "",
+        task: str = "instances",
         compartment: str = "nuclear",
+        classes: str = "",
+        class_weights: str = "",
+        zero: str = "unlabelled",
         validation: str = "",
         validation_fraction: float = 0.15,
         steps: int = 1000,
@@ -70,8 +76,14 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             version: The model's version.
             description: What its card says of it.
             licence: What its card says of the weights' licence.
+            task: What is taught: `instances`, objects told apart by their numbers; or `semantic`,
+                the class of every pixel, of label images whose values are classes.
             compartment: What the label images show: `nuclear`, `whole-cell`, or `both` where
                 they have two planes: whole cells, nuclei.
+            classes: Names of the classes of pixels in the order of their values; `background` is
+                no object.
+            class_weights: Of each class in the loss; empty balances them.
+            zero: What 0 is in label images of classes: `unlabelled`, or `background`.
             validation: Names or patterns of the images to hold out; empty to draw them.
             validation_fraction: Part of the images to hold out.
             steps: Batches to train on at most.
@@ -117,7 +129,11 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 version=version,
                 description=description,
                 licence=licence,
+                task=task,
                 compartment=compartment,
+                classes=classes,
+                class_weights=class_weights,
+                zero=zero,
                 validation=validation,
                 validation_fraction=validation_fraction,
                 steps=steps,

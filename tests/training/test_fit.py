@@ -11,7 +11,8 @@ from cellmill.training.accuracy import measure_accuracy
 from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import head_names, trained_card
 from cellmill.training.export import export_network, trainable_network
-from cellmill.training.fit import FitParameters, TrainingImage, fit, seed_everything
+from cellmill.training.fit import FitParameters, fit, seed_everything
+from cellmill.training.images import TrainingImage
 from cellmill.training.network import BOTTOM, GAINS, build_network
 
 pytestmark = pytest.mark.tensorflow

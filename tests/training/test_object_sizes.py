@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cellmill.labels.objects import object_diameters
-from cellmill.training.fit import TrainingImage
+from cellmill.training.images import TrainingImage
 from cellmill.training.object_sizes import trained_sizes
 
 

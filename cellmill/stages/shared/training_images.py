@@ -17,7 +17,7 @@ from cellmill.models.card import Preprocessing
 from cellmill.preprocessing import preprocess
 from cellmill.stages.shared.truth import truth_of
 from cellmill.terminal import say
-from cellmill.training.fit import TrainingImage
+from cellmill.training.images import TrainingImage
 
 
 @dataclass
@@ -28,7 +28,7 @@ class TrainingBatch:
         images: the batch of images.
         truth: their label images.
         hard: label images of what looks like an object and is none, where there are any.
-        kinds: the kinds of object that are taught.
+        kinds: the kinds of object that are taught; none where classes of pixels are.
         preprocessing: what the model's card will say.
         found: what was read, without images that have no label images.
         channels: of each the names of the channels to segment.
@@ -72,7 +72,7 @@ class TrainingBatch:
     def channel_names(self) -> tuple[str, ...]:
         """Give the channels' names for the card: the images' own if they agree, else plain ones."""
         found, count = self.channels, len(self.channels[0])
-        if count == 1:
+        if count == 1 and self.kinds:
             kind = self.kinds[0] if len(self.kinds) == 1 else WHOLE_CELL
             return (singular(kind) if kind == WHOLE_CELL else kind,)
         agreed = len(set(found)) == 1 and len(set(found[0])) == count and all(found[0])
@@ -132,6 +132,8 @@ def _labels(
     mine = next((e for e in batch.entries if e.name == entry.name), None)
     if mine is None or not mine.arrays:
         return None
+    if not compartments and what == "labels":
+        return _class_labels(batch, mine)
     one_plane = "labels" in mine.arrays and len(mine.arrays["labels"].shape) == 2
     if one_plane and what != "labels":
         return batch.read(mine, "labels").astype(np.int32)
@@ -148,6 +150,18 @@ def _labels(
         )
     found = [np.asarray(planes[kind][:, :]).astype(np.int32) for kind in compartments]
     return np.stack(found, axis=-1) if several else found[0]
+
+
+def _class_labels(batch: Batch, entry: Entry) -> np.ndarray:
+    """The values of the classes of pixels, `(Y, X)` int32."""
+    found = np.asarray(batch.read(entry, "labels"))
+    if found.ndim != 2 or found.dtype.kind not in "iu" or found.min(initial=0) < 0:
+        raise BadInput(
+            f"labels of '{entry.name}'",
+            expected="integers (Y, X) from 0 up, a value a class",
+            found=f"{found.dtype} {found.shape}",
+        )
+    return found.astype(np.int32)
 
 
 def _image(
