@@ -30,7 +30,7 @@ from cellmill.datasets import samples
 from launch import ROOT
 from launch.local.warm import VARIABLE
 
-_SEGMENT = "import cellmill, sys; print(cellmill.segment(sys.argv[1]).labels.max())"
+_SEGMENT = "import cellmill, sys; print(len(cellmill.segment(sys.argv[1]).labels))"
 
 
 def seconds(command: Sequence[str], environ: Mapping[str, str]) -> float:
@@ -40,11 +40,16 @@ def seconds(command: Sequence[str], environ: Mapping[str, str]) -> float:
     return time.perf_counter() - begun
 
 
+def _environ() -> dict[str, str]:
+    """This process's variables, with modules' bytecode kept, as Python does of itself."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+
 def whole_runs(
     folder: Path, flags: Sequence[str], repeats: int, *, is_warm: bool
 ) -> dict[str, Any]:
     """Run the pipeline so many times after one that does not count; times, their ratios, stages."""
-    environ = {**os.environ, VARIABLE: "1" if is_warm else "0"}
+    environ = {**_environ(), VARIABLE: "1" if is_warm else "0"}
     command = [sys.executable, "-m", "launch.run", "deepcell_segmentation", *flags]
     wholes, works, stages = [], [], []
     for turn in range(repeats + 1):
@@ -86,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.anew:
             found["anew"] = whole_runs(run, flags, given.repeats, is_warm=False)
     command = [sys.executable, "-c", _SEGMENT, image]
-    found["segment_s"] = [seconds(command, os.environ) for _ in range(given.repeats + 1)][1:]
+    found["segment_s"] = [seconds(command, _environ()) for _ in range(given.repeats + 1)][1:]
     for name in ("warm", "anew"):
         if name in found:
             whole, work, ratio = (

@@ -30,6 +30,8 @@ from cellmill.models.token import SECRET_VARIABLE, TOKEN_VARIABLE
 from cellmill.terminal import printable
 from launch import ROOT
 from launch.images.environments import environment, image_name
+from launch.local.room import Room
+from launch.local.side_by_side import side_by_side
 from launch.local.warm import (
     READ_LATE,
     Running,
@@ -161,6 +163,7 @@ class LocalRun:
     failure: Failure | None = None
     interrupted: threading.Event = field(default_factory=threading.Event)
     _processes: set[Running] = field(default_factory=set)
+    _room: Room = field(default_factory=Room)
     # Re-entrant: a signal may call stop in the thread that holds it.
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -179,6 +182,10 @@ class LocalRun:
         Returns:
             Whether it succeeded and left every output it declares.
         """
+        with self._room.take(_memory_mib(task)):
+            return self._run(task)
+
+    def _run(self, task: Task) -> bool:
         log = self.logs / (re.sub(r"[^\w.]+", "-", task.label).strip("-") + ".log")
         if self.interrupted.is_set() or (self.failure and task.stage != _RUN_AFTER_ALL):
             return False
@@ -236,6 +243,12 @@ class LocalRun:
         return started_anew(process)
 
 
+def _memory_mib(task: Task) -> int:
+    """What a task may take, as its parameter says; some of a machine's where it has none."""
+    given = task.executor.get("inputs", {}).get("parameterValues", {}).get("memory_mib", 0)
+    return int(given) if isinstance(given, (int, float)) else 0
+
+
 @contextlib.contextmanager
 def installed(run: LocalRun) -> Iterator[None]:
     """Make kfp.local hand container tasks to `run` within the block.
@@ -269,7 +282,8 @@ def installed(run: LocalRun) -> Iterator[None]:
     original = subprocess_task_handler.SubprocessTaskHandler
     subprocess_task_handler.SubprocessTaskHandler = Handler
     try:
-        yield
+        with side_by_side():
+            yield
     finally:
         subprocess_task_handler.SubprocessTaskHandler = original
 

@@ -251,6 +251,7 @@ def test_imports_of_stages_start_no_threads():
     """But those of OpenBLAS, which ends them before a fork, and of jemalloc, which knows forks."""
     code = (
         "import importlib, pathlib, sys\n"
+        "import cellmill.compute.ready\n"
         "for name in sys.argv[1:]:\n"
         "    importlib.import_module(f'cellmill.stages.{name}')\n"
         "print([p.read_text().strip() for p in pathlib.Path('/proc/self/task').glob('*/comm')])"
