@@ -36,6 +36,8 @@ from launch.local.task_handler import (
 )
 from launch.local.warm import WarmInterpreters, Warmth, is_on, is_stage
 
+#: What `python -m cellmill` itself imports.
+_PROGRAM = ("cellmill.contract.cli", "cellmill.commands")
 #: What is imported that makes loading kernels quick, after so many of the first stages.
 _READY, _OPENING = "cellmill.compute.ready", 2
 #: The one written in C, where there is one.
@@ -165,11 +167,11 @@ def warm_up(warm: WarmInterpreters, spec: Path) -> None:
         command = [*container.get("command", ()), *container.get("args", ())]
         if is_stage(command):
             python = str(environment(image_name(container["image"])))
-            wanted = modules.setdefault(warmth_of(python, command[3]), [])
+            wanted = modules.setdefault(warmth_of(python, command[3]), [*_PROGRAM])
             wanted.append(f"cellmill.stages.{command[3]}")
     for warmth, wanted in modules.items():
         # Not first: stages that open what comes from outside need no kernels, and begin at once.
-        wanted.insert(min(len(wanted), _OPENING), _READY)
+        wanted.insert(len(_PROGRAM) + _OPENING, _READY)
         warm.start(warmth, dict.fromkeys(wanted))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -60,6 +61,8 @@ def _task(control: socket.socket) -> dict[str, Any]:
     if not files:
         # The launcher has no more.
         os._exit(0)
+    # What is there lives as long as a task does: looked through, its memory would be copied.
+    gc.freeze()
     with warnings.catch_warnings():
         # Of threads of numpy's, which ends them before a fork.
         warnings.simplefilter("ignore", DeprecationWarning)
