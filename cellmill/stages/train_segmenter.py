@@ -61,6 +61,8 @@ def train_segmenter(
     description: str = "",
     licence: str = "",
     task: Literal["instances", "semantic"] = "instances",
+    method: Literal["deep_watershed", "stardist"] = "deep_watershed",
+    rays: int = 32,
     compartment: str = "nuclear",
     classes: str = "",
     class_weights: str = "",
@@ -104,6 +106,9 @@ def train_segmenter(
         licence: What the card says of the weights' licence.
         task: What is taught: instances, objects told apart by their numbers; or semantic, the class
             of every pixel, of labels whose values are classes and may be sparse.
+        method: How objects will be found: deep_watershed, by an inner distance; or stardist, as
+            star-convex polygons, whose thresholds are chosen on the validation images.
+        rays: Of method stardist, along which the distance to an object's edge is taught.
         compartment: What is taught of objects, of labels of one plane what they show: nuclear,
             whole-cell or another kind of object; both takes labels of two planes, and gives a model
             with Mesmer's four heads; several with commas between take an array each.
@@ -147,7 +152,7 @@ def train_segmenter(
     )
     if not 0 < validation_fraction < 1:
         raise BadInput("validation_fraction", expected="0 to 1", found=f"{validation_fraction}")
-    taught = _task(task, compartment, classes, class_weights, zero)
+    taught = _task(task, (compartment, method, rays), classes, class_weights, zero)
     begun = open_base(base, base_source, trust_model) if base else None
     if begun:
         taught.check_base(begun)
@@ -174,7 +179,7 @@ def train_segmenter(
             objective,
         )
     said = {
-        **_said(taught, training, held_out, batch, origin(begun, network)),
+        **_said(taught, training, held_out, batch, origin(begun, network, taught.rays)),
         "parameters": asdict(parameters),
         "augmentation": asdict(taught.augmentation),
         **done.to_dict(),
@@ -184,7 +189,7 @@ def train_segmenter(
     with record.step("export"):
         export_network(network, model.path)
     with record.step("measure accuracy"):
-        accuracy = _accuracies(model.path, card, held_out, begun, taught)
+        card, accuracy = _measured(model.path, card, held_out, begun, taught)
     with record.step("prove engines"):
         card = proven(model.path, replace(card, accuracy=accuracy))
     card.save(model.path)
@@ -194,14 +199,16 @@ def train_segmenter(
     record.note(accuracy=accuracy, best_step=done.best_step, stopped=done.stopped)
 
 
-def _task(task: str, compartment: str, classes: str, class_weights: str, zero: str) -> Task:
-    """What is taught, and how that is done."""
+def _task(
+    task: str, objects: tuple[str, str, int], classes: str, class_weights: str, zero: str
+) -> Task:
+    """What is taught, and how that is done; of objects their kind, method and rays."""
     if task == "semantic":
         return SemanticTraining.of(classes, class_weights, zero)
     for name, given in (("classes", classes), ("class_weights", class_weights)):
         if given.strip():
             raise BadInput(name, expected="none, where objects are taught", found=repr(given))
-    return InstanceTraining.of(compartment)
+    return InstanceTraining.of(*objects)
 
 
 def _said(
@@ -234,13 +241,14 @@ def _extents(
     return {"receptive_field_px": sees, "object_length_px": found, "warnings": warnings}
 
 
-def _accuracies(
+def _measured(
     exported: Path, card: ModelCard, images: list[TrainingImage], base: Base | None, taught: Task
-) -> dict[str, Any]:
-    """Measure the model that was exported, and the base before it, on images held out."""
+) -> tuple[ModelCard, dict[str, Any]]:
+    """Tune the model that was exported on images held out; measure it, and the base before it."""
     network = load_network(exported, card, engine="tensorflow")
+    card = taught.tuned(card, images, network)
     found = taught.accuracy("validation", images, network, card)
     if base:
         before = load_network(base.path, base.card, engine="tensorflow", trusted=True)
         found |= taught.accuracy("validation_before", images, before, base.card)
-    return found
+    return card, found

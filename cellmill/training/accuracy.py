@@ -79,7 +79,7 @@ def measure_accuracy(
     """
     results = [
         evaluate(
-            _truth(each.labels, card, compartment),
+            truth_of_kind(each.labels, card, compartment),
             segment_image(each.image, network, card, compartment),
         )
         for each in images
@@ -148,7 +148,8 @@ def _rounded(values: Any) -> Any:
     return round(values, 4) if isinstance(values, float) else values
 
 
-def _truth(labels: np.ndarray, card: ModelCard, compartment: Compartment) -> np.ndarray:
+def truth_of_kind(labels: np.ndarray, card: ModelCard, compartment: Compartment) -> np.ndarray:
+    """The label image `(Y, X)` of a kind, of labels of one kind or of all the card's."""
     return labels[..., card.compartments.index(compartment)] if labels.ndim == 3 else labels
 
 

@@ -19,6 +19,7 @@ from cellmill.models.card import (
 )
 from cellmill.pixel_classification.card import HEAD, class_objects
 from cellmill.pixel_classification.classifier import PixelClass
+from cellmill.training.network import STAR_STRIDE, STRIDE
 from cellmill.version import __version__
 
 PREPROCESSING = Preprocessing(
@@ -34,13 +35,21 @@ MEANINGS = {
 """Of the channels by the names that cards give them."""
 
 
+_STAR_TILE = (512, 512)
+"""Of a star-convex network: tiles are cropped, so each pixel is 64 from its tile's edge."""
+
 SCALE_TOLERANCE = 1.5
 """Objects so many times smaller or larger than the median are found as well: training zooms crops
 to 0.5 to 2 times. Measured by `python -m bench.scale` on series held out of the training images."""
 
 
-def head_names(compartment: Compartment) -> tuple[str, str]:
-    """Names of the inner-distance head and of the pixelwise head, as in Mesmer's card."""
+def head_names(compartment: Compartment, rays: int = 0) -> tuple[str, str]:
+    """Names of the inner-distance head and of the pixelwise head, as in Mesmer's card.
+
+    With rays, of the probability and of the distances along them.
+    """
+    if rays:
+        return f"{compartment}_probability", f"{compartment}_distances"
     return f"{compartment}_inner_distance", f"{compartment}_pixelwise"
 
 
@@ -69,11 +78,12 @@ def trained_card(
     sizes: Mapping[str, Any],
     description: str = "",
     licence: str = "",
+    rays: int = 0,
 ) -> ModelCard:
     """A card without accuracy, which is measured with it and added then.
 
-    The post-processing parameters are those that `make choose-postprocessing` chose on series held
-    out of mnfinder's training images and on its validation images.
+    The parameters of the deep watershed are those that `make choose-postprocessing` chose on series
+    held out of mnfinder's training images and on its validation images.
 
     Args:
         name: of the model.
@@ -84,36 +94,24 @@ def trained_card(
         sizes: of the objects it was trained on, as `trained_sizes` gives them.
         description: for a person.
         licence: of the weights.
+        rays: of a star-convex network; 0 is one of inner distances.
     """
-    heads, postprocessing = [], {}
-    for compartment in compartments:
-        distance, classes = head_names(compartment)
-        heads += [
-            Head(distance, compartment, "inner_distance", 1),
-            Head(classes, compartment, "pixelwise", 3),
-        ]
-        postprocessing[compartment] = {
-            "method": "deep_watershed",
-            "maxima_head": distance,
-            "maxima_channel": 0,
-            "interior_head": classes,
-            "interior_channel": 1,
-            "maxima_threshold": 0.15,
-            "maxima_smooth": 1.0,
-            "interior_threshold": 0.4,
-            "interior_smooth": 1.0,
-            "pixel_expansion": 1,
-            "radius": 2,
-            "small_objects_fraction": 0.2,
-        }
+    found = [_star_convex(kind, rays) if rays else _watershed(kind) for kind in compartments]
+    postprocessing = {kind: plain for kind, (_, plain) in zip(compartments, found, strict=True)}
     inputs = tuple(InputChannel(channel, MEANINGS.get(channel, "")) for channel in channels)
     return ModelCard(
         name=name,
         version=version,
-        input=ModelInput(inputs, **sizes, scale_tolerance=SCALE_TOLERANCE, resampling="averaged"),
-        heads=tuple(heads),
+        input=ModelInput(
+            inputs,
+            tile=_STAR_TILE if rays else (256, 256),
+            **sizes,
+            scale_tolerance=SCALE_TOLERANCE,
+            resampling="averaged",
+        ),
+        heads=tuple(head for own, _ in found for head in own),
         preprocessing=PREPROCESSING,
-        tiling=Tiling("reflect", 0.25),
+        tiling=Tiling("reflect", 0.25, STRIDE) if rays else Tiling("reflect", 0.25),
         postprocessing=postprocessing,
         default_compartment=compartments[0],
         description=description,
@@ -164,3 +162,40 @@ def class_card(
         licence=licence,
         training=training,
     )
+
+
+def _watershed(compartment: Compartment) -> tuple[tuple[Head, ...], dict[str, Any]]:
+    """The heads of inner distances, and how objects are found in them."""
+    distance, classes = head_names(compartment)
+    heads = (
+        Head(distance, compartment, "inner_distance", 1),
+        Head(classes, compartment, "pixelwise", 3),
+    )
+    return heads, {
+        "method": "deep_watershed",
+        "maxima_head": distance,
+        "maxima_channel": 0,
+        "interior_head": classes,
+        "interior_channel": 1,
+        "maxima_threshold": 0.15,
+        "maxima_smooth": 1.0,
+        "interior_threshold": 0.4,
+        "interior_smooth": 1.0,
+        "pixel_expansion": 1,
+        "radius": 2,
+        "small_objects_fraction": 0.2,
+    }
+
+
+def _star_convex(compartment: Compartment, rays: int) -> tuple[tuple[Head, ...], dict[str, Any]]:
+    """The heads of a star-convex network, and how objects are found in them."""
+    probability, distances = head_names(compartment, rays)
+    heads = (
+        Head(probability, compartment, "pixelwise", 1, STAR_STRIDE, "cropped"),
+        Head(distances, compartment, "ray_distances", rays, STAR_STRIDE, "cropped"),
+    )
+    return heads, {
+        "method": "stardist",
+        "probability_head": probability,
+        "distances_head": distances,
+    }

@@ -11,7 +11,7 @@ from cellmill.errors import BadInput
 from cellmill.inference.tensorflow_engine import open_savedmodel
 from cellmill.models.card import ModelCard
 from cellmill.pixel_classification.card import HEAD
-from cellmill.training.network import build_class_network, build_network
+from cellmill.training.network import build_class_network, build_network, build_star_network
 
 if TYPE_CHECKING:
     import keras
@@ -57,7 +57,9 @@ def trainable_network(folder: Path, card: ModelCard) -> keras.Model:
     made = card.training.get("network")
     kinds = [head.kind for head in card.heads]
     classes = [head.name for head in card.heads] == [HEAD] and kinds == ["pixelwise"]
-    taught = ["inner_distance", "pixelwise"] * len(card.compartments)
+    rays = int(made.get("rays", 0)) if isinstance(made, dict) else 0
+    pair = ["pixelwise", "ray_distances"] if rays else ["inner_distance", "pixelwise"]
+    taught = pair * len(card.compartments)
     if not isinstance(made, dict) or "widths" not in made or (kinds != taught and not classes):
         raise BadInput(
             f"base model '{card.name}'",
@@ -68,6 +70,8 @@ def trainable_network(folder: Path, card: ModelCard) -> keras.Model:
     channels = len(card.input.channels)
     if classes:
         network = build_class_network(channels, HEAD, card.heads[0].channels, *shape)
+    elif rays:
+        network = build_star_network(channels, [head.name for head in card.heads], rays, *shape)
     else:
         network = build_network(channels, [head.name for head in card.heads], *shape)
     try:

@@ -49,20 +49,11 @@ class InstanceObjective:
         augmentation: Augmentation,
     ) -> Taught:
         """Draw a crop of an image and what its objects teach."""
-        truth, hard = _planes(image.labels), _planes(image.hard_background)
-        picture, cut = random_crop(image.image, truth + hard, size, random, augmentation)
-        labels, others = np.stack(cut[: len(truth)], -1), cut[len(truth) :]
-        if random.random() < augmentation.crowding:
-            picture, labels = crowd(picture, labels, random, condensed=augmentation.condensed)
-        if random.random() < _OBJECTS_VARIED:
-            picture = vary_objects(picture, labels[..., 0], random, augmentation)
-        if augmentation.cytoplasm and random.random() < augmentation.cytoplasm:
-            picture = add_cytoplasm(picture, labels[..., 0], random, augmentation)
-        return _taught(vary_picture(picture, random, augmentation), labels, others)
+        return _taught(varied_crop(image, size, random, augmentation))
 
     def whole(self, image: TrainingImage) -> Taught:
         """An image as it is, and what its objects teach."""
-        return _taught(image.image, image.labels, _planes(image.hard_background))
+        return _taught(pictured(image))
 
     def loss(self, heads: Sequence[Any], *taught: Any) -> Any:
         """Squared error and weighted cross entropy, added up over compartments."""
@@ -82,6 +73,49 @@ class InstanceObjective:
 INSTANCES = InstanceObjective()
 
 
+@dataclass(frozen=True)
+class Pictured:
+    """A picture and its label images.
+
+    Args:
+        picture: `(Y, X, C)` float32.
+        planes: `(Y, X)` of each compartment.
+        hard: of each what looks like its objects and is none; None where nothing is known.
+    """
+
+    picture: np.ndarray
+    planes: list[np.ndarray]
+    hard: list[np.ndarray | None]
+
+    @classmethod
+    def of(cls, picture: np.ndarray, labels: np.ndarray, hard: Sequence[np.ndarray]) -> Pictured:
+        """One plane of `hard` goes for all compartments."""
+        planes = _planes(labels)
+        one = [hard[0] if hard else None] * len(planes)
+        return cls(picture.astype(np.float32), planes, [*hard] if len(hard) == len(planes) else one)
+
+
+def pictured(image: TrainingImage) -> Pictured:
+    """An image as it is."""
+    return Pictured.of(image.image, image.labels, _planes(image.hard_background))
+
+
+def varied_crop(
+    image: TrainingImage, size: int, random: np.random.Generator, augmentation: Augmentation
+) -> Pictured:
+    """Draw a crop `(size, size)` of an image, its place, objects and picture varied."""
+    truth, hard = _planes(image.labels), _planes(image.hard_background)
+    picture, cut = random_crop(image.image, truth + hard, size, random, augmentation)
+    labels, others = np.stack(cut[: len(truth)], -1), cut[len(truth) :]
+    if random.random() < augmentation.crowding:
+        picture, labels = crowd(picture, labels, random, condensed=augmentation.condensed)
+    if random.random() < _OBJECTS_VARIED:
+        picture = vary_objects(picture, labels[..., 0], random, augmentation)
+    if augmentation.cytoplasm and random.random() < augmentation.cytoplasm:
+        picture = add_cytoplasm(picture, labels[..., 0], random, augmentation)
+    return Pictured.of(vary_picture(picture, random, augmentation), labels, others)
+
+
 def _planes(labels: np.ndarray | None) -> list[np.ndarray]:
     """The label images of an array `(Y, X)` or `(Y, X, K)`, `(Y, X)` each; none of None."""
     if labels is None:
@@ -89,14 +123,12 @@ def _planes(labels: np.ndarray | None) -> list[np.ndarray]:
     return [labels] if labels.ndim == 2 else list(np.moveaxis(labels, -1, 0))
 
 
-def _taught(picture: np.ndarray, labels: np.ndarray, hard: Sequence[np.ndarray]) -> Taught:
-    """A picture and what its labels teach; one plane of `hard` goes for all of them."""
-    planes = _planes(labels)
-    one = [hard[0] if hard else None] * len(planes)
-    others = hard if len(hard) == len(planes) else one
-    weights = [pixel_weights(p, other) for p, other in zip(planes, others, strict=True)]
+def _taught(given: Pictured) -> Taught:
+    """A picture and what its labels teach."""
+    planes = given.planes
+    weights = [pixel_weights(p, other) for p, other in zip(planes, given.hard, strict=True)]
     return (
-        picture.astype(np.float32),
+        given.picture,
         np.stack([inner_distance(plane) for plane in planes], -1),
         np.stack([pixel_classes(plane) for plane in planes], -1),
         np.stack(weights, -1),

@@ -26,6 +26,13 @@ is told from black, and the brightest do not drown the rest."""
 BOTTOM = 1
 """Further blocks at the lowest resolution, which see how large objects are."""
 
+STAR_STRIDE = 2
+"""Pixels a value of a star-convex network's heads."""
+
+_STAR_WIDTH, _RAY_UNIT = 96, 8.0
+"""Of a star-convex network the channels that its heads read, and pixels that one unit of theirs
+is: rays are many pixels long, and weights begin near 0."""
+
 STRIDE = 2 ** (len(WIDTHS) - 1)
 """Sides of an input must be multiples of this."""
 
@@ -62,6 +69,45 @@ def build_network(
         heads += [
             layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=distance)(own),
             layers.Conv2D(3, 1, activation="softmax", dtype="float32", name=classes)(own),
+        ]
+    return keras.Model(image, heads)
+
+
+def build_star_network(
+    channels: int,
+    head_names: Sequence[str],
+    rays: int,
+    widths: tuple[int, ...] = WIDTHS,
+    gains: tuple[float, ...] = GAINS,
+    bottom: int = BOTTOM,
+) -> keras.Model:
+    """An untrained star-convex network, whose heads are at half the input's resolution.
+
+    Args:
+        channels: of the input, as `build_network` takes it.
+        head_names: for each compartment that of the probability, `(N, Y / 2, X / 2, 1)` in 0…1, and
+            that of the distances to the edge in pixels, `(N, Y / 2, X / 2, rays)`; all float32.
+        rays: along which distances are given.
+        widths: channels per resolution.
+        gains: of the compressed copies of the input; none leaves the input as it is.
+        bottom: further blocks at the lowest resolution.
+
+    Returns:
+        A Keras model that gives the heads in this order.
+    """
+    keras = extras.load("keras", "training")
+    layers = keras.layers
+    image, x = _body(channels, widths, gains, bottom, finest=1)
+    x = layers.Conv2D(_STAR_WIDTH, 3, padding="same", activation="relu")(x)
+    heads = []
+    # See `build_network` for why compartments are kept apart.
+    several = len(head_names) > 2
+    for probability, distances in zip(head_names[::2], head_names[1::2], strict=True):
+        own = x * 1.0 if several else x
+        lengths = layers.Conv2D(rays, 1, dtype="float32")(own)
+        heads += [
+            layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=probability)(own),
+            layers.Rescaling(_RAY_UNIT, dtype="float32", name=distances)(lengths),
         ]
     return keras.Model(image, heads)
 
@@ -119,9 +165,13 @@ def receptive_field(widths: Sequence[int] = WIDTHS, bottom: int = BOTTOM) -> int
 
 
 def _body(
-    channels: int, widths: Sequence[int], gains: Sequence[float], bottom: int
+    channels: int,
+    widths: Sequence[int],
+    gains: Sequence[float],
+    bottom: int,
+    finest: int = 0,
 ) -> tuple[Any, Any]:
-    """The input, and what the heads are made of, at its resolution."""
+    """The input, and what the heads are made of: at its resolution, or halved `finest` times."""
     keras = extras.load("keras", "training")
     layers = keras.layers
 
@@ -140,7 +190,7 @@ def _body(
         skips.append(x)
     for _ in range(bottom):
         x = layers.Add()([x, block(x, widths[-1])])
-    for width, skip in zip(widths[-2::-1], skips[-2::-1], strict=True):
+    for width, skip in reversed([*zip(widths[finest:-1], skips[finest:-1], strict=True)]):
         x = layers.Conv2D(width, 1, use_bias=False)(x)
         x = layers.UpSampling2D(2, interpolation="nearest")(x)
         x = block(layers.Concatenate()([x, skip]), width)

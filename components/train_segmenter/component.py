@@ -23,6 +23,8 @@ def train_segmenter(
     description: str = "",
     licence: str = "",
     task: str = "instances",
+    method: str = "deep_watershed",
+    rays: int = 32,
     compartment: str = "nuclear",
     classes: str = "",
     class_weights: str = "",
@@ -64,6 +66,9 @@ def train_segmenter(
         licence: What the card says of the weights' licence.
         task: What is taught: instances, objects told apart by their numbers; or semantic, the class
             of every pixel, of labels whose values are classes and may be sparse.
+        method: How objects will be found: deep_watershed, by an inner distance; or stardist, as
+            star-convex polygons, whose thresholds are chosen on the validation images.
+        rays: Of method stardist, along which the distance to an object's edge is taught.
         compartment: What is taught of objects, of labels of one plane what they show: nuclear,
             whole-cell or another kind of object; both takes labels of two planes, and gives a model
             with Mesmer's four heads; several with commas between take an array each.

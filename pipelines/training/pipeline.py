@@ -46,6 +46,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         description: str = "",
         licence: str = "",
         task: str = "instances",
+        method: str = "deep_watershed",
+        rays: int = 32,
         compartment: str = "nuclear",
         classes: str = "",
         class_weights: str = "",
@@ -78,6 +80,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             licence: What its card says of the weights' licence.
             task: What is taught: `instances`, objects told apart by their numbers; or `semantic`,
                 the class of every pixel, of label images whose values are classes.
+            method: How the model's objects will be found: `deep_watershed`, or `stardist` as
+                star-convex polygons.
+            rays: Of method `stardist`, along which the distance to an object's edge is taught.
             compartment: What the label images show: `nuclear`, `whole-cell`, or `both` where
                 they have two planes: whole cells, nuclei.
             classes: Names of the classes of pixels in the order of their values; `background` is
@@ -130,6 +135,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 description=description,
                 licence=licence,
                 task=task,
+                method=method,
+                rays=rays,
                 compartment=compartment,
                 classes=classes,
                 class_weights=class_weights,

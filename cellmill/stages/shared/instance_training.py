@@ -20,9 +20,14 @@ from cellmill.training.card import head_names, trained_card
 from cellmill.training.extents import object_lengths
 from cellmill.training.images import TrainingImage
 from cellmill.training.instances import INSTANCES
-from cellmill.training.network import build_network
+from cellmill.training.network import build_network, build_star_network
 from cellmill.training.object_sizes import trained_sizes
 from cellmill.training.objective import Objective
+from cellmill.training.stars import StarObjective
+from cellmill.training.thresholds import choose_thresholds
+
+#: Of star-convex networks.
+_FEWEST_RAYS, _MOST_RAYS = 8, 128
 
 
 @dataclass
@@ -31,14 +36,21 @@ class InstanceTraining:
 
     Args:
         kinds: that are taught.
+        rays: of a star-convex network; 0 is one of inner distances.
     """
 
     kinds: tuple[Compartment, ...]
+    rays: int = 0
 
     @classmethod
-    def of(cls, compartment: str) -> InstanceTraining:
-        """What a user's compartment asks for."""
-        return cls(typed_kinds(compartment, offered=None))
+    def of(
+        cls, compartment: str, method: str = "deep_watershed", rays: int = 0
+    ) -> InstanceTraining:
+        """What a user's compartment and method ask for."""
+        if method == "stardist" and not _FEWEST_RAYS <= rays <= _MOST_RAYS:
+            expected = f"{_FEWEST_RAYS} to {_MOST_RAYS}"
+            raise BadInput("rays", expected=expected, found=f"{rays}")
+        return cls(typed_kinds(compartment, offered=None), rays if method == "stardist" else 0)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -54,6 +66,15 @@ class InstanceTraining:
             found = " and ".join(map(typed, has))
             expected = f"a model of compartment '{wanted}'"
             raise BadInput("base", expected=expected, found=f"'{base.card.name}', of {found}")
+        made = base.card.training.get("network")
+        rays = int(made.get("rays", 0)) if isinstance(made, dict) else 0
+        if rays != self.rays:
+            wanted, found = (
+                f"method stardist with {count} rays" if count else "method deep_watershed"
+                for count in (self.rays, rays)
+            )
+            found = f"'{base.card.name}', of {found}"
+            raise BadInput("base", expected=f"a model of {wanted}", found=found)
 
     def read(self, images: Sequence[TrainingImage]) -> list[TrainingImage]:
         """The images as the objective takes them."""
@@ -61,11 +82,14 @@ class InstanceTraining:
 
     def objective(self, training: Sequence[TrainingImage]) -> Objective:
         """What the network is taught."""
-        return INSTANCES
+        return StarObjective(self.rays) if self.rays else INSTANCES
 
     def network(self, channels: int) -> Any:
         """A new network."""
-        return build_network(channels, [name for each in self.kinds for name in head_names(each)])
+        names = [name for each in self.kinds for name in head_names(each, self.rays)]
+        if self.rays:
+            return build_star_network(channels, names, self.rays)
+        return build_network(channels, names)
 
     def said(self, training: Sequence[TrainingImage]) -> dict[str, Any]:
         """What the card says of the truth."""
@@ -97,8 +121,15 @@ class InstanceTraining:
             sizes=sizes,
             description=named.description,
             licence=named.licence,
+            rays=self.rays,
         )
         return base.kept(card, sizes) if base else card
+
+    def tuned(
+        self, card: ModelCard, images: Sequence[TrainingImage], network: PredictBatch
+    ) -> ModelCard:
+        """The card with thresholds chosen on images held out, where the method asks for that."""
+        return choose_thresholds(images, network, card) if self.rays else card
 
     def accuracy(
         self, which: str, images: Sequence[TrainingImage], network: PredictBatch, card: ModelCard

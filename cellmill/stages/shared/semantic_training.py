@@ -42,6 +42,7 @@ class SemanticTraining:
     weights: str
     zero_is_background: bool
     kinds: tuple[Compartment, ...] = ()
+    rays: int = 0
     classes: tuple[PixelClass, ...] = ()
     _said: dict[str, Any] = field(default_factory=dict)
 
@@ -154,6 +155,12 @@ class SemanticTraining:
             licence=named.licence,
         )
         return base.kept(card, {}) if base else card
+
+    def tuned(
+        self, card: ModelCard, images: Sequence[TrainingImage], network: PredictBatch
+    ) -> ModelCard:
+        """The card as it is: nothing is chosen."""
+        return card
 
     def accuracy(
         self, which: str, images: Sequence[TrainingImage], network: PredictBatch, card: ModelCard

@@ -75,7 +75,7 @@ def open_base(base: Model, source: str, trusted: bool) -> Base:
     return Base(base.path, card, source)
 
 
-def origin(base: Base | None, network: Any) -> dict[str, Any]:
+def origin(base: Base | None, network: Any, rays: int = 0) -> dict[str, Any]:
     """Say for the card what the training began with, and how its network is built."""
     if base:
         return {
@@ -84,5 +84,5 @@ def origin(base: Base | None, network: Any) -> dict[str, Any]:
             "network": base.card.training["network"],
         }
     shape = {"widths": list(WIDTHS), "gains": list(GAINS), "bottom": BOTTOM}
-    made = {**shape, "weights": network.count_params()}
+    made = {**shape, "weights": network.count_params(), **({"rays": rays} if rays else {})}
     return {"base": "", "base_source": "", "network": made}
