@@ -80,10 +80,9 @@ class Segmenting:
         self._most, self._memory_mib = most_pixels, memory_mib
         card = self._segmenter.card
         self._kinds = chosen_compartments(card, compartment)
-        # The first call compiles; nobody is to wait for it.
-        blank = np.zeros((*card.input.tile, len(card.input.channels)), np.uint8)
+        # The first call compiles, also what labels objects; nobody is to wait for it.
         sees: dict[str, Any] = {"z": "all"} if card.input.sees_volumes else {}
-        warm = self._segmenter(blank, **sees)
+        warm = self._segmenter(_disc(card.input.tile, len(card.input.channels)), **sees)
         self.effect: Mapping[str, Any] = warm.facts.engine
 
     @property
@@ -151,6 +150,15 @@ class Segmenting:
             options["z"] = "all"
         options["mpp"] = options["mpp"] or size
         return _answer(self._segmenter, pixels, options)
+
+
+def _disc(shape: tuple[int, ...], channels: int) -> np.ndarray:
+    """An image of one bright disc on noise, or a volume of a ball; uint16."""
+    middle = [(np.arange(side) - side / 2) / (side / 8) for side in shape]
+    distance = sum(axis**2 for axis in np.meshgrid(*middle, indexing="ij", sparse=True))
+    noise = np.random.default_rng(0).integers(0, 50, shape)
+    values = (200 + noise + 3000 * (distance < 1)).astype(np.uint16)
+    return np.repeat(values[..., np.newaxis], channels, axis=-1)
 
 
 def _answer(segmenter: Segmenter, image: np.ndarray | str, options: Mapping[str, Any]) -> Answer:
