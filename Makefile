@@ -260,7 +260,7 @@ test: $(DEV_STAMP) ## run the tests (but those of `make conformance`)
 
 .PHONY: test-fast
 test-fast: $(DEV_STAMP) ## run the tests of the science and the contract, in under two minutes
-	@$(DEV)/bin/python -m pytest -n 2 -m "not deepcell and not stardist and not cellpose and not tensorflow and not browser and not docker and not pipeline" tests/arrays tests/compute tests/contract tests/io tests/labels tests/metrics tests/measurement tests/models tests/morphology tests/preprocessing tests/segmentation $(PYTEST)
+	@$(DEV)/bin/python -m pytest -n 2 -m "not deepcell and not stardist and not cellpose and not tensorflow and not browser and not napari and not docker and not pipeline" tests/arrays tests/compute tests/contract tests/io tests/labels tests/metrics tests/measurement tests/models tests/morphology tests/preprocessing tests/segmentation $(PYTEST)
 
 .PHONY: conformance
 conformance: $(DEV_STAMP) ## compare every step with DeepCell's own package on one model (Python 3.10), and with StarDist's and Cellpose's (3.11)
@@ -366,7 +366,10 @@ lock: $(DEV_STAMP) ## resolve all environments anew
 	UV_FIND_LINKS="$${UV_FIND_LINKS-$${PIP_FIND_LINKS// /,}}" \
 	  $(DEV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	  --generate-hashes --no-header --upgrade -c images/tensorflow/requirements.lock \
-	  --override images/imaging/overrides.txt --override images/cellpose3/overrides.txt images/cellpose3/requirements.in -o images/cellpose3/requirements.lock
+	  --override images/imaging/overrides.txt --override images/cellpose3/overrides.txt images/cellpose3/requirements.in -o images/cellpose3/requirements.lock; \
+	$(DEV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	  --generate-hashes --no-header --upgrade -c requirements-dev.lock \
+	  --override images/imaging/overrides.txt tests/napari_cellmill/requirements.in -o tests/napari_cellmill/requirements.lock
 
 .PHONY: clean
 clean: ## remove what can be made again, not the outputs of runs

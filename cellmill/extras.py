@@ -19,6 +19,7 @@ EXTRAS = {
     "keras": "tensorflow",
     "kfp": "pipelines",
     "liffile": "formats",
+    "napari": "napari",
     "nd2": "formats",
     "oiffile": "formats",
     "onnxruntime": "onnxruntime",

@@ -30,5 +30,6 @@ COMMANDS: Mapping[str, Command] = {
     "cellpose": Command(
         "Segment a folder of images by Cellpose's command and flags.",
         "cellmill.commands.cellpose.command",
-    )
+    ),
+    "view": Command("Open a run in napari: image, labels, measurements.", "cellmill.commands.view"),
 }

@@ -42,6 +42,8 @@ from cellmill.metrics.counts import count, f_score, ratio
 MATCH_IOU = 0.6
 LINK_IOU = 0.1
 LINK_COVER = 0.5
+#: What may become of an object, see `outcome_of_each`.
+OUTCOMES = ("matched", "missed", "gained", "merged", "split", "confused")
 COMPAT_OBJECTS = 20_000
 
 
@@ -126,27 +128,19 @@ def classify_errors(pairs: LabelPairs) -> ObjectErrors:
         >>> errors.merge, errors.missed_det_from_merge, errors.correct_detections
         (1, 1, 0)
     """
-    n_true, n_pred = len(pairs.truth), len(pairs.predicted)
-    ious = pairs.ious
+    correct = pairs.ious > MATCH_IOU
+    groups = _grouped(pairs, correct)
+    kept = groups.trues + groups.preds > 0
+    trues, preds = groups.trues[kept], groups.preds[kept]
     cover_true = pairs.overlaps / pairs.truth.areas[pairs.truth_index]
-    cover_pred = pairs.overlaps / pairs.predicted.areas[pairs.predicted_index]
-    correct = ious > MATCH_IOU
-    free_true, free_pred = np.ones(n_true, bool), np.ones(n_pred, bool)
-    free_true[pairs.truth_index[correct]] = False
-    free_pred[pairs.predicted_index[correct]] = False
-
-    linked = (ious >= LINK_IOU) | (np.maximum(cover_true, cover_pred) > LINK_COVER)
-    linked &= free_true[pairs.truth_index] & free_pred[pairs.predicted_index]
-    trues, preds = _group_sizes(pairs, linked, free_true, free_pred)
-
     alike = (trues == 1) & (preds == 1)
     merges = (trues > 1) & (preds == 1)
     splits = (trues == 1) & (preds > 1)
     catastrophes = (trues > 1) & (preds > 1)
     compat_sum, compat_pairs, compat_missing = _compat_seg(pairs, correct)
     return ObjectErrors(
-        n_true=n_true,
-        n_pred=n_pred,
+        n_true=len(pairs.truth),
+        n_pred=len(pairs.predicted),
         correct_detections=int(correct.sum()),
         missed_detections=int(((preds == 0) | alike).sum()),
         gained_detections=int(((trues == 0) | alike).sum()),
@@ -157,21 +151,81 @@ def classify_errors(pairs: LabelPairs) -> ObjectErrors:
         merge=int(merges.sum()),
         split=int(splits.sum()),
         catastrophe=int(catastrophes.sum()),
-        seg_sum=float(ious[cover_true > LINK_COVER].sum()),
+        seg_sum=float(pairs.ious[cover_true > LINK_COVER].sum()),
         compat_seg_sum=compat_sum,
         compat_seg_pairs=compat_pairs,
         compat_seg_missing=compat_missing,
     )
 
 
-def _group_sizes(
-    pairs: LabelPairs,
-    linked: npt.NDArray[np.bool_],
-    free_true: npt.NDArray[np.bool_],
-    free_pred: npt.NDArray[np.bool_],
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Count the true and the predicted objects of each group of linked objects, `(G,)` each."""
-    n_true, n_pred = len(free_true), len(free_pred)
+def outcome_of_each(pairs: LabelPairs) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Say what became of each object, by the groups that `classify_errors` counts.
+
+    Args:
+        pairs: the table of overlaps.
+
+    Returns:
+        For each true object, and for each predicted one, the place of its outcome in `OUTCOMES`:
+        `matched`; `missed`, of true objects that are alone or too different from the one that is
+        there, and `gained`, of such predicted ones; `merged`, several true and one predicted;
+        `split`, one true and several predicted; `confused`, several of both.
+
+    Example:
+        >>> from cellmill.labels.pairs import pair_labels
+        >>> pairs = pair_labels(np.array([[1, 2, 0, 3]]), np.array([[1, 1, 2, 0]]))
+        >>> [[OUTCOMES[each] for each in side] for side in outcome_of_each(pairs)]
+        [['merged', 'merged', 'missed'], ['merged', 'gained']]
+    """
+    groups = _grouped(pairs, pairs.ious > MATCH_IOU)
+    several_true, several_pred = groups.trues > 1, groups.preds > 1
+    found = []
+    for place, free, alone in (
+        (groups.of_true, groups.free_true, "missed"),
+        (groups.of_pred, groups.free_pred, "gained"),
+    ):
+        conditions = [
+            ~free,
+            (several_true & several_pred)[place],
+            (several_true & (groups.preds == 1))[place],
+            ((groups.trues == 1) & several_pred)[place],
+        ]
+        names = ("matched", "confused", "merged", "split")
+        values = [OUTCOMES.index(name) for name in names]
+        found.append(np.select(conditions, values, OUTCOMES.index(alone)).astype(np.intp))
+    return found[0], found[1]
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Groups of linked objects.
+
+    Args:
+        of_true: the group of each true object, `(N,)`.
+        of_pred: of each predicted one.
+        free_true: which true objects are no correct detections, `(N,)`.
+        free_pred: which predicted ones.
+        trues: true objects of each group that are free, `(G,)`.
+        preds: predicted ones.
+    """
+
+    of_true: npt.NDArray[np.intp]
+    of_pred: npt.NDArray[np.intp]
+    free_true: npt.NDArray[np.bool_]
+    free_pred: npt.NDArray[np.bool_]
+    trues: npt.NDArray[np.intp]
+    preds: npt.NDArray[np.intp]
+
+
+def _grouped(pairs: LabelPairs, correct: npt.NDArray[np.bool_]) -> _Groups:
+    """Link the objects that no correct detection has, and group those that are linked."""
+    n_true, n_pred = len(pairs.truth), len(pairs.predicted)
+    cover_true = pairs.overlaps / pairs.truth.areas[pairs.truth_index]
+    cover_pred = pairs.overlaps / pairs.predicted.areas[pairs.predicted_index]
+    free_true, free_pred = np.ones(n_true, bool), np.ones(n_pred, bool)
+    free_true[pairs.truth_index[correct]] = False
+    free_pred[pairs.predicted_index[correct]] = False
+    linked = (pairs.ious >= LINK_IOU) | (np.maximum(cover_true, cover_pred) > LINK_COVER)
+    linked &= free_true[pairs.truth_index] & free_pred[pairs.predicted_index]
     links = coo_array(
         (
             np.ones(int(linked.sum()), bool),
@@ -182,8 +236,7 @@ def _group_sizes(
     n_groups, group = connected_components(links, directed=False)
     trues = np.bincount(group[:n_true][free_true], minlength=n_groups)
     preds = np.bincount(group[n_true:][free_pred], minlength=n_groups)
-    left_over = trues + preds > 0
-    return trues[left_over], preds[left_over]
+    return _Groups(group[:n_true], group[n_true:], free_true, free_pred, trues, preds)
 
 
 def _compat_seg(pairs: LabelPairs, correct: npt.NDArray[np.bool_]) -> tuple[float, int, int]:

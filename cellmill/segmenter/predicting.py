@@ -55,6 +55,14 @@ def predicted(
             )
             for head in predictor.heads
         }
+        done = 0
+
+        def on_tiles(count: int) -> None:
+            nonlocal done
+            done += count
+            # Tiles at the cuts of strips are predicted twice.
+            work.report("predict", min(done / len(grid), 1.0))
+
         with turn:
             predict_tiled(
                 pixels,
@@ -62,6 +70,7 @@ def predicted(
                 grid,
                 [*maps.values()],
                 predictor.batch_size,
+                on_tiles,
                 heads=predictor.heads,
                 unit=1 if small else UNIT,
                 memory=work.memory // 4 * 3,

@@ -45,7 +45,7 @@ from cellmill.segmenter.source import (
     source_in_memory,
 )
 from cellmill.segmenter.volumes import label_volume
-from cellmill.segmenter.work import Work
+from cellmill.segmenter.work import Report, Work
 from cellmill.version import __version__
 
 
@@ -146,6 +146,7 @@ class Segmenter:
         series: int = -1,
         keep_maps: bool = False,
         stitch_threshold: float = STITCH_THRESHOLD,
+        progress: Report | None = None,
     ) -> Segmentation:
         """Segment one image.
 
@@ -165,6 +166,8 @@ class Segmenter:
             keep_maps: also give the network's outputs.
             stitch_threshold: of a volume whose planes a network sees one by one: objects of
                 neighbouring planes are one where their intersection over union is at least this.
+            progress: called with the name of a step (`read`, `find scale`, …, `predict`, `label`)
+                and the part of it that is done, 0 to 1. What it raises ends the work.
 
         Returns:
             Labels by kind of object, and what was done.
@@ -175,7 +178,7 @@ class Segmenter:
         """
         check_stitch_threshold(stitch_threshold)
         scale = ScaleSettings.of(self.card, diameter, self._compartment)
-        work = Work(self._memory_mib)
+        work = Work(self._memory_mib, progress)
         in_memory = not isinstance(image, str | os.PathLike)
         with work.step("read"):
             if isinstance(image, str | os.PathLike):

@@ -6,7 +6,7 @@ import contextlib
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -20,20 +20,26 @@ UNIT = 2048
 #: So much of the budget an array may fill, or several that are made together.
 _SHARE = 4
 
+Report = Callable[[str, float], None]
+"""Is told how far the work is: a step's name, and the part of it that is done, 0 to 1."""
+
 
 class Work:
     """One image's arrays and times.
 
     Args:
         memory_mib: the budget.
+        report: is told of each step when it begins and ends, and in between where that is known.
 
     Attributes:
         memory: the budget in bytes.
+        report: as given.
         seconds: that each step took.
     """
 
-    def __init__(self, memory_mib: int) -> None:
+    def __init__(self, memory_mib: int, report: Report | None = None) -> None:
         self.memory = memory_mib << 20
+        self.report: Report = report or (lambda step, part: None)
         self.seconds: dict[str, float] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._stored: StoredWorkspace | None = None
@@ -46,10 +52,12 @@ class Work:
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Take the time of a block."""
+        self.report(name, 0.0)
         start = time.perf_counter()
         yield
         spent = time.perf_counter() - start
         self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 4)
+        self.report(name, 1.0)
 
     def fits(self, nbytes: int) -> bool:
         """Whether arrays of so many bytes together are kept in memory."""

@@ -9,7 +9,7 @@ import pytest
 
 from cellmill.labels.pairs import pair_labels
 from cellmill.metrics import object_errors as module
-from cellmill.metrics.object_errors import classify_errors
+from cellmill.metrics.object_errors import OUTCOMES, classify_errors, outcome_of_each
 from cellmill.metrics.pixels import pixel_overlap
 from tests.labels.made_pairs import random_pairs
 
@@ -105,6 +105,22 @@ def test_every_object_is_accounted_for_once():
             + found.split
             + found.pred_det_in_catastrophe
         )
+
+
+def test_what_became_of_each_object_adds_up_to_the_counts():
+    for truth, predicted in random_pairs(100, 8):
+        pairs = pair_labels(truth, predicted)
+        of_true, of_pred = (np.array(OUTCOMES)[each].tolist() for each in outcome_of_each(pairs))
+        counted = classify_errors(pairs)
+        assert of_true.count("matched") == of_pred.count("matched") == counted.correct_detections
+        assert of_true.count("missed") == counted.missed_detections
+        assert of_pred.count("gained") == counted.gained_detections
+        assert of_pred.count("merged") == counted.merge
+        assert of_true.count("merged") - counted.merge == counted.missed_det_from_merge
+        assert of_true.count("split") == counted.split
+        assert of_pred.count("split") - counted.split == counted.gained_det_from_split
+        assert of_true.count("confused") == counted.true_det_in_catastrophe
+        assert of_pred.count("confused") == counted.pred_det_in_catastrophe
 
 
 def test_a_catastrophe_is_no_correct_detection_but_was_one_for_deepcell():

@@ -157,6 +157,29 @@ def test_what_pixels_are_stored_as_changes_no_label(nuclei, sample, dtype):
     np.testing.assert_array_equal(found, nuclei(part).label_image)
 
 
+def test_progress_is_told_and_can_end_the_work(nuclei, sample):
+    told, image = [], sample[1]
+    nuclei(image, progress=lambda step, part: told.append((step, part)))
+    steps = [*dict.fromkeys(step for step, _ in told)]
+    assert steps[0] == "read"
+    assert steps[-2:] == ["predict", "label"]
+    for step in steps:
+        parts = [part for each, part in told if each == step]
+        assert all(0 <= part <= 1 for part in parts)
+        assert (parts[0], parts[-1]) == (0.0, 1.0)
+
+    class Ended(Exception):
+        pass
+
+    def end(step, part):
+        if step == "predict" and part > 0:
+            raise Ended
+
+    with pytest.raises(Ended):
+        nuclei(image, progress=end)
+    assert nuclei(image).counts["nuclear"] > 0
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (5, 700), (64, 64)])
 def test_an_image_without_objects_has_none(nuclei, shape):
     found = nuclei(np.zeros(shape, bool))

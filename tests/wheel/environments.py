@@ -19,6 +19,8 @@ from cellmill.io.cache import locked
 from launch import ROOT
 
 _READY = ".ready"
+#: Locks beside the developers', of extras whose packages that one does not have.
+_LOCKS = {"napari": ROOT / "tests" / "napari_cellmill" / "requirements.lock"}
 
 
 def start(*arguments, **options) -> subprocess.CompletedProcess[str]:
@@ -50,7 +52,7 @@ class Environments:
             if not (environment / _READY).exists():
                 wheel = self.wheel()
                 run(find_uv_bin(), "venv", "-q", "--python", sys.executable, environment)
-                self._install(environment, f"{wheel}[{extra}]" if extra else wheel)
+                self._install(environment, wheel, extra)
                 if not extra:
                     # Else every worker compiles for itself what most examples use.
                     run(environment / "bin" / "python", ROOT / "images" / "warm.py")
@@ -71,10 +73,11 @@ class Environments:
         (wheel,) = folder.glob("*.whl")
         return wheel
 
-    def _install(self, environment: Path, what: object) -> None:
+    def _install(self, environment: Path, wheel: Path, extra: str) -> None:
         run(
             *(find_uv_bin(), "pip", "install", "-q", "--python", environment / "bin" / "python"),
-            *("-c", ROOT / "requirements-dev.lock", what),
+            *("-c", _LOCKS.get(extra, ROOT / "requirements-dev.lock")),
+            f"{wheel}[{extra}]" if extra else wheel,
         )
 
 

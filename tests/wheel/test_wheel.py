@@ -127,5 +127,9 @@ def test_every_model_that_ships_is_in_the_wheel(environments, tmp_path):
 def test_nothing_but_the_package_is_in_the_wheel(environments):
     with zipfile.ZipFile(environments.wheel()) as wheel:
         names = wheel.namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"cellmill"}
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
+        "cellmill",
+        "napari_cellmill",
+    }
     assert {"cellmill/py.typed", "cellmill/compiled/components/predict/component.yaml"} <= {*names}
+    assert "napari_cellmill/napari.yaml" in names
