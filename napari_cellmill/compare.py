@@ -70,7 +70,7 @@ class ComparePanel(Panel):
     def work(self) -> Callable[[Report], Compared]:
         """Read the form."""
         truth, predicted = self.truth.layer, self.predicted.layer
-        if truth is None or truth is predicted:
+        if truth is None or truth == predicted:
             found = "none" if truth is None else "one twice"
             raise BadInput("layers", expected="two label layers", found=found)
 

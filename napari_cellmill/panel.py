@@ -88,13 +88,14 @@ class LayerChoice(QComboBox):
                 self.addItem(layer.name, layer)
         self.choose(before)
         self.blockSignals(False)
-        if self.layer is not before:
+        # Not `is`: napari hands plugins its objects each time in a new wrapper.
+        if self.layer != before:
             self.currentIndexChanged.emit(self.currentIndex())
 
     def choose(self, layer: Layer | None) -> None:
         """Choose a layer, if it is among them."""
         for place in range(self.count()):
-            if self.itemData(place) is layer:
+            if self.itemData(place) == layer:
                 self.setCurrentIndex(place)
 
     @property

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import napari
+from npe2 import PluginManager
 from qtpy.QtWidgets import QApplication
 
+from cellmill.commands.view import PLUGIN
 from napari_cellmill.panel import Panel
 from napari_cellmill.samples import sample_layers
 
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m napari_cellmill.picture")
     parser.add_argument("output", type=Path, help="PNG to write")
     given = parser.parse_args(arguments)
+    register()
     viewer = napari.Viewer(title="cellmill")
     viewer.window.resize(1560, 940)
     for data, about, kind in sample_layers():
@@ -44,9 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def register() -> None:
+    """Make the plugin known to napari, where it is not installed: in a clone."""
+    plugins = PluginManager.instance()
+    plugins.discover()
+    if PLUGIN not in plugins:
+        plugins.register(str(Path(__file__).with_name("napari.yaml")))
+
+
 def opened(viewer: Any, name: str) -> Any:
     """Open a panel of the plugin, in one place with the others."""
-    return viewer.window.add_plugin_dock_widget("cellmill", name, tabify=True)[1]
+    return viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)[1]
 
 
 def finish(panel: Panel) -> None:

@@ -216,7 +216,7 @@ class PixelsPanel(Panel):
     def _learner_of(self) -> LiveClassifier:
         """The learner of what the form says; a new one where that has changed."""
         layers = self._layers()
-        said = ([id(each) for each in layers], self._sigmas())
+        said = (layers, self._sigmas())
         if self._learner is None or self._said != said:
             lazy = [finest(each) for each in layers]
             stacked = Stacked(tuple(channels_of(layers) if any(e.rgb for e in layers) else lazy))

@@ -13,7 +13,7 @@ import napari
 import numpy as np
 
 from cellmill.terminal import say
-from napari_cellmill.picture import opened, rest
+from napari_cellmill.picture import opened, register, rest
 from napari_cellmill.samples import sample_layers
 
 
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     times = -(-given.side // image.shape[0])
     wide = np.tile(image, (times, times))[: given.side, : given.side]
     marks = np.tile(truth, (times, times))[: given.side, : given.side] > 0
+    register()
     viewer = napari.Viewer(title="cellmill")
     viewer.window.resize(1560, 1260)
     viewer.add_image(wide, name="nuclei")

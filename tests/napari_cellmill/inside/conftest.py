@@ -1,32 +1,22 @@
 """One viewer with a window for all tests, emptied after each; the plugin as its manifest has it."""
 
 import json
-from pathlib import Path
 
 import napari
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from napari.utils.notifications import notification_manager
-from npe2 import PluginManager
 
 import cellmill
-import napari_cellmill
 from cellmill.datasets import samples
+from napari_cellmill.picture import register
 from tests.napari_cellmill.inside.window import settle
 
 
 @pytest.fixture(scope="session")
-def plugins():
-    manager = PluginManager.instance()
-    manager.discover()
-    if "cellmill" not in manager:
-        manager.register(str(Path(napari_cellmill.__file__).with_name("napari.yaml")))
-    return manager
-
-
-@pytest.fixture(scope="session")
-def one_viewer(plugins):
+def one_viewer():
+    register()
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1500, 950)
     yield viewer

@@ -46,7 +46,7 @@ def test_probabilities_follow_strokes(viewer, painted, sample):
     assert np.array_equal(field.probabilities, whole[y : y + height, x : x + width])
     assert pixel_size(layer) == (0.5, 0.5)
     assert layer.translate == pytest.approx(np.multiply(field.corner, 0.5))
-    assert viewer.layers.selection.active is painted.scribbles
+    assert viewer.layers.selection.active == painted.scribbles
     before = field.probabilities.copy()
     stroke(painted, 1, (500, 10), (500, 30))
     assert not np.array_equal(layer.metadata["cellmill_field"].probabilities, before)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 import cellmill
 from cellmill.arrays.groups import write_group
@@ -39,7 +40,7 @@ def test_a_row_and_its_label_are_chosen_together(viewer, sample, open_panel, run
     assert table.line.text() == "not measured"
     run_panel(open_panel("Segment"))
     layer = viewer.layers["nuclei: nuclear"]
-    assert table.choice.layer is layer
+    assert table.choice.layer == layer
     assert table.line.text() == f"{len(layer.features)} objects"
     layer.selected_label = 7
     (row,) = table.table.selectionModel().selectedRows()
@@ -83,10 +84,19 @@ def test_work_is_cancelled_and_can_be_begun_again(viewer, sample, open_panel, ru
     viewer.add_image(np.tile(sample[0], (3, 3)), name="nuclei")
     panel = open_panel("Segment")
     steps = []
-    panel.begin()
-    panel.job.progressed.connect(lambda step, part: steps.append(step))
-    panel.job.progressed.connect(lambda step, part: step == "predict" and panel.cancel())
+    panel.begin_button.click()
+    assert panel.cancel_button.isEnabled()
+    job = panel.job
+
+    def cancel(step, part):
+        steps.append(step)
+        if step == "predict":
+            job.cancel()
+
+    # In the thread that works, so that it can get no farther meanwhile.
+    job.progressed.connect(cancel, Qt.ConnectionType.DirectConnection)
     settle(lambda: panel.job is None)
+    assert not panel.cancel_button.isEnabled()
     assert panel.line.text() == "cancelled"
     assert "predict" in steps
     assert "label" not in steps
