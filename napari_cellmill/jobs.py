@@ -20,6 +20,10 @@ class Cancelled(Exception):
     """Raised in the work by its report of progress, once it is cancelled."""
 
 
+#: What work gives that was cancelled. An exception would be shown as an error.
+_CANCELLED = object()
+
+
 @dataclass(frozen=True)
 class _Refused:
     """What was wrong with the input, in one line."""
@@ -72,13 +76,13 @@ class Job(QObject):
     def _run(self) -> Any:
         try:
             return self._work(self.report)
-        except Cancelled as cancelled:
-            return cancelled
+        except Cancelled:
+            return _CANCELLED
         except CellmillError as error:
             return _Refused(str(error))
 
     def _returned(self, result: Any) -> None:
-        if isinstance(result, Cancelled):
+        if result is _CANCELLED:
             self.cancelled.emit()
         elif isinstance(result, _Refused):
             self.refused.emit(result.line)

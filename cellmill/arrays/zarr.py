@@ -11,6 +11,7 @@ Sources: OME-Zarr 0.5 (ngff.openmicroscopy.org), Zarr core 3 and its sharding co
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,11 @@ class ZarrArray:
     def ndim(self) -> int:
         """Number of axes."""
         return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of its values."""
+        return math.prod(self.shape)
 
     @property
     def dtype(self) -> np.dtype:
