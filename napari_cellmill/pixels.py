@@ -250,7 +250,7 @@ class PixelsPanel(Panel):
             self.line.setText("a second class is still to be painted")
             return
         colours = _rgb([each.colour for each in field.classifier.classes])
-        blended = field.probabilities @ colours
+        blended = (field.probabilities @ colours).round().astype(np.uint8)
         scale = np.asarray(self.scribbles.scale)
         place = np.asarray(self.scribbles.translate) + np.asarray(field.corner) * scale
         name = f"{self._image.name}: probabilities"
@@ -284,8 +284,8 @@ class PixelsPanel(Panel):
 
 
 def _rgb(colours: list[str]) -> np.ndarray:
-    """Colours `#rrggbb` as `(K, 3)` float32, 0 to 1."""
-    values = [[int(each[at : at + 2], 16) / 255 for at in (1, 3, 5)] for each in colours]
+    """Colours `#rrggbb` as `(K, 3)` float32, 0 to 255."""
+    values = [[int(each[at : at + 2], 16) for at in (1, 3, 5)] for each in colours]
     return np.array(values, np.float32)
 
 

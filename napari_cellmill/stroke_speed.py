@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     panel = opened(viewer, "Pixel classification")
     panel.paint.click()
     viewer.reset_view()
+    # Wider than the canvas between the panels would show.
+    viewer.camera.zoom *= 0.75
     rest(1.0)
     rng = np.random.default_rng(0)
     seconds = []
