@@ -15,6 +15,7 @@ _LINES = 20
 def outcome(folder: Path) -> Iterator[str]:
     """Say what the files of a run's folder say, a line at a time."""
     yield from _training(folder / "metrics.json")
+    yield from _classes(folder / "classes.json")
     yield from _tuning(folder / "tuning.json")
     yield from _comparison(folder / "comparison.json")
     yield from _benchmark(folder / "benchmark.json")
@@ -30,8 +31,13 @@ def _training(metrics: Path) -> Iterator[str]:
     for key, after in measured.items():
         if not key.startswith("validation") or key.startswith("validation_before"):
             continue
-        yield f"{key}: {after['images']} images, {after['objects']} objects"
         before = measured.get(key.replace("validation", "validation_before", 1))
+        if "by_class" in after:
+            yield f"{key}: {after['images']} image(s)"
+            yield from (f"  before: {line}" for line in (_by_class(before) if before else ()))
+            yield from (f"  {line}" for line in _by_class(after))
+            continue
+        yield f"{key}: {after['images']} images, {after['objects']} objects"
         if before:
             yield f"  before: {_accuracy(before)}"
         yield f"  {'after: ' if before else ''}{_accuracy(after)}"
@@ -46,6 +52,26 @@ def _accuracy(measured: Mapping[str, Any]) -> str:
         f"at 0.7 {precision['0.7']:.3f}, mean 0.50-0.95 {measured['average_precision_mean']:.3f}, "
         f"PQ {measured['panoptic_quality']:.3f}"
     )
+
+
+def _classes(classes: Path) -> Iterator[str]:
+    """Say how well classes of pixels were told."""
+    if not classes.exists():
+        return
+    measured = json.loads(classes.read_text())
+    if "by_class" not in measured:
+        yield f"classes: {measured['note']}"
+        return
+    yield f"classes of {measured['images']} image(s) with truth:"
+    yield from (f"  {line}" for line in _by_class(measured))
+
+
+def _by_class(measured: Mapping[str, Any]) -> Iterator[str]:
+    """A line a class."""
+    for name, each in measured["by_class"].items():
+        boundary = each["boundary"]
+        outline = f", boundary F {boundary['f1']:.3f}" if boundary else ""
+        yield f"{name}: Dice {each['dice']:.3f}, IoU {each['iou']:.3f}{outline}"
 
 
 def _tuning(tuning: Path) -> Iterator[str]:

@@ -17,7 +17,7 @@ OUTPUTS = (
     OutputFile("pages", "png", "classes.png"),
     OutputFile("pages", "html", "report.html"),
     OutputFile("scores", "json", "metrics.json"),
-    OutputFile("metrics", "", "summary.json"),
+    OutputFile("metrics", "", "classes.json"),
 )
 
 

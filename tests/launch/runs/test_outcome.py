@@ -84,3 +84,24 @@ def test_a_restoration_says_how_much_nearer_it_came(tmp_path):
         "  restored: RMSE 17.99, 7 objects found, 5 of 6 true ones matched",
         "  note: look",
     ]
+
+
+def test_classes_of_pixels_are_told_a_line_each(tmp_path):
+    boundary = {"f1": 0.5}
+    by_class = {"nuclear": {"dice": 0.9, "iou": 0.8, "boundary": boundary}}
+    scores = {
+        "images": 2,
+        "by_class": {**by_class, "edge": {**by_class["nuclear"], "boundary": None}},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps({"validation": scores}))
+    (tmp_path / "classes.json").write_text(json.dumps(scores))
+    lines = [*outcome(tmp_path)]
+    told = ["  nuclear: Dice 0.900, IoU 0.800, boundary F 0.500", "  edge: Dice 0.900, IoU 0.800"]
+    assert lines == [
+        "validation: 2 image(s)",
+        *told,
+        "classes of 2 image(s) with truth:",
+        *told,
+    ]
+    (tmp_path / "classes.json").write_text(json.dumps({"note": "no truth"}))
+    assert [*outcome(tmp_path)][-1] == "classes: no truth"
