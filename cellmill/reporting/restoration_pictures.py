@@ -15,6 +15,8 @@ from cellmill.reporting.psf import in_proportion
 _GAMMA = 0.5
 _HIGHEST = 99.9
 _SIDE = 330
+#: White pixels between panels.
+_GAP = 6
 _OUTLINE = (255, 205, 60)
 
 
@@ -81,12 +83,11 @@ def cut_panels(
     return found
 
 
-def side_by_side(cuts: Sequence[Cut], gap: int = 6) -> np.ndarray:
+def side_by_side(cuts: Sequence[Cut]) -> np.ndarray:
     """All cuts in one picture: a row a cut, a column a state.
 
     Args:
         cuts: as `cut_panels` gives them.
-        gap: white pixels between panels.
 
     Returns:
         uint8 `(Y, X, 3)`.
@@ -97,16 +98,15 @@ def side_by_side(cuts: Sequence[Cut], gap: int = 6) -> np.ndarray:
             p.pixels if p.pixels.ndim == 3 else np.repeat(p.pixels[..., None], 3, axis=-1)
             for p in cut.panels
         ]
-        between = np.full((len(colours[0]), gap, 3), 255, np.uint8)
+        between = np.full((len(colours[0]), _GAP, 3), 255, np.uint8)
         row = [part for colour in colours for part in (colour, between)][:-1]
         rows.append(np.concatenate(row, axis=1))
     width = max(row.shape[1] for row in rows)
     padded = [
-        np.pad(row, ((0, gap), (0, width - row.shape[1]), (0, 0)), constant_values=255)
+        np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255)
         for row in rows
     ]
-    whole = np.concatenate(padded)
-    return whole[:-gap] if gap else whole
+    return np.concatenate(padded)[:-_GAP]
 
 
 def _cuts(axes: int) -> list[tuple[str, int | None]]:

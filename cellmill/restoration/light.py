@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from cellmill.errors import BadInput
 from cellmill.morphology.images import checked_image
@@ -51,3 +52,16 @@ def odd_psf(psf: np.ndarray) -> np.ndarray:
     """A point spread function of odd sides and sum 1; its middle stays where n // 2 is."""
     padded = np.pad(psf, [(0, 1 - side % 2) for side in psf.shape])
     return (padded / padded.sum(dtype=np.float64)).astype(np.float32)
+
+
+def bright_centre(values: np.ndarray) -> np.ndarray:
+    """Where a point's image lies: the centre of mass of what is above half of its peak.
+
+    Args:
+        values: `(Y, X)` or `(Z, Y, X)`, with a peak above 0.
+
+    Returns:
+        float64, voxels, an axis each.
+    """
+    bright = np.where(values >= values.max() / 2, values, 0)
+    return np.array(ndimage.center_of_mass(bright.astype(np.float64)))

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse, special
 
 from cellmill.errors import BadInput
-from cellmill.restoration.light import checked_psf
+from cellmill.restoration.light import bright_centre, checked_psf
 from cellmill.restoration.microscope import Microscope
 
 #: Radii at which the intensity is computed, a pixel; between them it is interpolated.
@@ -119,10 +119,7 @@ def describe_psf(psf: np.ndarray, spacing: Sequence[float]) -> PsfFacts:
         widths.append(_width(line, int(peak[axis])) * each)
         if values.shape[axis] > 1:
             rims.append(float(values.take([0, -1], axis).max()))
-    bright = np.where(values >= values.max() / 2, values, 0)
-    places = np.indices(values.shape).reshape(values.ndim, -1)
-    centre = (places * bright.ravel()).sum(1) / bright.sum()
-    offsets = centre - (np.array(values.shape) - 1) / 2
+    offsets = bright_centre(values) - (np.array(values.shape) - 1) / 2
     return PsfFacts(
         fwhm_um=tuple(widths),
         centre_offset_px=tuple(float(offset) for offset in offsets),

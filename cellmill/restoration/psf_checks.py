@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cellmill.errors import BadInput
-from cellmill.restoration.light import checked_psf
+from cellmill.restoration.light import bright_centre, checked_psf
 from cellmill.restoration.psf import PsfFacts
 
 #: Voxels that the point may lie beside the middle.
@@ -62,31 +62,26 @@ def centred_psf(psf: np.ndarray) -> np.ndarray:
         float32, odd sides, sum 1; as large as it can be around its point.
     """
     values = checked_psf(psf, np.ndim(psf))
-    bright = np.where(values >= values.max() / 2, values.astype(np.float64), 0)
-    places = np.indices(values.shape).reshape(values.ndim, -1)
-    centre = np.rint((places * bright.ravel()).sum(1) / bright.sum()).astype(int)
+    centre = np.rint(bright_centre(values)).astype(int)
     radii = [min(c, n - 1 - c) for c, n in zip(centre, values.shape, strict=True)]
     cut = values[tuple(slice(c - r, c + r + 1) for c, r in zip(centre, radii, strict=True))]
     return (cut / cut.sum(dtype=np.float64)).astype(np.float32)
 
 
-def check_voxel_size(
-    what: str, image: Sequence[float], psf: Sequence[float], tolerance: float = _SIZE_TOLERANCE
-) -> None:
+def check_voxel_size(what: str, image: Sequence[float], psf: Sequence[float]) -> None:
     """Refuse a point spread function that was made for other voxels.
 
     Args:
         what: the image's name in the message.
         image: µm per voxel of the image, an axis each.
         psf: of the function; of a volume's function for an image the last two count.
-        tolerance: how far each size may differ, as a part of it.
 
     Raises:
-        BadInput: a size differs by more.
+        BadInput: a size differs by more than 2 %.
     """
     sizes = psf[-len(image) :]
     if len(sizes) != len(image) or any(
-        abs(a - b) > tolerance * max(a, b) for a, b in zip(image, sizes, strict=True)
+        abs(a - b) > _SIZE_TOLERANCE * max(a, b) for a, b in zip(image, sizes, strict=True)
     ):
         raise BadInput(
             f"PSF for {what}",

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from cellmill.errors import BadInput
-from cellmill.restoration.light import checked_light
+from cellmill.restoration.light import bright_centre, checked_light
 
 #: Of the noise's σ, above the background, that a bead must be.
 _LEAST_CONTRAST = 8.0
@@ -135,8 +135,7 @@ def _centred(
     rim = np.ones(box.shape, bool)
     rim[(slice(1, -1),) * box.ndim] = False
     box -= np.median(box[rim])
-    bright = np.where(box >= box.max() / 2, box, 0)
-    centre = np.array(ndimage.center_of_mass(bright))
+    centre = bright_centre(box)
     shift = (np.array(box.shape) - 1) / 2 - centre
     moved = ndimage.shift(box, shift, order=3, mode="nearest")[(slice(1, -1),) * box.ndim]
     total = moved.sum()

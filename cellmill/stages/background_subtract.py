@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+
 from cellmill.arrays.batch import Batch
 from cellmill.contract import Images, Input, Output, Record, stage
 from cellmill.errors import BadInput
 from cellmill.restoration.background import subtract_background
-from cellmill.stages.shared.by_channel import Filtering, filter_images
+from cellmill.stages.shared.by_channel import ChannelToFilter, filter_images
 
 
 @stage(image="imaging", family="restoration")
@@ -36,7 +38,7 @@ def background_subtract(
         radius_um: The same in µm, which then counts; 0 is none.
     """
 
-    def work(channel: Filtering) -> None:
+    def work(channel: ChannelToFilter) -> np.ndarray:
         pixels = radius
         if radius_um:
             if channel.voxel_um is None:
@@ -44,9 +46,7 @@ def background_subtract(
                     channel.what, expected="a voxel size, for radius_um", found="an unknown one"
                 )
             pixels = radius_um / min(channel.voxel_um)
-        channel.result = subtract_background(
-            channel.pixels, pixels, method, spacing=channel.voxel_um
-        )
+        return subtract_background(channel.pixels, pixels, method, spacing=channel.voxel_um)
 
     filter_images(
         Batch.open(images.path), subtracted.path, work, record, on_bad_image, "subtract background"

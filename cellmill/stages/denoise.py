@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+
 from cellmill.arrays.batch import Batch
 from cellmill.contract import Images, Input, Output, Record, stage
 from cellmill.restoration.denoising import denoise as denoise_image
-from cellmill.stages.shared.by_channel import Filtering, filter_images
+from cellmill.stages.shared.by_channel import ChannelToFilter, filter_images
 
 
 @stage(image="imaging", family="restoration")
@@ -36,8 +38,8 @@ def denoise(
         strength: Of non_local_means: its h, as a multiple of the noise, which it estimates.
     """
 
-    def work(channel: Filtering) -> None:
-        channel.result = denoise_image(
+    def work(channel: ChannelToFilter) -> np.ndarray:
+        return denoise_image(
             channel.pixels, method, size=size, spacing=channel.voxel_um, strength=strength
         )
 

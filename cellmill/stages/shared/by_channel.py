@@ -15,27 +15,25 @@ from cellmill.errors import BadInput
 from cellmill.stages.shared.psfs import channel_names, channel_of, pixels_of, voxel_size
 
 
-@dataclass
-class Filtering:
+@dataclass(frozen=True)
+class ChannelToFilter:
     """One channel of an image that is worked on.
 
     Attributes:
         what: what messages call it.
         pixels: `(Y, X)` or `(Z, Y, X)`.
         voxel_um: µm per voxel, an axis each; None where unknown.
-        result: what is made of it, of the same shape.
     """
 
     what: str
     pixels: np.ndarray
     voxel_um: tuple[float, ...] | None
-    result: np.ndarray | None = None
 
 
 def filter_images(
     source: Batch,
     target: Path,
-    work: Callable[[Filtering], None],
+    work: Callable[[ChannelToFilter], np.ndarray],
     record: Record,
     on_bad_image: str,
     step: str,
@@ -45,7 +43,7 @@ def filter_images(
     Args:
         source: images, array `image` `(Y, X, C)` or `(Z, Y, X, C)`.
         target: folder of the new batch.
-        work: sets the result of a channel.
+        work: makes of a channel an image of its shape.
         record: the stage's.
         on_bad_image: `fail` or `skip`.
         step: what the record calls the work.
@@ -70,15 +68,17 @@ def filter_images(
             ) as arrays:
                 for index, name in enumerate(names):
                     what = f"image '{entry.name}', channel {name}"
-                    channel = Filtering(what, channel_of(image, index), voxel_size(entry, axes))
+                    channel = ChannelToFilter(
+                        what, channel_of(image, index), voxel_size(entry, axes)
+                    )
                     try:
                         with record.step(step):
-                            work(channel)
+                            result = work(channel)
                     except BadInput as bad:
                         if bad.what == what:
                             raise
                         raise bad.about(f"{what}, {bad.what}") from None
                     with record.step("write"):
-                        arrays["image"][..., index] = channel.result
+                        arrays["image"][..., index] = result
 
         for_each_image(source, one, writers=[out], record=record, on_bad_image=on_bad_image)

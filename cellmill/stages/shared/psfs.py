@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cellmill.arrays.batch import Batch, Entry
-from cellmill.arrays.windows import Windowed
+from cellmill.arrays.windows import Plane, Windowed
 from cellmill.errors import BadInput
 from cellmill.restoration.psf import PsfFacts, describe_psf
 from cellmill.restoration.psf_checks import check_voxel_size, psf_warnings
@@ -58,7 +58,7 @@ def pixels_of(batch: Batch, entry: Entry) -> Windowed:
 
 def channel_of(image: Windowed, channel: int) -> np.ndarray:
     """One channel of an image, read whole."""
-    return np.asarray(image[(slice(None),) * (len(image.shape) - 1) + (channel,)])
+    return np.asarray(Plane(image, channel)[(slice(None),) * (len(image.shape) - 1)])
 
 
 def channel_names(entry: Entry, count: int) -> list[str]:
