@@ -16,6 +16,7 @@ from cellmill.errors import BadInput
 EXTRAS = {
     "gcsfs": "cloud",
     "google.auth": "cloud",
+    "h5py": "exports",
     "keras": "tensorflow",
     "kfp": "pipelines",
     "liffile": "formats",
@@ -25,6 +26,7 @@ EXTRAS = {
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
     "pylibCZIrw": "formats",
+    "roifile": "exports",
     "s3fs": "cloud",
     "sklearn": "pixels",
     "tensorflow": "tensorflow",

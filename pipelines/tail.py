@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from kfp import dsl
 
 from components.export_labels.component import export_labels
+from components.export_results.component import export_results
 from components.measure.component import measure
 from components.metrics.component import metrics
 from components.report.component import report
@@ -25,6 +26,12 @@ OUTPUTS = (
     OutputFile("measurements", "parquet", "measurements.parquet"),
     OutputFile("scores", "json", "metrics.json"),
     OutputFile("reports", "html", "report.html"),
+    OutputFile("exports", "geojson", "objects.geojson"),
+    OutputFile("exports", "h5ad", "objects.h5ad"),
+    OutputFile("exports", "spatialdata.zarr", "spatialdata.zarr"),
+    OutputFile("exports", "cellpose", "cellpose"),
+    OutputFile("exports", "rois.zip", "rois.zip"),
+    OutputFile("exports", "tracking", "tracking"),
     OutputFile("summary", "", "summary.html"),
     OutputFile("table", "", "summary.csv"),
     OutputFile("numbers", "", "summary.json"),
@@ -38,6 +45,7 @@ class Outputs(NamedTuple):
     measurements: list[dsl.Dataset]
     scores: list[dsl.Dataset]
     reports: list[dsl.Dataset]
+    exports: list[dsl.Dataset]
     summary: dsl.HTML
     table: dsl.Dataset
     numbers: dsl.Metrics
@@ -51,6 +59,7 @@ class BatchOutputs:
     measurements: Any
     scores: Any
     reports: Any
+    exports: Any
 
 
 def after_labels(
@@ -63,6 +72,7 @@ def after_labels(
     label_dtype: Any,
     truth_compartment: Any,
     on_bad_image: Any,
+    export: Any = "",
     ome_zarr: bool = False,
     memory_mib: Any = None,
 ) -> BatchOutputs:
@@ -78,14 +88,25 @@ def after_labels(
         label_dtype: type of the exported labels, or the pipeline's parameter for it.
         truth_compartment: what ground truth of one plane shows, or the parameter for it.
         on_bad_image: `fail` or `skip`, or the parameter for it.
+        export: forms for other programs, as `export_results` takes them, or the parameter for it.
         ome_zarr: export labels as OME-Zarr too.
         memory_mib: memory that tasks work in, or the parameter for it; each stage's own by default.
     """
     memory = {} if memory_mib is None else {"memory_mib": memory_mib}
     zarr = {"ome_zarr": True} if ome_zarr else {}
-    exported = machine.place(export_labels(labels=labels, dtype=label_dtype, **zarr, **memory))
+    written = machine.place(export_labels(labels=labels, dtype=label_dtype, **zarr, **memory))
     measured = machine.place(
         measure(images=images, labels=labels, on_bad_image=on_bad_image, **memory)
+    )
+    exported = machine.place(
+        export_results(
+            images=images,
+            labels=labels,
+            measurements=measured.outputs["measurements"],
+            formats=export,
+            on_bad_image=on_bad_image,
+            **memory,
+        )
     )
     scored = machine.place(
         metrics(
@@ -110,10 +131,11 @@ def after_labels(
         )
     )
     return BatchOutputs(
-        label_images=exported.outputs["label_images"],
+        label_images=written.outputs["label_images"],
         measurements=measured.outputs["measurements"],
         scores=scored.outputs["scores"],
         reports=reported.outputs["reports"],
+        exports=exported.outputs["exports"],
     )
 
 
@@ -131,6 +153,7 @@ def over_all_batches(machine: Machine, batch: BatchOutputs) -> Outputs:
         measurements=dsl.Collected(batch.measurements),
         scores=dsl.Collected(batch.scores),
         reports=dsl.Collected(batch.reports),
+        exports=dsl.Collected(batch.exports),
         summary=summary.outputs["summary"],
         table=summary.outputs["table"],
         numbers=summary.outputs["numbers"],

@@ -11,7 +11,12 @@ import pytest
 
 from cellmill.errors import CellmillError
 from cellmill.segmentation.methods import METHODS
-from launch.images.environments import environment, find_python, wanted_python
+from launch.images.environments import (
+    environment,
+    environment_of,
+    find_python,
+    wanted_python,
+)
 
 # How long an example takes depends on the machine and on what is compiled at its first call.
 hypothesis.settings.register_profile("cellmill", deadline=None)
@@ -80,6 +85,12 @@ def stardist_python() -> Path:
 def cellpose_python() -> Path:
     """Give cellpose's interpreter."""
     return _locked_for_linux("cellpose", "cellpose3")
+
+
+@pytest.fixture(scope="session")
+def readers() -> Path:
+    """Give the interpreter that has the programs which exports are for."""
+    return environment_of(Path(__file__).parent / "exports" / "readers.lock", "readers")
 
 
 @pytest.fixture

@@ -47,24 +47,51 @@ def write_label_pyramids(
     root = uri.rstrip("/")
     write_group(root, {})
     write_group(f"{root}/labels", {"ome": {"version": "0.5", "labels": [*labels]}})
-    threads = threads_within(memory_mib, SHARD**2 * _BYTES_PER_PIXEL)
     for name, source in labels.items():
-        group = f"{root}/labels/{name}"
-        level: Windowed = source
-        step, factors = 1, [1]
-        while True:
-            shape = (-(-level.shape[-2] // step), -(-level.shape[-1] // step))
-            axes, whole = "ZYX"[-len(level.shape) :], (*level.shape[:-2], *shape)
-            made = create_array(f"{group}/{len(factors) - 1}", (whole, np.dtype(dtype), axes))
-            grid = Grid(shape, SHARD)
-            for plane, reduced in zip(sections_of(level), sections_of(made), strict=True):
-                _reduce(plane, step, reduced, grid, threads)
-            level, step = made, 2
-            if max(shape) <= SMALLEST_LEVEL:
-                break
-            factors.append(2 * factors[-1])
+        group, axes = f"{root}/labels/{name}", "ZYX"[-len(source.shape) :]
+        factors = write_levels(group, source, axes, dtype=dtype, memory_mib=memory_mib)
         about = image_attributes(name, axes, factors, mpp=mpp, dtype=dtype, label=True)
         write_group(group, about)
+
+
+def write_levels(
+    group: str, source: Windowed, axes: str, *, dtype: str, memory_mib: int = 1024
+) -> list[int]:
+    """Write an array and its reduced levels as the arrays `0`, `1`, … of a group.
+
+    Each level has every second pixel of the one before.
+
+    Args:
+        group: URI of the group, whose metadata are not written.
+        source: the array, its axes in the order of `axes`.
+        axes: `YX`, `YXC`, `ZYX` or `ZYXC`.
+        dtype: of what is written; whole numbers must fit.
+        memory_mib: to work in.
+
+    Returns:
+        How many times smaller each level is than the first.
+
+    Raises:
+        BadInput: values do not fit the dtype, or the place cannot be written.
+    """
+    channels = source.shape[-1] if axes.endswith("C") else 1
+    threads = threads_within(memory_mib, SHARD**2 * _BYTES_PER_PIXEL * channels)
+    y = axes.index("Y")
+    level: Windowed = source
+    step, factors = 1, [1]
+    while True:
+        sides = (-(-level.shape[y] // step), -(-level.shape[y + 1] // step))
+        whole = (*level.shape[:y], *sides, *level.shape[y + 2 :])
+        made = create_array(f"{group}/{len(factors) - 1}", (whole, np.dtype(dtype), axes))
+        grid = Grid(sides, SHARD)
+        of_plane = len(axes) - y
+        planes = (sections_of(level, of_plane), sections_of(made, of_plane))
+        for plane, reduced in zip(*planes, strict=True):
+            _reduce(plane, step, reduced, grid, threads)
+        level, step = made, 2
+        if max(sides) <= SMALLEST_LEVEL:
+            return factors
+        factors.append(2 * factors[-1])
 
 
 def _reduce(source: Windowed, step: int, out: WritableWindowed, grid: Grid, threads: int) -> None:

@@ -103,6 +103,12 @@ class Annotations(Dataset):
     kind = "cellmill.Annotations"
 
 
+class Exports(Dataset):
+    """A batch of images with what was found in them, in the forms of other programs."""
+
+    kind = "cellmill.Exports"
+
+
 class Measurements(Dataset):
     """A batch of tables, one row an object."""
 

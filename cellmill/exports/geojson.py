@@ -16,11 +16,11 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
-from cellmill.exports.outlines import Polygon, polygons_of, simplified
+from cellmill.exports.objects import Objects, objects_of, outlines_of
+from cellmill.exports.outlines import Polygon
 from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL
 from cellmill.labels.pairs import check_labels
 
@@ -44,19 +44,15 @@ _CHANNELS = {
     "sum": "Sum",
     "background": "Background",
 }
-_BOX = ("bbox_y0_px", "bbox_y1_px", "bbox_x0_px", "bbox_x1_px")
 #: Identifiers of features are made in this namespace, from what the feature is.
 _NAMESPACE = uuid.UUID("6ab7c7f4-9c4f-5b43-9c0d-3ff4a8f1d1a5")
-#: Pixels of a label image that are held at once.
-_BAND = 1 << 24
 
 
 @dataclass(frozen=True)
-class _Objects:
-    """The rows of one kind of object, by label."""
+class _Measured:
+    """Objects of one kind with what is shown of them."""
 
-    labels: np.ndarray
-    boxes: np.ndarray
+    objects: Objects
     columns: Mapping[str, np.ndarray]
     cells: np.ndarray
 
@@ -88,21 +84,22 @@ def write_geojson(
     check_tolerance(tolerance)
     for kind, array in labels.items():
         check_labels(array, f"the {kind} labels")
-    found = {kind: _rows_of(table, kind) for kind in labels}
+    found = {kind: _measured(table, kind) for kind in labels}
     nuclei, apart = _nuclei_of_cells(found)
     file.write(b'{"type": "FeatureCollection", "features": [')
     count = 0
     for kind, array in labels.items():
-        objects = found[kind]
-        rows = np.arange(len(objects.labels)) if kind != NUCLEAR else apart
+        measured = found[kind]
+        rows = np.arange(len(measured.objects.labels)) if kind != NUCLEAR else apart
         inner: Iterator[tuple[Polygon, ...]] = iter(())
         pairs = np.array([], np.int64)
         if kind == WHOLE_CELL and nuclei:
             pairs = np.array([nuclei.get(int(row), -1) for row in rows], np.int64)
-            inner = _polygons(labels[NUCLEAR], found[NUCLEAR], pairs[pairs >= 0], tolerance)
-        outlines = _polygons(array, objects, rows, tolerance)
+            nucleus = found[NUCLEAR].objects
+            inner = outlines_of(labels[NUCLEAR], nucleus, pairs[pairs >= 0], tolerance)
+        outlines = outlines_of(array, measured.objects, rows, tolerance)
         for place, (row, polygons) in enumerate(zip(rows, outlines, strict=True)):
-            feature = _feature(name, kind, objects, int(row), polygons)
+            feature = _feature(name, kind, measured, int(row), polygons)
             if len(pairs) and pairs[place] >= 0:
                 feature["nucleusGeometry"] = _geometry(next(inner))
                 feature["properties"]["measurements"] |= _measurements(
@@ -125,11 +122,9 @@ def check_tolerance(tolerance: float) -> None:
         raise BadInput("tolerance", expected="0 pixels or more", found=f"{tolerance:g}")
 
 
-def _rows_of(table: pa.Table, kind: str) -> _Objects:
-    chosen = table.filter(pa.compute.equal(table["compartment"], kind))
-    order = np.argsort(np.asarray(chosen["label"]), kind="stable")
-    chosen = chosen.take(order)
-    boxes = np.stack([np.asarray(chosen[each], np.int64) for each in _BOX], axis=-1)
+def _measured(table: pa.Table, kind: str) -> _Measured:
+    objects = objects_of(table, kind)
+    chosen = objects.rows
     columns = {}
     for column in chosen.column_names:
         called = _called(column)
@@ -138,7 +133,7 @@ def _rows_of(table: pa.Table, kind: str) -> _Objects:
     cells = np.full(len(chosen), np.nan)
     if "cell_label" in chosen.column_names:
         cells = chosen["cell_label"].to_numpy().astype(np.float64)
-    return _Objects(np.asarray(chosen["label"], np.int64), boxes, columns, cells)
+    return _Measured(objects, columns, cells)
 
 
 def _called(column: str) -> str:
@@ -149,47 +144,26 @@ def _called(column: str) -> str:
     return f"{channel}: {_CHANNELS[what]}" if what in _CHANNELS and channel else ""
 
 
-def _nuclei_of_cells(found: Mapping[str, _Objects]) -> tuple[dict[int, int], np.ndarray]:
+def _nuclei_of_cells(found: Mapping[str, _Measured]) -> tuple[dict[int, int], np.ndarray]:
     """The row of the nucleus of each cell that has just one, and the rows of all other nuclei."""
     if NUCLEAR not in found:
         return {}, np.array([], np.int64)
     nuclei = found[NUCLEAR]
-    rows = np.arange(len(nuclei.labels))
+    rows = np.arange(len(nuclei.objects.labels))
     if WHOLE_CELL not in found:
         return {}, rows
     cells, counts = np.unique(nuclei.cells[~np.isnan(nuclei.cells)], return_counts=True)
     single = cells[counts == 1]
-    place = {int(label): row for row, label in enumerate(found[WHOLE_CELL].labels)}
+    place = {int(label): row for row, label in enumerate(found[WHOLE_CELL].objects.labels)}
     inside = np.isin(nuclei.cells, single)
     pairs = {place[int(nuclei.cells[row])]: int(row) for row in rows[inside]}
     return pairs, rows[~inside]
 
 
-def _polygons(
-    array: Windowed, objects: _Objects, rows: np.ndarray, tolerance: float
-) -> Iterator[tuple[Polygon, ...]]:
-    """The polygons of some objects, in order, from bands of the label image."""
-    height = max(1, _BAND // max(array.shape[1], 1))
-    start = stop = 0
-    band = np.zeros((0, array.shape[1]), array.dtype)
-    for row in rows:
-        y0, y1, x0, x1 = (int(edge) for edge in objects.boxes[row])
-        if y0 < start or y1 > stop:
-            start, stop = y0, min(max(y0 + height, y1), array.shape[0])
-            band = np.asarray(array[start:stop])
-        label = int(objects.labels[row])
-        found = polygons_of(band, label, (y0, y1, x0, x1), (start, 0))
-        if not found:
-            raise BadInput(
-                "measurements", expected="those of these labels", found=f"no object {label}"
-            )
-        yield tuple(simplified(polygon, tolerance) for polygon in found)
-
-
 def _feature(
-    name: str, kind: str, objects: _Objects, row: int, polygons: Sequence[Polygon]
+    name: str, kind: str, measured: _Measured, row: int, polygons: Sequence[Polygon]
 ) -> dict[str, Any]:
-    label = int(objects.labels[row])
+    label = int(measured.objects.labels[row])
     prefix = "Cell: " if kind == WHOLE_CELL else "Nucleus: " if kind == NUCLEAR else ""
     return {
         "type": "Feature",
@@ -199,13 +173,13 @@ def _feature(
             "objectType": "cell" if kind == WHOLE_CELL else "detection",
             "name": f"{kind} {label}",
             "classification": {"name": kind.replace("_", " ").capitalize()},
-            "measurements": {"Label": label, **_measurements(objects, row, prefix)},
+            "measurements": {"Label": label, **_measurements(measured, row, prefix)},
         },
     }
 
 
-def _measurements(objects: _Objects, row: int, prefix: str) -> dict[str, float]:
-    values = ((called, float(column[row])) for called, column in objects.columns.items())
+def _measurements(measured: _Measured, row: int, prefix: str) -> dict[str, float]:
+    values = ((called, float(column[row])) for called, column in measured.columns.items())
     return {f"{prefix}{called}": value for called, value in values if math.isfinite(value)}
 
 

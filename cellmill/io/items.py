@@ -164,7 +164,7 @@ def parse_items(items: Sequence[Any], *, skip_unreadable: bool = False) -> list[
     unnamed = [item.image for item in found if not item.name]
     derived = iter(unique_names(unnamed, [item.name for item in found if item.name]))
     named = [replace(item, name=check_name(item.name or next(derived))) for item in found]
-    _check_distinct(named)
+    check_distinct(named)
     return named
 
 
@@ -198,8 +198,12 @@ def _stands_for_several(uri: str) -> bool:
     return path.is_dir() or (glob.has_magic(uri) and not path.exists() and not path.is_symlink())
 
 
-def _check_distinct(items: Sequence[Item]) -> None:
-    """Refuse two images of one name, and a file that is an image and a truth."""
+def check_distinct(items: Sequence[Item]) -> None:
+    """Refuse two images of one name, and a file that is an image and a truth.
+
+    Raises:
+        BadInput: there are such.
+    """
     seen: dict[str, str] = {}
     for item in items:
         # Two names that differ in case alone are one file on some disks.

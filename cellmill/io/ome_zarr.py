@@ -87,4 +87,5 @@ def open_zarr_image(
         remarks=tuple(remarks),
         planes=stack[0],
         stack=stack if z == "all" else (),
+        times=lengths.get("t", 1),
     )

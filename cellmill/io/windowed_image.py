@@ -38,6 +38,7 @@ class WindowedImage:
         remarks: what a user should know about how it was understood.
         planes: by channel, (Y, X); of a volume, of its first focal plane.
         stack: of a volume by focal plane, then by channel; else empty.
+        times: how many time points there are; the planes are of one of them.
     """
 
     label: str
@@ -52,6 +53,7 @@ class WindowedImage:
     remarks: tuple[str, ...]
     planes: tuple[Windowed, ...]
     stack: tuple[tuple[Windowed, ...], ...] = ()
+    times: int = 1
     unexplained: bool = False
     colour: bool = False
 

@@ -200,6 +200,14 @@ def _eccentricities(axes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.sqrt(np.maximum(0, 1 - flat**2))
 
 
+def at_time(table: pa.Table, t: int) -> pa.Table:
+    """Give a table of one image of a series its time point, as the column `t`, behind `label`."""
+    meaning = {"meaning": "time point of the series, the first being 0"}
+    field = pa.field("t", pa.int64(), metadata=meaning)
+    place = table.column_names.index("label") + 1
+    return table.add_column(place, field, pa.array([t] * len(table), pa.int64()))
+
+
 def integers(values: npt.NDArray) -> pa.Array:
     """Make a column of whole numbers."""
     return pa.array(values.astype(np.int64), pa.int64())

@@ -30,6 +30,7 @@ class CompartmentSummary:
         per_mm2: None where the pixel size is unknown.
         outliers: objects whose area is an outlier.
         scores: as `cellmill.metrics.evaluate` gives them; empty without truth.
+        intensities: of a time point, by channel the median over objects of their mean.
     """
 
     count: int
@@ -39,6 +40,7 @@ class CompartmentSummary:
     per_mm2: float | None = None
     outliers: int = 0
     scores: Mapping[str, Any] = field(default_factory=dict)
+    intensities: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class ImageSummary:
         thumbnail: a data URI, or empty.
         source: where the image came from, empty where that is not known.
         truth: where its truth came from; None without truth.
+        t: its time point, None where it is not one of a series.
+        time_series: the name of its series.
     """
 
     name: str
@@ -68,6 +72,8 @@ class ImageSummary:
     thumbnail: str = ""
     source: str = ""
     truth: TruthSource | None = None
+    t: int | None = None
+    time_series: str = ""
 
     def to_attributes(self) -> dict[str, Any]:
         """Return JSON values that `from_attributes` reads; name and error are the entry's."""
@@ -117,6 +123,7 @@ def summarise_image(subject: Subject, assessment: Assessment, overlay: np.ndarra
             per_mm2=objects.per_mm2,
             outliers=objects.outliers,
             scores=subject.scores.get(compartment, {}),
+            intensities=_intensities(subject, compartment),
         )
     return ImageSummary(
         name=subject.name,
@@ -128,7 +135,18 @@ def summarise_image(subject: Subject, assessment: Assessment, overlay: np.ndarra
         thumbnail=_thumbnail(overlay),
         source=subject.source,
         truth=subject.truth_source,
+        t=subject.t,
+        time_series=subject.time_series,
     )
+
+
+def _intensities(subject: Subject, compartment: str) -> dict[str, float]:
+    """The median object's mean intensity by channel, of a time point with objects."""
+    table = subject.measurements[compartment]
+    if subject.t is None or not len(table["label"]):
+        return {}
+    means = {name: table.get(f"mean_{name}") for name in subject.channel_names}
+    return {name: float(np.median(each)) for name, each in means.items() if each is not None}
 
 
 def _thumbnail(overlay: np.ndarray) -> str:

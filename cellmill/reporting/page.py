@@ -15,6 +15,7 @@ from cellmill.compute.memory import give_back
 from cellmill.labels.kinds import plural, singular
 from cellmill.reporting.accuracy import Accuracy, accuracy_of
 from cellmill.reporting.cells import title_of
+from cellmill.reporting.channels import other_channels
 from cellmill.reporting.charts import histogram
 from cellmill.reporting.costs import run_cost
 from cellmill.reporting.display import MAX_SIDE, Shown, check_shapes, show, shown_channels
@@ -77,6 +78,7 @@ def render_report(
     spent = image_seconds(subject.records, subject.name)
     rows, whole = stage_rows(totals, spent, subject.records, cost)
     picture, lossless = picture_uri(base)
+    more = other_channels(subject, channels)
     page = {
         "name": subject.name,
         "version": __version__,
@@ -86,11 +88,13 @@ def render_report(
         "layers": sorted(layers, key=lambda layer: layer["truth"]),
         "has_truth": bool(subject.truth),
         "channels": titles,
+        "channel_colours": ("#f0f", "#0f0") if len(titles) == 2 else ("#fff",),
+        "more_channels": more,
         "alt": _alt(subject, assessment),
         "image": picture,
         "width": base.shape[1],
         "height": base.shape[0],
-        "caption": _caption(titles, factor, lossless, subject),
+        "caption": _caption(titles, factor, lossless, subject, bool(more)),
         "accuracies": accuracies,
         "distributions": _distributions(subject, names),
         "volume": subject.volume,
@@ -104,7 +108,8 @@ def render_report(
         "stages_by_image": True,
         "stages_title": "Whole batch" if many else "Whole stage",
         "stages_note": f"Time and memory of this page’s own stage are in its record. {cost.note}",
-        "viewer": viewer_data(subject, base.shape, titles, layers, factor),
+        "viewer": viewer_data(subject, base.shape, titles, layers, factor)
+        | {"more": [{"key": each.key, "colour": each.colour} for each in more]},
     }
     return render("report.html.jinja", page, script="report.js")
 
@@ -280,7 +285,9 @@ def _object_rows(subject: Subject, assessment: Assessment) -> list[dict[str, Any
     return [{"title": title, "cells": cells} for title, cells in rows]
 
 
-def _caption(names: Sequence[str], factor: int, lossless: bool, subject: Subject) -> str:
+def _caption(
+    names: Sequence[str], factor: int, lossless: bool, subject: Subject, more: bool
+) -> str:
     parts = []
     if subject.volume:
         parts.append(
@@ -288,6 +295,8 @@ def _caption(names: Sequence[str], factor: int, lossless: bool, subject: Subject
         )
     if len(names) == 2:
         parts.append(f"{names[0]} in magenta, {names[1]} in green.")
+    if more:
+        parts.append("Other channels can be added in colours of their own, at most 1024 px a side.")
     parts.append("Contrast is stretched between the 0.5th and 99.5th percentiles.")
     if factor > 1:
         parts.append(

@@ -24,6 +24,12 @@
     rowOf: null,
   }));
 
+  const more = page.more.map((channel) => ({
+    ...channel,
+    toggle: element(channel.key),
+    picture: element(`picture-${channel.key}`),
+  }));
+
   let deviceRatio = 1;
   let view = { scale: 1, left: 0, top: 0 }; // device px: left, top of the image; scale per shown px
   let fitted = true;
@@ -103,7 +109,31 @@
       base.globalCompositeOperation = "multiply";
       base.fillStyle = shown[0] ? "#ff00ff" : shown[1] ? "#00ff00" : "#000000";
       base.fillRect(0, 0, baseCanvas.width, baseCanvas.height);
+    } else if (shown.length === 1 && !shown[0]) {
+      base.fillStyle = "#000000";
+      base.fillRect(0, 0, width, height);
     }
+    // Every other channel is added in its own colour.
+    base.globalCompositeOperation = "lighter";
+    base.setTransform(view.scale, 0, 0, view.scale, view.left, view.top);
+    more
+      .filter((channel) => channel.toggle.checked)
+      .forEach((channel) => base.drawImage(inColour(channel), 0, 0, width, height));
+  }
+
+  function inColour(channel) {
+    if (!channel.tinted) {
+      const { picture } = channel;
+      channel.tinted = document.createElement("canvas");
+      channel.tinted.width = picture.naturalWidth;
+      channel.tinted.height = picture.naturalHeight;
+      const ink = channel.tinted.getContext("2d");
+      ink.drawImage(picture, 0, 0);
+      ink.globalCompositeOperation = "multiply";
+      ink.fillStyle = channel.colour;
+      ink.fillRect(0, 0, picture.naturalWidth, picture.naturalHeight);
+    }
+    return channel.tinted;
   }
 
   function drawLines() {
@@ -480,6 +510,7 @@
       const box = element(`channel-${i}`);
       if (box) box.addEventListener("change", redraw);
     });
+    more.forEach((channel) => channel.toggle.addEventListener("change", redraw));
     new ResizeObserver(resize).observe(frame);
   }
 

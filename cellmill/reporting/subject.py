@@ -88,6 +88,8 @@ class Subject:
         records: the records of the stages, in order.
         remarks: sentences to show beside the warnings.
         volume: what else is shown where the image is the projection of a volume.
+        t: its time point, None where it is not one of a series.
+        time_series: the name of its series.
     """
 
     name: str
@@ -110,6 +112,8 @@ class Subject:
     records: Sequence[Mapping[str, Any]] = ()
     remarks: Sequence[str] = ()
     volume: VolumeView | None = None
+    t: int | None = None
+    time_series: str = ""
 
     @property
     def size_column(self) -> str:

@@ -10,12 +10,15 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from cellmill.arrays.csv_tables import csv_text
 from cellmill.labels.kinds import plural
 from cellmill.metrics import pool
 from cellmill.reporting.accuracy import accuracy_of, at_half
 from cellmill.reporting.costs import RunCost, dollars, run_cost
 from cellmill.reporting.image_summary import CompartmentSummary, ImageSummary
+from cellmill.reporting.over_time import figures_over_time, over_time
 from cellmill.reporting.page import render
 from cellmill.reporting.text import MISSING, fixed, number, seconds
 from cellmill.reporting.timing import stage_rows, stage_totals
@@ -67,6 +70,9 @@ def summary_json(summary: Summary) -> str:
         "stages": stage_totals(summary.stages),
         "cost": summary.cost.to_json(),
     }
+    rows = over_time(summary.images)
+    if rows:
+        document["over_time"] = rows
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -79,6 +85,8 @@ def summary_csv(summary: Summary) -> str:
     heads = ["name", "status", "error", "seconds", "warnings"]
     for compartment in summary.compartments:
         heads += [f"{compartment}_{key}" if several else key for key in _CSV_FIELDS]
+    timed = any(image.t is not None for image in summary.images)
+    heads += ["time_series", "t"] if timed else []
     rows = []
     for image in summary.images:
         row: list[Any] = [image.name, _status(image), image.error, _rounded(image.seconds)]
@@ -87,6 +95,7 @@ def summary_csv(summary: Summary) -> str:
             found = image.compartments.get(compartment)
             values = _numbers(found) if found else {}
             row += [_rounded(values.get(key)) for key in _CSV_FIELDS]
+        row += [image.time_series, _rounded(image.t)] if timed else []
         rows.append(row)
     return csv_text(heads, rows)
 
@@ -117,6 +126,7 @@ def render_summary(summary: Summary, title: str = "Summary", links: bool = True)
         ],
         "failed": [{"name": image.name, "error": image.error} for image in failed],
         "truths": _truths(summary),
+        "over_time": [Markup(svg) for svg in figures_over_time(summary.images)],
         "accuracies": [accuracy_of(c, found["pooled"]) for c, found in pools.items()],
         "stages": rows,
         "stage_total": whole,

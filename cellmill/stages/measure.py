@@ -23,6 +23,8 @@ from cellmill.errors import BadInput
 from cellmill.labels.kinds import kinds_in
 from cellmill.measurement import measure_compartments, write_csv, write_parquet
 from cellmill.measurement.measuring import check_ring
+from cellmill.measurement.table import at_time
+from cellmill.stages.shared.time_points import SERIES, T
 
 
 @stage(image="imaging", family="measurement")
@@ -43,7 +45,8 @@ def measure(
     three axes, with the voxel's size along each axis. With several kinds of object one table holds
     the whole cells, then the nuclei, then others, told apart by the column `compartment`: a filter
     gives each, a join of `cell_label` with `label` puts each nucleus beside its cell, and a cell
-    with two nuclei or none, or a nucleus outside any cell, keeps its row.
+    with two nuclei or none, or a nucleus outside any cell, keeps its row. Of a time series each row
+    has its time point, `t`.
 
     Args:
         images: Batch with array `image` (Y, X, C), or (Z, Y, X, C) of a volume, the original
@@ -82,6 +85,8 @@ def measure(
                     )
             except BadInput as bad:
                 raise bad.about(f"image '{entry.name}', {bad.what}") from None
+            if image_entry.attribute(SERIES, str, ""):
+                table = at_time(table, image_entry.attribute(T, int))
             with record.step("write"):
                 with out.open(entry.name, "csv") as file:
                     write_csv(table, file)

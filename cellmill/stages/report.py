@@ -43,6 +43,7 @@ from cellmill.reporting.subject import Subject, TruthSource, assess
 from cellmill.reporting.summary import Summary, render_summary
 from cellmill.reporting.timing import stage_totals
 from cellmill.reporting.volumes import seen_along_z
+from cellmill.stages.shared.time_points import SERIES, T
 from cellmill.stages.shared.truth import truth_of
 from cellmill.typed_json import read_object
 
@@ -116,7 +117,8 @@ def report(
     )
     summaries: dict[str, ImageSummary] = {}
     totals = stage_totals(records)
-    with BatchWriter(reports.path, attributes={"stages": totals}) as out:
+    told = {"stages": totals, "libraries": _libraries(records)}
+    with BatchWriter(reports.path, attributes=told) as out:
 
         def work(entry: Entry) -> None:
             with record.step("read"):
@@ -152,6 +154,15 @@ def report(
         write_text(html.path, _index(record, summaries, totals))
     skipped = len(sources.labels.entries) - len(summaries)
     reports.metadata["images"], reports.metadata["skipped"] = len(summaries), skipped
+
+
+def _libraries(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The versions that stages say they used; one name with several has them all."""
+    found: dict[str, dict[str, None]] = {}
+    for record in records:
+        for name, version in (record.get("libraries") or {}).items():
+            found.setdefault(str(name), {})[str(version)] = None
+    return {name: ", ".join(versions) for name, versions in sorted(found.items())}
 
 
 def _index(
@@ -224,6 +235,8 @@ def _subject(sources: _Sources, entry: Entry, records: Sequence[Mapping[str, Any
         methods=_methods(card, present),
         records=records,
         remarks=_remarks(sources, entry, records),
+        t=image_entry.attribute(T, int, None),
+        time_series=image_entry.attribute(SERIES, str, ""),
     )
     return seen_along_z(subject) if len(image.shape) == 4 else subject
 

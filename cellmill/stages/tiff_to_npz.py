@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -25,12 +25,13 @@ from cellmill.io import uris
 from cellmill.io.digests import checked_digest, stamp
 from cellmill.io.images import channels_to_segment, open_file, open_image_at, read_pixels
 from cellmill.io.items import Item, parse_items
-from cellmill.io.tiff.axes import focal_plane
+from cellmill.io.tiff.axes import focal_plane, time_point
 from cellmill.io.tiff.layout import TiffImage
 from cellmill.io.tiff.select import select_channels
 from cellmill.io.tiff.stored import check_complete
 from cellmill.io.truth import TruthKind
 from cellmill.stages.shared.conversion import Places, write_truth
+from cellmill.stages.shared.time_points import Frame, frames_of
 from cellmill.terminal import say
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def tiff_to_npz(
     target_mpp: float = 0.0,
     z: str = "",
     z_step: float = 0.0,
-    t: int = -1,
+    t: str = "",
     series: int = -1,
     truth_kind: TruthKind = "",
     on_bad_image: Literal["fail", "skip"] = "fail",
@@ -90,7 +91,8 @@ def tiff_to_npz(
         z: Focal plane to read, 0-based; `all` for the volume of all of them. Empty: the only one.
         z_step: Distance between focal planes in microns; overrides what the file says. 0: the
             file's.
-        t: Time point to read, 0-based. -1: the only one.
+        t: Time point to read, 0-based; `all` makes each an image of the batch, `NAME_t0` and so
+            on, of the truth, which then is a series too, likewise. Empty: the only one.
         series: Image to read of a file that holds several, 0-based. -1: the only one, or the
             largest.
         truth_kind: What truth files are: `labels`, a number an object; `mask`, each connected piece
@@ -106,31 +108,32 @@ def tiff_to_npz(
     check_memory(memory_mib)
     depth = focal_plane(z)
     scale = _checked_microns(mpp=mpp, target_mpp=target_mpp, z_step=z_step)
-    by_name = {
-        item.name: item for item in parse_items(items, skip_unreadable=on_bad_image == "skip")
-    }
-    choice: dict[str, Any] = {**scale, "z": depth, "t": t, "series": series}
+    choice: dict[str, Any] = {**scale, "z": depth, "series": series}
+    found = parse_items(items, skip_unreadable=on_bad_image == "skip")
+    frames = frames_of(found, time_point(t), choice)
+    digests: dict[str, str] = {}
     store = store or (f"{images.uri}.store" if images.uri else "")
     with BatchWriter(images.path) as out, BatchWriter(truth.path) as truth_out:
 
         def work(entry: Entry) -> None:
-            item = by_name[entry.name]
+            frame = frames[entry.name]
+            item = frame.item
             said: list[str] = []
             with open_file(item.image) as file:
                 with record.step("check digest"):
-                    image_digest = checked_digest(item.image, item.digest, file, said)
-                with open_image_at(item.image, file, **choice) as image:
+                    image_digest = _digest_of(item, file, said, digests)
+                with open_image_at(item.image, file, **choice, t=frame.t) as image:
                     said += image.remarks
                     names = distinct_names(image.channels)
                     chosen = channels_to_segment(image, channels, said, memory_mib)
                     carried = _carried(image, chosen, measure_channels)
-                    key = _key(item, image_digest, carried, image.level, depth, t, series)
+                    key = _key(item, image_digest, carried, image.level, depth, frame.t, series)
                     root = f"{store.rstrip('/')}/{entry.name}-{key}" if store else ""
                     kept_in = _container(container, image, carried)
                     places = Places(kept_in, root, image_digest, memory_mib)
                     _check_room(out, entry.name, places, image, len(carried))
                     with record.step("read truth"):
-                        said += write_truth(truth_out, item, image, places, truth_kind)
+                        said += write_truth(truth_out, frame, image, places, truth_kind)
                     axes = "ZYXC" if image.stack else "YXC"
                     layout = {"image": ((*image.shape, len(carried)), image.dtype, axes)}
                     with (
@@ -142,7 +145,7 @@ def tiff_to_npz(
                             mpp_source=image.mpp_source,
                             channels=[names[channel] for channel in carried],
                             attributes={
-                                **_facts(item, image, chosen, carried),
+                                **_facts(frame, image, chosen, carried),
                                 "digest": image_digest,
                                 "remarks": said,
                             },
@@ -157,7 +160,7 @@ def tiff_to_npz(
             for line in said:
                 say(f"{entry.name}: {line}", to=sys.stderr)
 
-        entries = [Entry(name, attributes={"source": i.image}) for name, i in by_name.items()]
+        entries = [Entry(n, attributes={"source": f.item.image}) for n, f in frames.items()]
         for_each_image(
             entries, work, writers=[out, truth_out], record=record, on_bad_image=on_bad_image
         )
@@ -172,15 +175,23 @@ def _checked_microns(**lengths: float) -> dict[str, float]:
     return lengths
 
 
+def _digest_of(item: Item, file: IO[bytes] | None, said: list[str], known: dict[str, str]) -> str:
+    """The digest of an image, which the time points of a file share: it is read once."""
+    if item.image not in known:
+        known[item.image] = checked_digest(item.image, item.digest, file, said)
+    return known[item.image]
+
+
 def _facts(
-    item: Item,
+    frame: Frame,
     image: TiffImage | WindowedImage,
     chosen: Sequence[int],
     carried: Sequence[int],
 ) -> dict[str, Any]:
     """What later stages know of an image: which of its channels and levels are there."""
     return {
-        "source": item.image,
+        "source": frame.item.image,
+        **frame.attributes,
         "segmentation_channels": [BLANK if c == BLANK else carried.index(c) for c in chosen],
         "source_channels": list(carried),
         "stored_dtype": str(image.stored_dtype),

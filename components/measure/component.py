@@ -26,7 +26,8 @@ def measure(
     three axes, with the voxel's size along each axis. With several kinds of object one table holds
     the whole cells, then the nuclei, then others, told apart by the column `compartment`: a filter
     gives each, a join of `cell_label` with `label` puts each nucleus beside its cell, and a cell
-    with two nuclei or none, or a nucleus outside any cell, keeps its row.
+    with two nuclei or none, or a nucleus outside any cell, keeps its row. Of a time series each row
+    has its time point, `t`.
 
     Args:
         images: [cellmill.Images] Batch with array `image` (Y, X, C), or (Z, Y, X, C) of a volume,

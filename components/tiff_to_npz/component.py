@@ -22,7 +22,7 @@ def tiff_to_npz(
     target_mpp: float = 0.0,
     z: str = "",
     z_step: float = 0.0,
-    t: int = -1,
+    t: str = "",
     series: int = -1,
     truth_kind: str = "",
     on_bad_image: str = "fail",
@@ -52,7 +52,8 @@ def tiff_to_npz(
         z: Focal plane to read, 0-based; `all` for the volume of all of them. Empty: the only one.
         z_step: Distance between focal planes in microns; overrides what the file says. 0: the
             file's.
-        t: Time point to read, 0-based. -1: the only one.
+        t: Time point to read, 0-based; `all` makes each an image of the batch, `NAME_t0` and so on,
+            of the truth, which then is a series too, likewise. Empty: the only one.
         series: Image to read of a file that holds several, 0-based. -1: the only one, or the
             largest.
         truth_kind: What truth files are: `labels`, a number an object; `mask`, each connected piece

@@ -11,6 +11,7 @@ from typing import Any
 
 from cellmill.arrays.batch import Batch
 from cellmill.errors import CellmillError
+from launch.runs.provenance import describe_run
 from pipelines.outputs import OutputFile
 
 
@@ -18,7 +19,7 @@ def collect(outputs: Mapping[str, Any], table: Sequence[OutputFile], folder: Pat
     """Put a pipeline's outputs where a user looks for them.
 
     Per-image files go to `folder/<image name>/`, the others to `folder`. With one image, its
-    files can be reached from `folder` too.
+    files can be reached from `folder` too. What the run was is written down beside them.
 
     Args:
         outputs: what the pipeline gave: artifacts, or lists of them, by name.
@@ -32,12 +33,14 @@ def collect(outputs: Mapping[str, Any], table: Sequence[OutputFile], folder: Pat
         CellmillError: a declared output is not there.
     """
     images: dict[str, None] = {}
+    said: list[Mapping[str, Any]] = []
     for row in table:
         for artifact in _artifacts(outputs, row.output):
             if not row.per_image:
                 _place(artifact, folder / row.name)
                 continue
             batch = Batch.open(artifact)
+            said.append(batch.attributes)
             for entry in batch.entries:
                 if row.suffix in entry.files:
                     _place(batch.file(entry, row.suffix), folder / entry.name / row.name)
@@ -48,6 +51,7 @@ def collect(outputs: Mapping[str, Any], table: Sequence[OutputFile], folder: Pat
             link = folder / file.name
             if not link.exists():
                 link.symlink_to(Path(name) / file.name)
+    describe_run(folder, said)
     return list(images)
 
 

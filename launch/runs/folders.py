@@ -15,6 +15,7 @@ from cellmill.arrays.entries import check_name
 from cellmill.arrays.folder_lock import lock_folder, unlock_folder
 from cellmill.compute.processes import Process
 from cellmill.errors import BadInput
+from cellmill.exports.crate import FILE_NAME
 from cellmill.typed_json import from_json
 from launch import ROOT
 from launch.compiling.renderings import TARGETS
@@ -22,7 +23,7 @@ from launch.runs.inputs import Item
 from launch.runs.tables import outputs_of
 
 #: What a run's folder holds beside its results.
-BOOKKEEPING = ("run.json", "job.json", "artifacts")
+BOOKKEEPING = ("run.json", "job.json", "artifacts", FILE_NAME)
 #: Under what `run.json` says which process starts the tasks.
 LAUNCHER = "launcher"
 #: Seconds in which the tasks of a run that was killed end.
@@ -118,7 +119,12 @@ def _clear(folder: Path, *, killed: bool) -> None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads(about.read_text())
         if found["status"] in ("failed", "interrupted", *(["running"] if killed else [])):
-            names = {"artifacts", "logs", *(item["name"] for item in found.get("images", ()))}
+            names = {
+                "artifacts",
+                "logs",
+                FILE_NAME,
+                *(item["name"] for item in found.get("images", ())),
+            }
             if found.get("pipeline"):
                 names |= {Path(row.name).parts[0] for row in outputs_of(found["pipeline"])}
             for name in names:

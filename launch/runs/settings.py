@@ -13,6 +13,7 @@ import yaml
 
 from cellmill.arrays.files import absolute_place
 from cellmill.errors import BadInput
+from cellmill.exports.programs import programs_of
 from launch.compiling.choices import flag
 from launch.runs.axes import axes_of, axis_settings, json_object
 from launch.runs.benchmarks import SETTINGS as BENCHMARK_SETTINGS
@@ -127,6 +128,8 @@ def arguments_of(
             arguments[key] = conditions_of(given, items)
         elif key == "segmenters":
             arguments[key] = segmenters_of(given[key])
+        elif key == "export":
+            arguments[key] = ",".join(programs_of(given[key], key.upper()))
         elif given[key]:
             text = models.get(key, given[key])
             text = absolute_place(text) if key == "store" else text

@@ -49,7 +49,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         mpp: float = 0.0,
         diameter: str = "",
         z: str = "",
-        t: int = -1,
+        t: str = "",
         series: int = -1,
         compartment: str = "",
         truth_kind: str = "",
@@ -66,7 +66,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             mpp: Pixel size in microns, where the file does not say; 0 for unknown.
             diameter: The objects' diameter in pixels, or `auto`; empty goes by the pixel size.
             z: Plane of a stack, 0-based; empty where there is only one.
-            t: Time point of a series, 0-based; -1 where there is only one.
+            t: Time point of a series, 0-based; empty where there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             compartment: `nuclear`, `whole-cell` or `both`; empty for each model's own.
             truth_kind: What truth files are, as for `tiff_to_npz`; empty: each says so itself.

@@ -31,7 +31,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         z: str = "",
         z_step: float = 0.0,
         stitch_threshold: float = 0.25,
-        t: int = -1,
+        t: str = "",
         series: int = -1,
         batch_size: int = 8,
         precision: str = "float32",
@@ -42,6 +42,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         truth_kind: str = "",
         truth_compartment: str = "",
         label_dtype: str = "int32",
+        export: str = "",
         on_bad_image: str = "fail",
         trust_model: bool = False,
     ) -> tail.Outputs:
@@ -62,7 +63,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 unknown.
             stitch_threshold: Of a volume whose planes a network is given one by one: objects of
                 neighbouring planes are one from this intersection over union on.
-            t: Time point of a series, 0-based; -1 where there is only one.
+            t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
+                there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             batch_size: Tiles predicted at a time.
             precision: Compute type of the network: `float32` or a mixed one.
@@ -75,6 +77,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 what each says of itself.
             truth_compartment: What truth of one plane shows; empty for whatever is segmented.
             label_dtype: `int32`, or `uint16` where the labels fit.
+            export: Forms for other programs, with commas between: `geojson`, `anndata`,
+                `spatialdata`, `cellpose`, `rois`; of a time series `tracking`.
             on_bad_image: `fail` the run, or `skip` the image and go on.
             trust_model: Load a network even if it could do more than compute: read files, run code.
 
@@ -83,6 +87,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             measurements: Measurements of the cells, as CSV and Parquet.
             scores: Metrics against the truth, as JSON.
             reports: Reports and overlays of the images.
+            exports: Results in the forms of other programs, those that were asked for.
             summary: One page over all images.
             table: The summary as CSV, one row an image.
             numbers: The summary as JSON.
@@ -129,6 +134,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 truth=converted.outputs["truth"],
                 records={"conversion": converted.outputs["record"], **segmented.records},
                 label_dtype=label_dtype,
+                export=export,
                 truth_compartment=truth_compartment,
                 on_bad_image=on_bad_image,
             )

@@ -72,7 +72,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         mpp: float = 0.0,
         z: str = "all",
         z_step: float = 0.0,
-        t: int = -1,
+        t: str = "",
         series: int = -1,
         store: str = "",
         most_shards: int = 16,
@@ -113,7 +113,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             mpp: Pixel size in microns, where the file does not say; 0 for unknown.
             z: `all` for the volume; or a plane of a stack, 0-based.
             z_step: Microns between the planes of a stack, where the file does not say.
-            t: Time point of a series, 0-based; -1 where there is only one.
+            t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
+                there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             store: Folder or URI of the images' large arrays; empty is beside the tasks' outputs.
             most_shards: At most so many tasks work on an image side by side.

@@ -23,6 +23,7 @@ class Outputs(NamedTuple):
     measurements: list[dsl.Dataset]
     scores: list[dsl.Dataset]
     reports: list[dsl.Dataset]
+    exports: list[dsl.Dataset]
     summary: dsl.HTML
     table: dsl.Dataset
     numbers: dsl.Metrics
@@ -41,7 +42,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         channels: str = "",
         measure_channels: str = "",
         mpp: float = 0.0,
-        t: int = -1,
+        t: str = "",
         series: int = -1,
         compartment: str = "",
         method: str = "",
@@ -49,6 +50,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         truth_kind: str = "",
         truth_compartment: str = "",
         label_dtype: str = "int32",
+        export: str = "",
         on_bad_image: str = "fail",
     ) -> Outputs:
         """Classify the pixels of images, cut a class into objects, measure and score them.
@@ -60,7 +62,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             channels: Channels to classify by, by name or 0-based index, as in training.
             measure_channels: Further channels to measure; `all` for every one.
             mpp: Pixel size in microns, where the file does not say; 0 for unknown.
-            t: Time point of a series, 0-based; -1 where there is only one.
+            t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
+                there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             compartment: The class whose objects are found; empty for the model's own.
             method: How objects are found; empty for the model's own way.
@@ -69,6 +72,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 what each says of itself.
             truth_compartment: What truth of one plane shows; empty for whatever is segmented.
             label_dtype: `int32`, or `uint16` where the labels fit.
+            export: Forms for other programs, with commas between: `geojson`, `anndata`,
+                `spatialdata`, `cellpose`, `rois`; of a time series `tracking`.
             on_bad_image: `fail` the run, or `skip` the image and go on.
 
         Returns:
@@ -76,6 +81,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             measurements: Measurements of the objects, as CSV and Parquet.
             scores: Metrics against the truth, as JSON.
             reports: Reports and overlays of the images.
+            exports: Results in the forms of other programs, those that were asked for.
             summary: One page over all images.
             table: The summary as CSV, one row an image.
             numbers: The summary as JSON.
@@ -130,6 +136,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                     "postprocess": segmented.outputs["record"],
                 },
                 label_dtype=label_dtype,
+                export=export,
                 truth_compartment=truth_compartment,
                 on_bad_image=on_bad_image,
             )

@@ -36,6 +36,7 @@ class Outputs(NamedTuple):
     measurements: list[dsl.Dataset]
     scores: list[dsl.Dataset]
     reports: list[dsl.Dataset]
+    exports: list[dsl.Dataset]
     summary: dsl.HTML
     table: dsl.Dataset
     numbers: dsl.Metrics
@@ -84,11 +85,12 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         diameter: str = "",
         z: str = "all",
         z_step: float = 0.0,
-        t: int = -1,
+        t: str = "",
         series: int = -1,
         truth_kind: str = "",
         truth_compartment: str = "",
         label_dtype: str = "int32",
+        export: str = "",
         batch_size: int = 8,
         engine: str = "auto",
         on_bad_image: str = "fail",
@@ -135,12 +137,15 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 estimates it. Empty goes by the pixel size.
             z: `all` for the volume; or a plane of a stack, 0-based.
             z_step: Microns between the planes of a stack, where the file does not say.
-            t: Time point of a series, 0-based; -1 where there is only one.
+            t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
+                there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             truth_kind: What truth files are: `labels`, `mask`, `colours` or `planes`; empty for
                 what each says of itself.
             truth_compartment: What truth of one plane shows; empty for whatever is segmented.
             label_dtype: `int32`, or `uint16` where the labels fit.
+            export: Forms for other programs, with commas between: `geojson`, `anndata`,
+                `spatialdata`, `cellpose`, `rois`; of a time series `tracking`.
             batch_size: Tiles predicted at a time.
             engine: What computes a network; `auto` takes the fastest that gives the same heads.
             on_bad_image: `fail` the run, or `skip` the image and go on.
@@ -151,6 +156,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             measurements: Measurements of the cells, as CSV and Parquet.
             scores: Metrics against the truth, as JSON.
             reports: Reports and overlays of the images.
+            exports: Results in the forms of other programs, those that were asked for.
             summary: One page over all images.
             table: The summary as CSV, one row an image.
             numbers: The summary as JSON.
@@ -190,6 +196,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 truth=truth,
                 records={"conversion": converted.outputs["record"], **segmented.records},
                 label_dtype=label_dtype,
+                export=export,
                 truth_compartment=truth_compartment,
                 on_bad_image=on_bad_image,
             )

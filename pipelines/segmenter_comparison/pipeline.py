@@ -41,7 +41,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         mpp: float = 0.0,
         diameter: str = "",
         z: str = "",
-        t: int = -1,
+        t: str = "",
         series: int = -1,
         batch_size: int = 8,
         precision: str = "float32",
@@ -63,7 +63,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             diameter: The objects' diameter in pixels, which is brought to the one that each model
                 was trained on; `auto` estimates it. Empty goes by the pixel size.
             z: Plane of a stack, 0-based; empty where there is only one.
-            t: Time point of a series, 0-based; -1 where there is only one.
+            t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
+                there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             batch_size: Tiles predicted at a time.
             precision: Compute type of the networks: `float32` or a mixed one.

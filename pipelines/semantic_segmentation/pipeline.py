@@ -42,7 +42,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         model_digest: str = "",
         channels: str = "",
         mpp: float = 0.0,
-        t: int = -1,
+        t: str = "",
         series: int = -1,
         engine: str = "auto",
         batch_size: int = 8,
@@ -57,7 +57,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
             channels: Channels as in training, by name or 0-based index.
             mpp: Pixel size in microns, where the file does not say; 0 for unknown.
-            t: Time point of a series, 0-based; -1 where there is only one.
+            t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
+                there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             engine: What computes the network; `auto` takes the fastest that proves equal.
             batch_size: Tiles predicted at once.

@@ -42,7 +42,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         mpp: float = 0.0,
         diameter: str = "",
         z: str = "",
-        t: int = -1,
+        t: str = "",
         series: int = -1,
         batch_size: int = 8,
         precision: str = "float32",
@@ -53,6 +53,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         truth_kind: str = "",
         truth_compartment: str = "",
         label_dtype: str = "int32",
+        export: str = "",
         store: str = "",
         most_shards: int = 16,
         memory_mib: int = 1024,
@@ -75,7 +76,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             diameter: The objects' diameter in pixels, which is brought to the one that the model
                 was trained on; `auto` estimates it. Empty goes by the pixel size.
             z: Plane of a stack, 0-based; empty where there is only one.
-            t: Time point of a series, 0-based; -1 where there is only one.
+            t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
+                there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             batch_size: Tiles predicted at a time.
             precision: Compute type of the network: `float32` or a mixed one.
@@ -88,6 +90,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 what each says of itself.
             truth_compartment: What truth of one plane shows; empty for whatever is segmented.
             label_dtype: `int32`, or `uint16` where the labels fit.
+            export: Forms for other programs, with commas between: `geojson`, `anndata`,
+                `spatialdata`, `cellpose`, `rois`; of a time series `tracking`.
             store: Folder or URI of the slides' large arrays; empty is beside the tasks' outputs.
             most_shards: At most so many tasks work on a slide side by side.
             memory_mib: Memory each task works in, in MiB, beyond its program and model.
@@ -99,6 +103,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             measurements: Measurements of the cells, as CSV and Parquet.
             scores: Metrics against the truth, as JSON.
             reports: Reports and overlays of the images.
+            exports: Results in the forms of other programs, those that were asked for.
             summary: One page over all images.
             table: The summary as CSV, one row an image.
             numbers: The summary as JSON.
@@ -161,6 +166,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                     "stitch": done.outputs["stitch_record"],
                 },
                 label_dtype=label_dtype,
+                export=export,
                 truth_compartment=truth_compartment,
                 on_bad_image=on_bad_image,
                 ome_zarr=True,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cellmill.errors import BadInput
-from cellmill.exports import geojson, write_geojson
+from cellmill.exports import objects, write_geojson
 from cellmill.measurement import measure_compartments
 from tests.exports.test_outlines import filled
 
@@ -89,7 +89,7 @@ def test_measurements_are_the_tables():
 def test_bands_change_nothing(monkeypatch):
     labels = cells()
     _, _, whole = written(labels)
-    monkeypatch.setattr(geojson, "_BAND", 120 * 7)
+    monkeypatch.setattr(objects, "_BAND", 120 * 7)
     assert written(labels)[2] == whole
 
 

@@ -304,6 +304,30 @@ def test_a_channel_can_be_switched_off_in_a_composite(browser, make_subject, tmp
     assert browser.get_log("browser") == []
 
 
+def test_a_measured_channel_is_added_in_a_colour_of_its_own(browser, make_subject, tmp_path):
+    path = tmp_path / "three.html"
+    subject = make_subject(both=True, channels=("DAPI", "membrane", "CD8"))
+    path.write_text(render_report(subject), encoding="utf-8")
+    browser.get_log("browser")
+    browser.get(path.as_uri())
+    wait(browser)
+    without = pixels(browser, "base-canvas").astype(int)
+    for switch in ("channel-0", "channel-1", "more-2"):
+        element(browser, switch).click()
+    settled(browser)
+    cyan = pixels(browser, "base-canvas").astype(int)
+    assert cyan[..., 0].max() == 0
+    assert np.array_equal(cyan[..., 1], cyan[..., 2])
+    assert cyan[..., 1].max() > 200
+    element(browser, "more-2").click()
+    settled(browser)
+    for switch in ("channel-0", "channel-1"):
+        element(browser, switch).click()
+    settled(browser)
+    assert np.array_equal(pixels(browser, "base-canvas"), without)
+    assert browser.get_log("browser") == []
+
+
 def test_fifty_thousand_cells_are_pointed_at_without_delay(browser, make_subject, tmp_path):
     side = 225
     y, x = np.mgrid[: side * 12, : side * 12]

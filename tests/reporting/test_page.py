@@ -183,6 +183,9 @@ def test_both_compartments_have_a_switch_a_table_and_a_curve_each(make_subject):
     assert page.words.count("By IoU threshold") == 2
     assert "DAPI in magenta, membrane in green." in page.words
     assert "CD8" in page.words  # its quality is told, too
+    assert page.by_id("more-2") is not None
+    assert page.by_id("picture-more-2") is not None
+    assert "Other channels can be added" in page.words
 
 
 @pytest.mark.parametrize("mpp", [(0.5, 0.25)])

@@ -94,6 +94,7 @@ def _image(
         remarks=tuple(remarks),
         planes=planes[0],
         stack=planes if z == "all" else (),
+        times=stack.times,
         colour=stack.colour,
     )
 

@@ -12,6 +12,8 @@ from cellmill.errors import BadInput
 
 #: Which focal plane is meant: its place, -1 for the only one, or all of them, a volume.
 FocalPlane = int | Literal["all"]
+#: Which time point is meant: its place, -1 for the only one, or each of them.
+TimePoint = int | Literal["all"]
 #: Samples are listed by name.
 _MOST_SAMPLES = 1 << 16
 
@@ -26,13 +28,30 @@ def focal_plane(text: str | int) -> FocalPlane:
         >>> [focal_plane(text) for text in ("", "3", "all", "-1")]
         [-1, 3, 'all', -1]
     """
+    return _place(text, "parameter z", "the place of a focal plane, or all")
+
+
+def time_point(text: str | int) -> TimePoint:
+    """Read which time point a user means: its place, `all`, or nothing for the only one.
+
+    Raises:
+        BadInput: it is none of these.
+
+    Example:
+        >>> [time_point(text) for text in ("", 3, "all")]
+        [-1, 3, 'all']
+    """
+    return _place(text, "parameter t", "the place of a time point, or all")
+
+
+def _place(text: str | int, what: str, expected: str) -> int | Literal["all"]:
     word = f"{text}".strip().lower()
     if word == "all":
         return "all"
     if word in ("", "-1"):
         return -1
     if not (word.isascii() and word.isdecimal() and len(word) < 10):
-        raise BadInput("parameter z", expected="the place of a focal plane, or all", found=word)
+        raise BadInput(what, expected=expected, found=word)
     return int(word)
 
 
@@ -104,7 +123,7 @@ def pick_plane(role: str, length: int, asked: int, label: str) -> int:
     what = {"Z": "focal planes", "T": "time points"}[role]
     flag = role.lower()
     if asked < 0 and length > 1:
-        whole = ", or z=all for the volume" if role == "Z" else ""
+        whole = ", or z=all for the volume" if role == "Z" else ", or t=all for each"
         raise BadInput(
             label, expected=f"{flag}=0…{length - 1} to say which{whole}", found=f"{length} {what}"
         )

@@ -97,6 +97,7 @@ class TiffImage:
         pages: the chosen level, for the reader.
         own: channels that lie in the file that was named, and not in another one of its set.
         elsewhere: channels that lie in a file that is not there, and its name.
+        times: how many time points there are; the planes are of one of them.
     """
 
     label: str
@@ -116,6 +117,7 @@ class TiffImage:
     own: tuple[int, ...]
     elsewhere: Mapping[int, str]
     stack: tuple[tuple[Plane, ...], ...] = ()
+    times: int = 1
 
     @property
     def sections(self) -> Iterator[TiffImage]:
@@ -308,8 +310,7 @@ def _layout(
     )
     planes = stack[0]
     pages = [planes[c * n_samples].page for c in range(sizes["C"])]
-    named = {**sizes, "S": n_samples}
-    given = channel_names(opened, series, levels[0], named, pages, remarks)
+    given = channel_names(opened, series, levels[0], {**sizes, "S": n_samples}, pages, remarks)
     names = shown_names(given, sizes["C"], n_samples, colour)
     _remark_on_shown(page, remarks)
     mpp = size.of_level(series.page_size, shape, remarks, volume=z == "all")
@@ -332,6 +333,7 @@ def _layout(
         own=own,
         elsewhere=elsewhere,
         stack=stack if z == "all" else (),
+        times=sizes["T"],
     )
 
 

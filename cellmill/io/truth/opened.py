@@ -24,11 +24,11 @@ _ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 
 @contextlib.contextmanager
 def open_truth(
-    name: str, file: IO[bytes] | None, z: FocalPlane = -1
+    name: str, file: IO[bytes] | None, z: FocalPlane = -1, t: int = -1
 ) -> Iterator[TiffImage | WindowedImage]:
     """Open a TIFF or an OME-Zarr as an image, or a volume; messages call it a truth."""
     try:
-        with open_image_at(name, file, z=z) as image:
+        with open_image_at(name, file, z=z, t=t) as image:
             if isinstance(image, TiffImage):
                 check_complete(image, range(len(image.channels)))
             yield image

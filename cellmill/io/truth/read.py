@@ -41,6 +41,7 @@ def read_truth(
     kind: TruthKind = "",
     *,
     volume: bool = False,
+    t: int = -1,
     memory_mib: int = 1024,
     check_shape: CheckShape = lambda _: None,
 ) -> Truth:
@@ -52,6 +53,7 @@ def read_truth(
         kind: what it is; empty: what it is taken for (`cellmill.io.truth.kinds`).
         volume: whether it is one of a volume: a TIFF or an OME-Zarr of focal planes, or an array
             `(Z, Y, X)`.
+        t: of a series, which time point; -1: the only one.
         memory_mib: what reading may take beside the pixels.
         check_shape: is given (Y, X), or (Z, Y, X), before any pixel is decoded.
 
@@ -71,7 +73,9 @@ def read_truth(
                 label, expected="a TIFF, PNG, .npy or .npz", found="a JPEG, which keeps no labels"
             )
     if file is None or head[:2] in (b"II", b"MM"):
-        return _read_image(file, name, kind, volume, memory_mib, check_shape)
+        return _read_image(file, name, kind, volume, t, memory_mib, check_shape)
+    if t >= 0:
+        raise BadInput(label, expected="a TIFF or OME-Zarr with time points", found="one image")
     for magic, reader in _READERS.items():
         if head.startswith(magic):
             with damage_is_bad_input(label, "a whole, readable file"):
@@ -90,11 +94,12 @@ def _read_image(
     name: str,
     kind: TruthKind,
     volume: bool,
+    t: int,
     memory_mib: int,
     check_shape: CheckShape,
 ) -> Truth:
     """Read a TIFF or an OME-Zarr; only the planes that are looked at."""
-    with open_truth(name, file, "all" if volume else -1) as image:
+    with open_truth(name, file, "all" if volume else -1, t) as image:
         check_shape(image.shape)
         facts, channels, alpha = facts_of(image, f"truth '{name}'")
         layout = layout_of(facts, kind)

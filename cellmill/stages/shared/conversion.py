@@ -24,6 +24,7 @@ from cellmill.io.truth import TruthKind, copy_labels, read_truth
 from cellmill.io.truth.kinds import layout_of
 from cellmill.io.truth.opened import facts_of, open_truth
 from cellmill.labels.kinds import WELL_KNOWN
+from cellmill.stages.shared.time_points import Frame
 from cellmill.terminal import say
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Places:
 
 def write_truth(
     out: BatchWriter,
-    item: Item,
+    frame: Frame,
     image: TiffImage | WindowedImage,
     places: Places,
     kind: TruthKind,
@@ -87,7 +88,7 @@ def write_truth(
 
     Args:
         out: the batch of truths.
-        item: the image and the URI of its truth.
+        frame: the image, the URI of its truth, and of a series the time point of both.
         image: the open image, which the truth must fit.
         places: where the image's arrays go.
         kind: what truth files are; empty: decided by what a file says of itself.
@@ -98,6 +99,7 @@ def write_truth(
     Raises:
         BadInput: the truth is damaged, of another kind or of another shape than the image.
     """
+    item, t = frame.item, frame.of_truth
     if not item.truth:
         with out.create(item.name, {}, attributes={"truth": False}):
             return ()
@@ -109,12 +111,13 @@ def write_truth(
         large = places.container == "zarr" and math.prod(image.shape) > _WHOLE_TRUTH
         large = large and not image.stack
         if large and (file is None or head in (b"II", b"MM")):
-            return _stream_truth(out, item, image, places, file, kind, about)
+            return _stream_truth(out, item, image, places, file, kind, t, about)
         found = read_truth(
             file,
             item.truth,
             kind,
             volume=bool(image.stack),
+            t=t,
             memory_mib=places.memory_mib,
             check_shape=lambda shape: _check_shape(item, image, shape),
         )
@@ -143,10 +146,11 @@ def _stream_truth(
     places: Places,
     file: IO[bytes] | None,
     kind: TruthKind,
+    t: int,
     about: dict[str, Any],
 ) -> tuple[str, ...]:
     """Write label images that are too large to be held."""
-    with open_truth(item.truth, file) as labels:
+    with open_truth(item.truth, file, t=t) as labels:
         _check_shape(item, image, labels.shape)
         facts, channels, _ = facts_of(labels, f"truth '{item.truth}'")
         layout = layout_of(facts, kind)
