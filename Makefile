@@ -37,7 +37,9 @@ SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP DIAMETER Z Z_STEP S
   PORT ENDPOINT SOURCES DESTINATIONS REPLICAS \
   SEGMENTERS OBJECTIVE IMAGE_GROUPS MAXIMA_THRESHOLD MAXIMA_SMOOTH INTERIOR_THRESHOLD INTERIOR_SMOOTH PIXEL_EXPANSION RADIUS \
   SMALL_OBJECTS_FRACTION SPOT_SIGMA OUTLINE_SIGMA PROB_THRESHOLD NMS_THRESHOLD REFINEMENTS \
-  SIDES BATCH_SIZES TILE_SIZES ENGINES DEVICES PRECISIONS REPEATS ROUNDS PRICES RECORDS BASELINE DATASET
+  SIDES BATCH_SIZES TILE_SIZES ENGINES DEVICES PRECISIONS REPEATS ROUNDS PRICES RECORDS BASELINE DATASET \
+  X Y X_TRUTH Y_TRUTH HELD_OUT PLANES CROP RESIDUAL ADVERSARIAL CYCLE IDENTITY CHECKPOINT_EVERY TASK_STEPS CHECKPOINTS \
+  VOLUME DESTINATION MASK BLOCK BLACK WHITE SCALE VOLUME_SHAPE
 export $(SETTINGS)
 $(foreach name,$(SETTINGS),$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))$(eval override $(name) :=)))
 
@@ -99,6 +101,14 @@ run-restoration: $(RUN_STAMP) ## restore volumes, segment and measure them: IMAG
 .PHONY: run-large-restoration
 run-large-restoration: $(RUN_STAMP) ## deconvolve volumes larger than memory, each by many tasks: IMAGE=… and the microscope as for run-restoration [STORE=… MOST_SHARDS=… MEMORY_MIB=… ITERATIONS=…]
 	@$(RUN_ENV)/bin/python -m launch.run large_restoration --make
+
+.PHONY: run-style-training
+run-style-training: $(RUN_STAMP) ## teach a network to make EM volume X look like Y: X=… Y=… [X_TRUTH=… Y_TRUTH=… PLANES=z STEPS=… CHECKPOINTS=…]
+	@$(RUN_ENV)/bin/python -m launch.run style_transfer_training --make
+
+.PHONY: run-style-transfer
+run-style-transfer: $(RUN_STAMP) ## make an EM volume look like another: MODEL=… VOLUME=… [DESTINATION=… MASK=… BLOCK=… MOST_SHARDS=…]; without them on simulated volumes, training first
+	@$(RUN_ENV)/bin/python -m launch.run $(if $(MODEL)$(VOLUME),style_transfer,simulated_style_transfer) --make
 
 ESTIMATE_ENV := $(if $(SPOT)$(MACHINE_TYPE)$(filter kubeflow,$(TARGET)),$(CLOUD),$(VENV))
 .PHONY: estimate

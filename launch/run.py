@@ -34,7 +34,13 @@ from launch.runs.collecting import collect, link_latest
 from launch.runs.folders import BOOKKEEPING, LAUNCHER, RunFolder, new_folder, taken_names
 from launch.runs.inputs import Item, find_items
 from launch.runs.outcome import outcome
-from launch.runs.settings import FILLED, arguments_of, parameters_of, settings_of
+from launch.runs.settings import (
+    FILLED,
+    arguments_of,
+    is_required,
+    parameters_of,
+    settings_of,
+)
 from launch.runs.tables import needs_truth, outputs_of, truth_setting
 
 #: kfp.local works on two tasks at a time; more batches of few images only load the model again.
@@ -113,12 +119,13 @@ def _main(argv: Sequence[str]) -> int:
     )
     takes_images = bool({"batches", "items"} & set(parameters))
     truth = truth_setting(name) if needs_truth(name) else ""
-    items = _items(request, truth, find) if takes_images else _no_items(request)
+    needed = [key.upper() for key, each in parameters.items() if is_required(key, each)]
+    items = _items(request, truth, find) if takes_images else _no_items(request, needed)
     workers = LOCAL_WORKERS if target == "local" else CLOUD_WORKERS
     background = partial(find, request.image, request.hard_background)
     arguments = arguments_of(parameters, given, items, workers, background)
     with new_folder(request.output, items) as folder:
-        if not request.image:
+        if not request.image and not needed:
             sample = "this is the sample image" if takes_images else "the volumes are simulated"
             say(f"no IMAGE given: {sample}")
         for line in notes:
@@ -213,11 +220,12 @@ def _items(request: Request, needed: str, find: Find) -> list[Item]:
     return find(str(image), str(truth))
 
 
-def _no_items(request: Request) -> list[Item]:
-    """No images, for a pipeline that makes its own."""
+def _no_items(request: Request, needed: Sequence[str]) -> list[Item]:
+    """No images, for a pipeline that makes its own, or takes volumes by settings of its own."""
+    taken = f"takes {', '.join(needed)}" if needed else "makes its own images"
     for name, given in (("IMAGE", request.image), ("TRUTH", request.truth)):
         if given:
-            raise BadInput(name, expected="none: this pipeline makes its own images", found=given)
+            raise BadInput(name, expected=f"none: this pipeline {taken}", found=given)
     return []
 
 

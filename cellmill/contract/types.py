@@ -139,6 +139,12 @@ class PredictedShard(Dataset):
     kind = "cellmill.PredictedShard"
 
 
+class EMVolumes(Artifact):
+    """A folder of volumes of electron microscopy, `(Z, Y, X)` uint8."""
+
+    kind = "cellmill.EMVolumes"
+
+
 class TransferredVolume(Artifact):
     """A folder that says where a volume lies that a style-transfer network made, or holds it."""
 

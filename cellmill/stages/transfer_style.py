@@ -13,13 +13,17 @@ from cellmill.errors import BadInput
 from cellmill.inference.predictor import Predictor
 from cellmill.models.card import ModelCard
 from cellmill.models.networks import network_digest
-from cellmill.style_transfer.applying import grid_for, shard_of, transfer_volume
+from cellmill.style_transfer.applying import (
+    Applied,
+    BlockGrid,
+    grid_for,
+    shard_of,
+    transfer_volume,
+)
 from cellmill.style_transfer.viewing import neuroglancer_link, neuroglancer_state
-from cellmill.style_transfer.volumes import open_volume
-from cellmill.style_transfer.writing import create_volume, marks_of
+from cellmill.style_transfer.volumes import levels_of, open_volume
+from cellmill.style_transfer.writing import FILE_NAME, create_volume, marks_of
 from cellmill.version import __version__
-
-FILE_NAME = "volume.json"
 
 
 @stage(image="tensorflow", family="style transfer")
@@ -77,7 +81,7 @@ def transfer_style(
         raise BadInput("destination", expected="a place that all shards write to", found="none")
     if batch_size < 1:
         raise BadInput("batch_size", expected="at least 1", found=f"{batch_size}")
-    levels = (black, white) if (black, white) != (0.0, 0.0) else None
+    levels = levels_of(black, white)
     given = open_volume(volume, levels=levels, scale=scale)
     kept = open_volume(mask, levels=(0, 255)) if mask else None
     grid, card = grid_for(ModelCard.load(model.path), given.shape, block, planes)
@@ -113,7 +117,28 @@ def transfer_style(
             batch_size=batch_size,
             on_block=progress.advance,
         )
-    said: dict[str, Any] = {
+    said = _counts(done, grid)
+    state = neuroglancer_state(volume, place, given)
+    viewer = {"neuroglancer": neuroglancer_link(state), "neuroglancer_state": state}
+    about: dict[str, Any] = {
+        "volume": place,
+        "source": volume,
+        "levels": list(levels) if levels else None,
+        "scale": scale,
+        "shape": list(given.shape),
+        "shard": shard,
+        "shards": shards,
+        **said,
+        **viewer,
+    }
+    write_text(transferred.path / FILE_NAME, json.dumps(about, indent=1) + "\n")
+    transferred.metadata.update(shard=shard, shards=shards, blocks=done.blocks)
+    record.note(**said, engine=predictor.effect)
+
+
+def _counts(done: Applied, grid: BlockGrid) -> dict[str, Any]:
+    """What a volume's files and the record say of the work."""
+    return {
         "blocks": done.blocks,
         "blocks_resumed": done.resumed,
         "blocks_of_background": done.empty,
@@ -123,9 +148,3 @@ def transfer_style(
         "bytes_made": done.voxels,
         "read_amplification": round(done.read_amplification, 3),
     }
-    state = neuroglancer_state(volume, place, given)
-    viewer = {"neuroglancer": neuroglancer_link(state), "neuroglancer_state": state}
-    about = {"volume": place, "source": volume, "shape": list(given.shape), **said, **viewer}
-    write_text(transferred.path / FILE_NAME, json.dumps(about, indent=1) + "\n")
-    transferred.metadata.update(shard=shard, shards=shards, blocks=done.blocks)
-    record.note(**said, engine=predictor.effect)

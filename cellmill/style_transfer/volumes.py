@@ -138,6 +138,11 @@ def open_volume(
     return Volume(name or uri, array, origin, voxel_nm, levels)
 
 
+def levels_of(black: float, white: float) -> tuple[float, float] | None:
+    """Levels as stages are given them: two zeros for a volume that is uint8 as it is."""
+    return (black, white) if (black, white) != (0.0, 0.0) else None
+
+
 def _kind_of(uri: str) -> tuple[str, str]:
     """The form of a volume and its place."""
     kind, separator, rest = uri.partition("://")

@@ -15,6 +15,9 @@ from cellmill.arrays.store import context, location, refused
 from cellmill.errors import BadInput
 from cellmill.style_transfer.volumes import StoredVolume, Volume
 
+FILE_NAME = "volume.json"
+"""Says where a volume lies that was made, and of what."""
+
 #: Side of a chunk at most, voxels.
 _CHUNK = 64
 

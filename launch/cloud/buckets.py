@@ -13,6 +13,7 @@ from cellmill.io.digests import folder_digest
 from cellmill.io.uris import digest, local_path, scheme_of
 from launch.cloud.google_errors import said
 from launch.runs.inputs import Item
+from launch.runs.settings import READ_PLACES
 
 _ITEM_FILES = (("image", "digest"), ("truth", "truth_digest"))
 
@@ -90,7 +91,7 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
 
     Args:
         arguments: the arguments; `batches`, `items` and `hard_background` hold images; `model`,
-            `base` and the model of each of `segmenters` and `conditions` may be paths.
+            `base`, volumes, and the model of each of `segmenters` and `conditions` may be paths.
         bucket: where they go.
     """
     changed = dict(arguments)
@@ -104,6 +105,9 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
     for key in ("model", "base"):
         if sent := model(changed.get(key, "")):
             changed[key], changed[f"{key}_digest"] = sent
+    for key in READ_PLACES:
+        if sent := model(changed.get(key, "")):
+            changed[key] = sent[0]
     for key in ("segmenters", "conditions"):
         if key in changed:
             changed[key] = [_segmenter(each, model(each["model"])) for each in changed[key]]
@@ -111,7 +115,7 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
 
 
 def _model(uri: str, bucket: Bucket) -> tuple[str, str] | None:
-    """Where a model of this machine lies in a bucket, and its digest; none of any other."""
+    """Where a model or a volume of this machine lies in a bucket, and its digest; else none."""
     path = _on_this_machine(uri)
     if path is None:
         return None

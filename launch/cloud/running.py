@@ -24,6 +24,7 @@ from launch.compiling.choices import choice_of, flag
 from launch.compiling.renderings import render
 from launch.local.running import RunFailed
 from launch.runs.collecting import collect
+from launch.runs.settings import WRITTEN_PLACES
 from launch.runs.tables import outputs_of
 
 
@@ -103,7 +104,9 @@ def prepare(
     pushed = released_images() if images is None else images
     text = render(name, _rendering(target, given), choice, pushed, report_failure=report)
     text = text if cache else uncached(text)
-    _check_store(given.get("store", ""), ["/gcs", *(path for _, path in choice.pods.volumes)])
+    shared = ["/gcs", *(path for _, path in choice.pods.volumes)]
+    for key in WRITTEN_PLACES:
+        _check_place(key.upper(), given.get(key, ""), shared)
     if "localhost/" in text:
         raise BadInput(
             "images", expected="in a registry (make push REGISTRY=…)", found="localhost/"
@@ -152,15 +155,15 @@ def resume(folder: Path) -> list[str]:
     return finish(job, kept["pipeline"], spec.read_text(), bucket, folder)
 
 
-def _check_store(store: str, shared: Sequence[str]) -> None:
-    """Refuse a place for the slides' arrays that the tasks of a cloud do not share."""
-    if store and scheme_of(store) in ("", "file"):
-        path = local_path(store)
-        if path is None or not any(path.is_relative_to(place) for place in shared):
+def _check_place(name: str, place: str, shared: Sequence[str]) -> None:
+    """Refuse a place to write to that the tasks of a cloud do not share."""
+    if place and scheme_of(place) in ("", "file"):
+        path = local_path(place)
+        if path is None or not any(path.is_relative_to(mount) for mount in shared):
             raise BadInput(
-                "STORE",
+                name,
                 expected=f"gs://…, s3://… or a path under {' or '.join(shared)}",
-                found=store,
+                found=place,
             )
 
 

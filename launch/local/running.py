@@ -35,6 +35,7 @@ from launch.local.task_handler import (
     warmth_of,
 )
 from launch.local.warm import WarmInterpreters, Warmth, is_on, is_stage
+from launch.runs.settings import WRITTEN_PLACES
 
 #: What `python -m cellmill` itself imports.
 _PROGRAM = ("cellmill.contract.cli", "cellmill.commands")
@@ -85,7 +86,8 @@ def run_pipeline(
         CellmillError: the images or their environments are not there and cannot be made.
     """
     name = f"{root.absolute().parent.name}-{uuid.uuid4().hex[:8]}"
-    stores = [absolute_place(str(place)) for place in (root, arguments.get("store")) if place]
+    written = [root, *(arguments.get(key) for key in WRITTEN_PLACES)]
+    stores = [absolute_place(str(place)) for place in written if place]
     start = _starter(runner, images_of(spec), arguments, stores)
     told = {**run_variables(name), STORES_VARIABLE: "\n".join(stores)}
     run = LocalRun(logs, start, told, locks)

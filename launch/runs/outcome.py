@@ -20,6 +20,8 @@ def outcome(folder: Path) -> Iterator[str]:
     yield from _comparison(folder / "comparison.json")
     yield from _benchmark(folder / "benchmark.json")
     yield from _restoration(folder / "restoration.json")
+    yield from _gate(folder / "gate.json")
+    yield from _transferred(folder / "transfer" / "volume.json")
     yield from _results(folder / "summary.json")
 
 
@@ -136,6 +138,32 @@ def _restoration(restoration: Path) -> Iterator[str]:
                 )
         for warning in image["warnings"]:
             yield f"  note: {warning}"
+
+
+def _gate(gate: Path) -> Iterator[str]:
+    """Say what a style transfer was chosen for, and against what."""
+    if not gate.exists():
+        return
+    found = json.loads(gate.read_text())
+    chosen = found["chosen"]
+    if not found["gate"]:
+        yield f"{chosen['name']} was taken: without truth nothing says whether it helps"
+        return
+    yield f"{chosen['name']} was taken; F1 in held-out X:"
+    best = [row for row in found["gate"] if row["step"] < 0 or row["step"] == chosen["step"]]
+    for row in best:
+        yield f"  {row['name']}: {row['f1']:.3f}"
+
+
+def _transferred(about: Path) -> Iterator[str]:
+    """Say where a transferred volume lies, and what was read for it."""
+    if not about.exists():
+        return
+    found = json.loads(about.read_text())
+    yield (
+        f"{' × '.join(map(str, found['shape']))} voxels in {found['blocks']} block(s), "
+        f"{found['read_amplification']:.2f} read for each: {found['volume']}"
+    )
 
 
 def _results(summary: Path) -> Iterator[str]:

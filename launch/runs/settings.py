@@ -28,6 +28,10 @@ from launch.runs.tables import implied_settings, needs_truth, truth_setting
 IMAGES_PER_WORKER = 4
 #: Parameters that the launcher fills, not the user.
 FILLED = ("batches", "items", "hard_background", "conditions")
+#: Parameters that are places of this machine or elsewhere: those that tasks read, and those that
+#: they write to and share.
+READ_PLACES = ("x", "y", "x_truth", "y_truth", "volume", "mask")
+WRITTEN_PLACES = ("store", "destination", "checkpoints")
 #: Variables of the Makefile that are no settings of a run.
 _MAKES_OWN = {"PYTHON", "VENV", "CLOUD", "DEV", "UV_VERSION"}
 _CASTS = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
@@ -132,9 +136,18 @@ def arguments_of(
             arguments[key] = ",".join(programs_of(given[key], key.upper()))
         elif given[key]:
             text = models.get(key, given[key])
-            text = absolute_place(text) if key == "store" else text
+            text = absolute_place(text) if key in (*READ_PLACES, *WRITTEN_PLACES) else text
             arguments[key] = _cast(key, text, kind)
+        elif is_required(key, declared):
+            expected = declared.get("description", "a value").rstrip(".")
+            raise BadInput(key.upper(), expected=expected, found="nothing")
     return arguments
+
+
+def is_required(key: str, declared: Mapping[str, Any]) -> bool:
+    """Whether a pipeline is nothing without a parameter that the user gives."""
+    filled = key in FILLED or key.endswith("_digest") or key in ("axes", "segmenters")
+    return not filled and not declared.get("isOptional") and "defaultValue" not in declared
 
 
 def _cast(key: str, text: str, kind: str) -> Any:

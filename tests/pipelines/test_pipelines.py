@@ -14,7 +14,10 @@ from pipelines import tail
 from pipelines.hardware import PORTABLE, Machine
 
 NAMES = pipeline_names()
-NETWORK_STAGES = {"predict", "predict-shard", "train-segmenter"}
+NETWORK_STAGES = {
+    *("predict", "predict-shard", "train-segmenter"),
+    *("train-style-transfer", "transfer-style"),
+}
 
 
 def compiled(name):

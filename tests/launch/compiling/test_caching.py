@@ -33,7 +33,8 @@ def test_tasks_are_cached_only_where_images_are_pinned(name, target):
     found = cached(spec(render(name, target, SPOT, PINNED, report_failure=False)))
     everything = cached(spec(to_yaml(pipeline(name))))
     assert found == everything - (STORED if name in WITH_STORES else set())
-    assert found
+    # A volume that is read by its URI alone has no digest that a cache could go by.
+    assert bool(found) == (name != "style_transfer_training")
 
 
 @pytest.mark.parametrize("name", pipeline_names())

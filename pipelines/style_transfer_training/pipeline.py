@@ -1,0 +1,105 @@
+"""`style_transfer_training`: two volumes in, a network that makes one look like the other out."""
+
+from typing import Any, NamedTuple
+
+from kfp import dsl
+
+from components.train_style_transfer.component import train_style_transfer
+from pipelines.hardware import PORTABLE, Hardware
+from pipelines.outputs import OutputFile
+from pipelines.restoring import chosen
+from pipelines.transferring import TRAINED, stored
+
+OUTPUTS = (
+    OutputFile("model", "", "model"),
+    OutputFile("back", "", "back"),
+    OutputFile("gate", "", "gate.json"),
+    OutputFile("page", "", "style-transfer.html"),
+)
+
+
+class Outputs(NamedTuple):
+    """What the pipeline gives."""
+
+    model: dsl.Model
+    back: dsl.Model
+    gate: dsl.Metrics
+    page: dsl.HTML
+
+
+def build(hardware: Hardware = PORTABLE) -> Any:
+    """Return the pipeline, its tasks placed on some hardware."""
+    gpu = hardware["gpu"]
+    train_on_gpu = gpu.use(train_style_transfer)
+
+    @dsl.pipeline(name="style-transfer-training")
+    def style_transfer_training(
+        x: str,
+        y: str,
+        x_truth: str = "",
+        y_truth: str = "",
+        held_out: float = 0.25,
+        planes: str = "zyx",
+        steps: int = 600,
+        batch_size: int = 6,
+        crop: int = 108,
+        width: int = 8,
+        residual: bool = False,
+        adversarial: float = 1.0,
+        cycle: float = 2.0,
+        identity: float = 1.0,
+        learning_rate: float = 0.001,
+        checkpoint_every: int = 100,
+        task_steps: int = 200,
+        checkpoints: str = "",
+        seed: int = 0,
+        name: str = "style-transfer",
+        version: str = "1",
+        description: str = "",
+        licence: str = "",
+    ) -> Outputs:
+        """Train a network that makes volume X look like volume Y, chosen by what a task finds.
+
+        Args:
+            x: Path or URI of the source volume.
+            y: Path or URI of the target volume.
+            x_truth: Path or URI of a volume of X's shape, not 0 where there is what a task finds
+                (membranes); with `y_truth` the gate chooses what is returned.
+            y_truth: The same of Y.
+            held_out: Last part of X along z that no training sees.
+            planes: Axes across which planes are cut: `z` where sections are thick, `zyx` for
+                isotropic volumes.
+            steps: Batches.
+            batch_size: Planes of each volume in a batch.
+            crop: Side of a plane in pixels, a multiple of 4 from 96.
+            width: Channels of the generators at full resolution.
+            residual: Whether a generator adds to what it is given.
+            adversarial: Weight of the adversarial loss.
+            cycle: Weight of the cycle loss.
+            identity: Weight of the identity loss.
+            learning_rate: Of all networks.
+            checkpoint_every: Steps between two checkpoints, which the gate scores.
+            task_steps: Batches that the gate's networks are trained on.
+            checkpoints: Folder to keep checkpoints in, from which a training that was killed goes
+                on; empty keeps none.
+            seed: Of everything random.
+            name: The network's name.
+            version: The network's version.
+            description: What its card says of it.
+            licence: What its card says of the weights' licence.
+
+        Returns:
+            model: Network folder from X to Y.
+            back: Network folder from Y to X.
+            gate: The gate's table, what was chosen, and the losses' curve.
+            page: The gate's table, samples, spectra and curves.
+        """
+        trained = stored(gpu, train_on_gpu(**chosen(locals(), TRAINED)))
+        return Outputs(
+            trained.outputs["model"],
+            trained.outputs["back"],
+            trained.outputs["metrics"],
+            trained.outputs["report"],
+        )
+
+    return style_transfer_training
