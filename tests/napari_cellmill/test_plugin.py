@@ -38,8 +38,9 @@ def napari_python():
 
 
 @pytest.mark.napari
-def test_panels_and_readers_work_in_napari(napari_python, tmp_path):
-    """One process and one window for all of them: napari takes its time to start."""
+@pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("inside/test_*.py")))
+def test_panels_and_readers_work_in_napari(napari_python, tmp_path, name):
+    """A process and a window for each file of tests: napari takes its time to start."""
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "QT_"))}
     variables |= {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(tmp_path / "config")}
     screen = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24")
@@ -47,7 +48,7 @@ def test_panels_and_readers_work_in_napari(napari_python, tmp_path):
     own = ("-c", HERE / "inside" / "pytest.ini", "--rootdir", ROOT, "--confcutdir", HERE / "inside")
     basetemp = ("--basetemp", tmp_path / "inside")
     done = subprocess.run(
-        [*screen, napari_python, "-m", "pytest", *options, *own, *basetemp, HERE / "inside"],
+        [*screen, napari_python, "-m", "pytest", *options, *own, *basetemp, HERE / "inside" / name],
         env=variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
