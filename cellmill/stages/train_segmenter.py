@@ -168,6 +168,7 @@ def train_segmenter(
     with record.step("build"):
         seed_everything(seed)
         network = begun.network(len(channels)) if begun else taught.network(len(channels))
+    said = _said(taught, training, held_out, batch, origin(begun, network, taught.rays))
     with record.step("fit"), Progress("training", steps, "steps") as progress:
         done = fit(
             network,
@@ -178,8 +179,7 @@ def train_segmenter(
             lambda *_: progress.advance(),
             objective,
         )
-    said = {
-        **_said(taught, training, held_out, batch, origin(begun, network, taught.rays)),
+    said |= {
         "parameters": asdict(parameters),
         "augmentation": asdict(taught.augmentation),
         **done.to_dict(),
@@ -218,7 +218,7 @@ def _said(
     batch: TrainingBatch,
     began: dict[str, Any],
 ) -> dict[str, Any]:
-    """Say for the card what was trained, by what, and on what."""
+    """Say for the card what is trained, by what, and on what; warn before time is spent on it."""
     return {
         **made_with(),
         "images": [image.name for image in training],
