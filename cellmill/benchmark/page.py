@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from cellmill.benchmark.tables import Row
 from cellmill.reporting.costs import dollars
 from cellmill.reporting.page import render
 from cellmill.reporting.text import fixed, number, seconds, size
+from cellmill.typed_json import without_nan
 from cellmill.version import __version__
 
 _HEADS = ("What", "Size", "Objects", "F1", "Image in all")
@@ -123,7 +123,7 @@ def benchmark_json(report: Report) -> str:
             "regressions": [_named(change) for change in compared.regressions],
         },
     }
-    return json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(without_nan(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _named(change: Any) -> str:
@@ -151,15 +151,6 @@ def _numbers(measured: Measured, report: Report) -> dict[str, Any]:
         "ap_50": measured.ap_50,
         "usd_per_gigapixel": cost and asdict(cost),
     }
-
-
-def _finite(value: Any) -> Any:
-    """JSON values; the end of an interval that one repeat leaves open is null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _facts(report: Report) -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any
 from cellmill import extras
 from cellmill.compute.memory import peak_rss
 from cellmill.compute.processes import seconds_alive
+from cellmill.typed_json import without_nan
 from cellmill.version import __version__
 
 #: Distributions whose version can change a result, by the module that shows they were used.
@@ -209,7 +210,8 @@ def digest(path: Path) -> str:
 
 def to_json(document: Mapping[str, Any]) -> str:
     """Return a record as JSON text (see `Recorder.document`), seconds rounded to a µs."""
-    return json.dumps(_rounded(document), indent=1, sort_keys=True, default=str) + "\n"
+    values = without_nan(_rounded(document))
+    return json.dumps(values, indent=1, sort_keys=True, default=str, allow_nan=False) + "\n"
 
 
 def _rounded(value: Any) -> Any:

@@ -22,6 +22,7 @@ from cellmill.restoration.psf_checks import centred_psf, psf_warnings
 from cellmill.stages.shared.psfs import CHANNEL, pixels_of, voxel_size
 from cellmill.stages.shared.reading import read_light
 from cellmill.terminal import say
+from cellmill.typed_json import without_nan
 
 Size = tuple[float, ...]
 
@@ -128,7 +129,7 @@ def make_psf(
                 mpp_source=each.mpp_source,
                 attributes={
                     **each.about,
-                    "facts": asdict(each.facts) if each.facts else None,
+                    "facts": without_nan(asdict(each.facts)) if each.facts else None,
                     "warnings": [*each.warnings],
                 },
             )

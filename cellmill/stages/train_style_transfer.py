@@ -23,6 +23,7 @@ from cellmill.style_transfer.fitting import Fitted, Labelled, export_chosen, fit
 from cellmill.style_transfer.network import generator_card
 from cellmill.style_transfer.training import TransferParameters
 from cellmill.style_transfer.volumes import Volume, open_volume
+from cellmill.typed_json import without_nan
 from cellmill.version import __version__
 
 
@@ -142,12 +143,14 @@ def train_style_transfer(
                     version=version,
                     description=description,
                     licence=licence,
-                    training=_finite(said),
+                    training=without_nan(said),
                 )
                 _saved(output, card)
         page = render_style_transfer(fitted, parameters, folder, domain_y.volume, name)
     write_text(report.path, page)
-    write_text(metrics.path, json.dumps(_finite(fitted.to_dict()), indent=1) + "\n")
+    write_text(
+        metrics.path, json.dumps(without_nan(fitted.to_dict()), indent=1, allow_nan=False) + "\n"
+    )
     metrics.metadata.update(_headline(fitted))
     record.note(chosen=fitted.chosen.name, gate=[row.to_dict() for row in fitted.rows])
 
@@ -198,12 +201,3 @@ def _headline(fitted: Fitted) -> dict[str, Any]:
     if math.isfinite(chosen):
         named["f1_chosen"] = round(chosen, 4)
     return {"chosen": fitted.chosen.name, **named}
-
-
-def _finite(value: Any) -> Any:
-    """JSON values in which a figure that is not known is null."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,11 +1,16 @@
 """The stage that makes point spread functions: from a microscope, for images, refused in a line."""
 
+import json
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
 
-from cellmill.arrays.batch import Batch
+from cellmill.arrays.batch import MANIFEST, Batch
 from cellmill.contract import HTML, PointSpread, Record
+from cellmill.contract.recording import to_json
 from cellmill.errors import BadInput
 from cellmill.restoration import Camera, Microscope, blur, describe_psf, expose
 from cellmill.restoration import make_psf as compute_psf
@@ -28,6 +33,15 @@ def test_it_is_the_sciences_and_says_what_it_is(tmp_path):
     page = (tmp_path / "psf.html").read_text()
     assert page.count("data:image/png") == 3
     assert "full width at half maximum" in page
+
+
+def test_a_width_that_is_not_reached_is_null_in_strict_json(tmp_path):
+    psf, record = made_psf(tmp_path, **WATER, voxel_um="0.3,0.15,0.15", shape="3,3,3")
+    manifest = (Path(psf.path) / MANIFEST).read_text()
+    for text in (manifest, to_json({"psfs": record.notes["psfs"], "unknown": math.inf})):
+        json.loads(text, parse_constant=pytest.fail)
+    (entry,) = Batch.open(psf.path).entries
+    assert None in entry.attributes["facts"]["fwhm_um"]
 
 
 def test_there_is_one_for_each_wavelength_and_each_voxel_size_of_the_images(tmp_path):

@@ -13,6 +13,7 @@ from cellmill.arrays.windows import Plane, Windowed
 from cellmill.errors import BadInput
 from cellmill.restoration.psf import PsfFacts, describe_psf
 from cellmill.restoration.psf_checks import check_voxel_size, psf_warnings
+from cellmill.typed_json import without_nan
 
 #: The attribute of a point spread function that names its channel; without it, it is for all.
 CHANNEL = "channel"
@@ -36,7 +37,7 @@ class ChosenPsf:
 
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
-        facts = asdict(self.facts) if self.facts else {}
+        facts = without_nan(asdict(self.facts)) if self.facts else {}
         return {"psf": self.name, "shape": [*self.values.shape], **facts}
 
 
