@@ -63,7 +63,7 @@ def test_a_pyramid_of_unknown_scale_is_read_at_full_resolution(tmp_path):
     ("axes", "asked", "message"),
     [
         ("ZYX", {}, "z=0…3 to say which, or z=all for the volume, found 4 focal planes"),
-        ("TYX", {}, "t=0…3 to say which, found 4 time points"),
+        ("TYX", {}, "t=0…3 to say which, or t=all for each, found 4 time points"),
         ("ZYX", {"z": 4}, "z from 0 to 3, found z=4 of 4 focal planes"),
         ("CYX", {"z": 1}, "z from 0 to 0, found z=1"),
         ("TYX", {"z": 0}, "t=0…3"),

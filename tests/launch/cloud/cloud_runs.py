@@ -40,6 +40,7 @@ def results(folder):
     for row in outputs_of(NAME):
         suffixes.setdefault(row.output, []).append(row)
     tasks = {"label_images": "export-labels", "measurements": "measure", "scores": "metrics"}
+    tasks["exports"] = "export-results"
     for output, rows in suffixes.items():
         if not rows[0].per_image:
             path = folder / "summarize" / output
