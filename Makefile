@@ -106,9 +106,10 @@ run-large-restoration: $(RUN_STAMP) ## deconvolve volumes larger than memory, ea
 run-style-training: $(RUN_STAMP) ## teach a network to make EM volume X look like Y: X=… Y=… [X_TRUTH=… Y_TRUTH=… PLANES=z STEPS=… CHECKPOINTS=…]
 	@$(RUN_ENV)/bin/python -m launch.run style_transfer_training --make
 
+STYLE_PIPELINE = $(if $(MODEL)$(VOLUME),style_transfer,simulated_style_transfer)
 .PHONY: run-style-transfer
 run-style-transfer: $(RUN_STAMP) ## make an EM volume look like another: MODEL=… VOLUME=… [DESTINATION=… MASK=… BLOCK=… MOST_SHARDS=…]; without them on simulated volumes, training first
-	@$(RUN_ENV)/bin/python -m launch.run $(if $(MODEL)$(VOLUME),style_transfer,simulated_style_transfer) --make
+	@$(RUN_ENV)/bin/python -m launch.run $(STYLE_PIPELINE) --make
 
 ESTIMATE_ENV := $(if $(SPOT)$(MACHINE_TYPE)$(filter kubeflow,$(TARGET)),$(CLOUD),$(VENV))
 .PHONY: estimate

@@ -16,7 +16,7 @@ MEASURED = {
     for stage in ("tiff_to_npz", "preprocess", "postprocess", "export_labels", "measure")
 } | {
     stage: {"start_s": 1.0, "mpx_per_s": None}
-    for stage in ("fetch_model", "metrics", "report", "summarize")
+    for stage in ("fetch_model", "metrics", "report", "export_results", "summarize")
 }
 SPEED = {
     "measured": {
