@@ -8,7 +8,6 @@ whole there. Nothing is normalised over space, which would make blocks differ.
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from cellmill import extras
 from cellmill.models.card import Head, InputChannel, ModelCard, ModelInput, Planes, Tiling
+from cellmill.models.savedmodel import write_savedmodel
 
 if TYPE_CHECKING:
     import keras
@@ -112,9 +112,7 @@ def export_generator(generator: keras.Model, folder: Path, source: Levels, targe
         made = generator((image - source[0]) / source[1], training=False)
         return {HEAD: made * target[1] + target[0]}
 
-    module = tf.Module()
-    module.weights = [weight.value for weight in generator.weights]
-    _save(module, folder, serve)
+    write_savedmodel(folder, serve, generator.weights)
 
 
 def export_table(table: np.ndarray, folder: Path) -> None:
@@ -135,14 +133,7 @@ def export_table(table: np.ndarray, folder: Path) -> None:
         places = tf.cast(tf.clip_by_value(tf.round(inner), 0, len(table) - 1), tf.int32)
         return {HEAD: tf.gather(tf.constant(table, tf.float32), places)}
 
-    _save(tf.Module(), folder, serve)
-
-
-def _save(module: Any, folder: Path, serve: Any) -> None:
-    tf = extras.load("tensorflow", "style transfer")
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
-    with contextlib.suppress(OSError):  # an empty folder, which git and object stores cannot keep
-        (folder / "assets").rmdir()
+    write_savedmodel(folder, serve)
 
 
 def generator_card(

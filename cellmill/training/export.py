@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from cellmill import extras
 from cellmill.errors import BadInput
 from cellmill.inference.tensorflow_engine import open_savedmodel
 from cellmill.models.card import ModelCard
+from cellmill.models.savedmodel import write_savedmodel
 from cellmill.pixel_classification.card import HEAD
 from cellmill.training.network import build_class_network, build_network, build_star_network
 
@@ -39,12 +39,7 @@ def export_network(network: keras.Model, folder: Path) -> None:
         heads = tf.nest.flatten(network(image, training=False))
         return dict(zip(names, heads, strict=True))
 
-    # A bare module keeps the weights once, in the network's order, and nothing of the training.
-    module = tf.Module()
-    module.weights = [weight.value for weight in network.weights]
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
-    with contextlib.suppress(OSError):  # an empty folder, which git and object stores cannot keep
-        (folder / "assets").rmdir()
+    write_savedmodel(folder, serve, network.weights)
 
 
 def trainable_network(folder: Path, card: ModelCard) -> keras.Model:

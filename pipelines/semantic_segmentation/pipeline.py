@@ -16,7 +16,7 @@ OUTPUTS = (
     OutputFile("class_images", "tif", "classes.tif"),
     OutputFile("pages", "png", "classes.png"),
     OutputFile("pages", "html", "report.html"),
-    OutputFile("scores", "json", "metrics.json"),
+    OutputFile("scores", "json", "class-scores.json"),
     OutputFile("metrics", "", "classes.json"),
 )
 
