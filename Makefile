@@ -273,6 +273,10 @@ test: $(DEV_STAMP) ## run the tests (but those of `make conformance`)
 test-fast: $(DEV_STAMP) ## run the tests of the science and the contract, in under two minutes
 	@$(DEV)/bin/python -m pytest -n 2 -m "not deepcell and not stardist and not cellpose and not tensorflow and not browser and not napari and not docker and not pipeline" tests/arrays tests/compute tests/contract tests/io tests/labels tests/metrics tests/measurement tests/models tests/morphology tests/preprocessing tests/segmentation $(PYTEST)
 
+.PHONY: test-more
+test-more: $(DEV_STAMP) ## try the tests of properties on new random examples, many more than `make test` takes
+	@CELLMILL_HYPOTHESIS=more $(DEV)/bin/python -m pytest -n 2 -m "hypothesis and not deepcell and not stardist and not cellpose" $(PYTEST)
+
 .PHONY: conformance
 conformance: $(DEV_STAMP) ## compare every step with DeepCell's own package on one model (Python 3.10), and with StarDist's and Cellpose's (3.11)
 	@$(DEV)/bin/python -m pytest tests -n 2 --dist loadfile -m "deepcell or stardist or cellpose" --tb=short $(PYTEST)

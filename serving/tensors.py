@@ -77,6 +77,9 @@ def from_values(values: Any, shape: tuple[int, ...], dtype: np.dtype, what: str)
         found = np.asarray(nested)
     except ValueError:
         raise BadInput(what, expected=f"numbers of shape {shape}", found="ragged lists") from None
+    if dtype.itemsize == 8 and dtype.kind in "iu" and found.dtype.kind in "fO":
+        # Small and very large integers in one list become floats, which hold fewer digits.
+        found = _integers(nested, found)
     if found.dtype.kind not in ("b" if dtype.kind == "b" else "iuf"):
         raise BadInput(what, expected=f"{dtype.name} numbers", found=f"{found.dtype.name} values")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -190,6 +193,19 @@ def inflated(data: bytes, most: int, what: str) -> bytes:
         raise TooLarge(what, expected=f"at most {most} bytes", found="more")
     if not reader.eof:
         raise BadInput(what, expected="what zlib or gzip made", found="a part of it")
+    return found
+
+
+def _integers(nested: Sequence[Any], found: np.ndarray) -> np.ndarray:
+    """The whole numbers of nested lists, without loss; `found` where there are others."""
+    flat = np.asarray(nested, object).ravel().tolist()
+    is_whole = (isinstance(x, int) or (isinstance(x, float) and x.is_integer()) for x in flat)
+    if not all(is_whole):
+        return found
+    whole = [int(x) for x in flat]
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= min(whole) and max(whole) <= np.iinfo(dtype).max:
+            return np.array(whole, dtype).reshape(found.shape)
     return found
 
 

@@ -19,8 +19,11 @@ from launch.images.environments import (
 )
 
 # How long an example takes depends on the machine and on what is compiled at its first call.
-hypothesis.settings.register_profile("cellmill", deadline=None)
-hypothesis.settings.load_profile("cellmill")
+# One commit is tried with one set of examples, so that a failure is of the change that it follows;
+# `make test-more` looks for others.
+hypothesis.settings.register_profile("cellmill", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("more", deadline=None, max_examples=500)
+hypothesis.settings.load_profile(os.environ.get("CELLMILL_HYPOTHESIS", "cellmill"))
 
 
 @pytest.fixture

@@ -20,6 +20,26 @@ ARRAYS = st.sampled_from(DTYPES).flatmap(
 )
 
 
+LARGE = 2**63 + 1
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [([0, LARGE], "uint64"), ([0.0, LARGE], "uint64"), ([1.0, -LARGE + 2], "int64")],
+)
+def test_large_integers_keep_each_digit_beside_small_ones(values, dtype):
+    found = tensors.from_values(values, (2,), np.dtype(dtype), "tensor")
+    assert found.tolist() == values
+    assert found.dtype == dtype
+
+
+@pytest.mark.parametrize("values", [[0.5, LARGE], [-1, LARGE], [0, LARGE * 2], [0.0, 1e30]])
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_what_is_no_integer_of_the_range_is_refused_beside_large_ones(values, dtype):
+    with pytest.raises(BadInput, match="tensor: expected"):
+        tensors.from_values(values, (2,), np.dtype(dtype), "tensor")
+
+
 @given(ARRAYS)
 def test_bytes_and_lists_give_the_array_back(array):
     args = array.shape, array.dtype, "tensor"
