@@ -219,7 +219,7 @@ class _Leases:
         self._what = what
         self._held: dict[str, _Held] = {}
         self._lock, self._taking = threading.Lock(), threading.Lock()
-        self._ended = threading.Event()
+        self._ended, self._interrupts = threading.Event(), False
         self._worker = threading.get_ident()
         self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
 
@@ -249,12 +249,19 @@ class _Leases:
         return lease is not None and not lease.lost
 
     def end(self, *, failed: bool) -> None:
-        self._ended.set()
-        # A sign of life that comes after the end would be one of nobody's.
-        if self._thread.is_alive():
-            self._thread.join(_BEAT)
-            # What it may have asked for while the work ended is not to reach what comes after.
-            _interrupt(self._worker, ask=False)
+        # An interruption asked for while the work ended is not to reach what comes after.
+        with contextlib.suppress(KeyboardInterrupt):
+            with self._lock:
+                self._ended.set()
+            # A sign of life that comes after the end would be one of nobody's.
+            if self._thread.is_alive():
+                self._thread.join(_BEAT)
+            if self._interrupts:
+                # Taken back, it would leave Python looking for it for ever, which hangs a profiler
+                # (CPython 3.11): one comes, and is caught here, whether the first has come or not.
+                _interrupt(self._worker)
+                while True:
+                    time.sleep(0)
         with self._lock:
             for lease in self._held.values():
                 if not lease.lost:
@@ -280,16 +287,19 @@ class _Leases:
                     lease.beat()
             if any(lease.lost for lease in held):
                 # Another run works there: not one more value of this one is to be written.
-                _interrupt(self._worker)
+                with self._lock:
+                    if not self._ended.is_set():
+                        self._interrupts = True
+                        _interrupt(self._worker)
                 return
 
 
-def _interrupt(thread: int, *, ask: bool = True) -> None:
-    """Raise `KeyboardInterrupt` in a thread, or take that back if it has not come to it yet.
+def _interrupt(thread: int) -> None:
+    """Raise `KeyboardInterrupt` in a thread, in place of one that has not come to it yet.
 
     No signal is sent: where SIGINT is ignored, as in a shell's background, it would be lost.
     """
-    error = ctypes.py_object(KeyboardInterrupt) if ask else None
+    error = ctypes.py_object(KeyboardInterrupt)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
 
 

@@ -236,6 +236,32 @@ def test_a_task_stops_once_its_run_was_followed(tmp_path, request, on_sigint):
     assert says(place)["run"] == "b"
 
 
+PROFILED = """
+import sys
+from tests.arrays import test_lease as tests
+tests.lease._BEAT = 0.1
+work, place = vars(tests)[sys.argv[1]], sys.argv[2]
+try:
+    work(place, begins=True) if sys.argv[1] == "take" else work(place)
+except tests.BadInput:
+    pass
+calls = []
+def called(): pass
+sys.setprofile(lambda *about: calls.append(about))
+called()
+sys.setprofile(None)
+print(bool(calls))
+"""
+
+
+@pytest.mark.parametrize("work", ["take", "followed_meanwhile", "working_on"])
+def test_what_comes_after_a_lease_can_be_profiled(tmp_path, work):
+    """An interruption that is asked for and taken back would hang a profiler or a debugger."""
+    command = [sys.executable, "-c", PROFILED, work, str(tmp_path / "store")]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    assert ran.stdout == "True\n"
+
+
 def failing(place):
     with leases("a_stage"):
         hold(place, "a", begins=True)

@@ -5,6 +5,7 @@ Those marked `docker` run where an engine answers and `make build-images` has ru
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +23,6 @@ from components.container_images import read_lock
 from components.tiff_to_npz.component import tiff_to_npz
 from launch import ROOT
 from launch.images.docker import docker, engine_answers, has_image
-from launch.local import containers
 from launch.local.containers import Containers, mounts_of, needs_network
 from launch.local.running import RunFailed, run_pipeline
 from launch.local.task_handler import Task
@@ -233,33 +233,11 @@ class TestInContainers:
         thread.join()
         assert caught.value.exit_code == 137
 
-    def test_stopping_ends_the_container(self, tmp_path, monkeypatch, own_stage):
-        made = []
-        original = containers.Containers.start
-
-        def keep(self, task):
-            made.append(original(self, task))
-            return made[0]
-
-        monkeypatch.setattr(containers.Containers, "start", keep)
-
-        def stop():
-            while not running(own_stage):
-                time.sleep(0.1)
-            os.kill(os.getpid(), 2)
-
-        threading.Thread(target=stop).start()
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, stand_in("import time; time.sleep(60)", own_stage))
-        name = made[0].command[made[0].command.index("--name") + 1]
-        for _ in range(50):
-            if name not in docker("ps", "--format", "{{.Names}}"):
-                break
-            time.sleep(0.1)
-        assert name not in docker("ps", "--format", "{{.Names}}")
-
-    def test_a_killed_launcher_takes_its_container_along(self, tmp_path, own_stage):
-        component = stand_in("import time; time.sleep(60)", own_stage)
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+    def test_a_launcher_that_is_stopped_takes_its_container_along(
+        self, tmp_path, own_stage, number
+    ):
+        component = stand_in("import time; time.sleep(600)", own_stage)
 
         @dsl.pipeline(name="one-task")
         def pipeline():
@@ -268,16 +246,25 @@ class TestInContainers:
         spec = tmp_path / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(spec))
         places = [str(path) for path in (spec, tmp_path / "artifacts", tmp_path / "logs")]
-        launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, *places, "docker"], cwd=ROOT)
+        launcher = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER, *places, "docker"],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         while not running(own_stage):
             assert launcher.poll() is None
             time.sleep(0.1)
-        launcher.kill()
-        launcher.wait()
-        end = time.monotonic() + 20
+        launcher.send_signal(number)
+        _, said = launcher.communicate(timeout=60)
+        end = time.monotonic() + 60
         while running(own_stage):
             assert time.monotonic() < end
             time.sleep(0.1)
+        if number == signal.SIGKILL:
+            assert launcher.returncode == -number
+        else:
+            assert said.splitlines()[-1] == "KeyboardInterrupt"
 
     def test_a_store_elsewhere_is_written_where_it_is(self, tmp_path):
         store = tmp_path / "kept" / "store"
