@@ -16,7 +16,7 @@ OPTICS = (
 )
 DECONVOLUTION = (
     *("iterations", "total_variation", "accelerate", "edges", "background", "offset"),
-    *("saturation", "memory_mib"),
+    *("saturation", "memory_mib", "consensus", "gain"),
 )
 
 #: Parameters of `tiff_to_npz`, likewise.

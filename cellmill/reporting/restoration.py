@@ -15,6 +15,7 @@ from cellmill.reporting.psf import ShownPsf, psf_section
 from cellmill.reporting.restoration_pictures import Cut, Panel, cut_panels, side_by_side
 from cellmill.reporting.text import MISSING, number
 from cellmill.restoration.assessment import axial_spectrum, lateral_spectrum
+from cellmill.restoration.consensus import LEAST_AGREED
 from cellmill.version import __version__
 
 #: By which name a state of an image goes: as acquired, restored without total variation, restored,
@@ -177,10 +178,15 @@ def _figures(channel: RestoredChannel) -> list[tuple[str, str, str]]:
     if AFTER in channel.objects:
         found += _counted(channel.objects[AFTER], channel.objects.get(BEFORE))
     if channel.note.get("divergence"):
-        found.append(("iterations", f"{len(channel.note['divergence'])}", ""))
+        found.append(("iterations", f"{len(channel.note['divergence'])}", _ended(channel.note)))
     if channel.note.get("noise_left") is not None:
         found.append(("noise left alone", f"{channel.note['noise_left']:.2f}", "1 is right"))
     return found
+
+
+def _ended(note: Mapping[str, Any]) -> str:
+    agreed = note.get("agreed") or [1.0]
+    return "ended by consensus" if agreed[-1] < LEAST_AGREED else ""
 
 
 def _counted(after: FoundObjects, before: FoundObjects | None) -> list[tuple[str, str, str]]:
@@ -250,6 +256,7 @@ def _curve(note: Mapping[str, Any]) -> list[dict[str, str]]:
     if len(divergence) < 2:
         return []
     numbers = range(1, len(divergence) + 1)
+    agreed = note.get("agreed") or [1.0]
     return [
         {
             "title": "Likelihood and change",
@@ -257,7 +264,8 @@ def _curve(note: Mapping[str, Any]) -> list[dict[str, str]]:
                 {
                     "I-divergence a voxel": (numbers, divergence),
                     "change, of all light": (numbers, note["change"]),
-                },
+                }
+                | ({"light in consensus": (numbers, agreed)} if min(agreed) < 1 else {}),
                 "iteration",
                 "divergence and change",
                 logarithmic=True,

@@ -100,6 +100,36 @@ def noise_left(residual: np.ndarray, psf: np.ndarray) -> float:
     return float(power[weak].mean() / power[nothing].mean())
 
 
+def photon_gain(image: np.ndarray, psf: np.ndarray) -> float:
+    """Grey levels a photon, from what noise an image has where its microscope passes nothing.
+
+    The noise of photons is white, and its variance is the gain times the light. Its power is the
+    median of that at frequencies which the microscope does not pass, of the image under a Hann
+    window. Read noise counts as if it were photons'.
+
+    Args:
+        image: `(Y, X)` or `(Z, Y, X)`, without the camera's offset.
+        psf: the point spread function, as many axes.
+
+    Returns:
+        The gain; NaN where voxels are so coarse that the microscope passes every frequency, or
+        the image has no noise.
+    """
+    window = np.ones(image.shape, np.float32)
+    for axis, side in enumerate(image.shape):
+        line = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
+        window *= line.reshape([-1 if a == axis else 1 for a in range(image.ndim)])
+    mean = np.average(image, weights=window)
+    power = np.abs(fft.rfftn((image - mean).astype(np.float32) * window)) ** 2
+    nothing = np.abs(fft.rfftn(_wrapped(psf, image.shape))) < _NOTHING
+    light = float((window**2 * image).sum(dtype=np.float64))
+    if nothing.sum() < _LEAST_FREQUENCIES or not light > 0:
+        return math.nan
+    # The power of white noise at a frequency is exponential, whose median is ln 2 of its mean.
+    gain = float(np.median(power[nothing])) / math.log(2) / light
+    return gain if gain > 0 else math.nan
+
+
 def _wrapped(psf: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """A point spread function around the first voxel of an array, wrapped where it is wider."""
     out = np.zeros(shape, np.float32)

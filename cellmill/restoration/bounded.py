@@ -29,11 +29,13 @@ class RichardsonLucySettings:
     edges: Edges = "valid"
     total_variation: float = 0.0
     accelerate: bool = False
+    consensus: bool = False
 
     @property
     def in_blocks(self) -> bool:
         """Whether blocks can do it."""
-        return self.edges == "valid" and not self.total_variation and not self.accelerate
+        plain = not (self.total_variation or self.accelerate or self.consensus)
+        return self.edges == "valid" and plain
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def plan_memory(
     Raises:
         BadInput: it does not fit, and blocks cannot do it or do not fit either.
     """
-    whole = bytes_for(shape, psf_shape, settings.edges, settings.accelerate)
+    whole = bytes_for(shape, psf_shape, settings.edges, settings.accelerate, settings.consensus)
     whole_mib = _mib(whole + _ARRAYS_BESIDE * 4 * math.prod(shape))
     if whole_mib <= memory_mib:
         return MemoryPlan(whole_mib)
@@ -78,7 +80,7 @@ def plan_memory(
         raise BadInput(
             "memory_mib",
             expected=f"{whole_mib} for {_sides(shape)} voxels, or edges=valid without total "
-            "variation and acceleration, which is cut into blocks",
+            "variation, acceleration and consensus, which is cut into blocks",
             found=f"{memory_mib}",
         )
     # What the work is cut into follows from shapes alone.
@@ -106,6 +108,7 @@ def deconvolve_bounded(
     background: float,
     saturation: float | None,
     spacing: Sequence[float] | None,
+    gain: float = 1.0,
     folder: Path,
     key: str = "",
     progress: Callable[[int, Iteration], None] | None = None,
@@ -120,6 +123,7 @@ def deconvolve_bounded(
         background: light everywhere, part of the model.
         saturation: voxels at or above it were not measured; None: all were.
         spacing: size of a voxel along each axis, for total variation.
+        gain: grey levels a photon, for consensus.
         folder: for the files that blocks work in; it is not made where all fits memory.
         key: what the work is known by, to be gone on with after a kill; see `deconvolve_on_disk`.
         progress: called after each iteration with its number, from 1.
@@ -145,6 +149,8 @@ def deconvolve_bounded(
         total_variation=settings.total_variation,
         spacing=spacing,
         accelerate=settings.accelerate,
+        consensus=settings.consensus,
+        gain=gain,
         background=background,
         saturation=saturation,
         progress=progress,

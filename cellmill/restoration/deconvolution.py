@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellmill.errors import BadInput
+from cellmill.restoration.consensus import LEAST_AGREED
 from cellmill.restoration.light import checked_light, checked_psf, odd_psf
 from cellmill.restoration.richardson_lucy import (
     EDGES,
@@ -31,7 +32,7 @@ from cellmill.restoration.richardson_lucy import (
 )
 
 #: Arrays of float32 that `deconvolve` takes at its peak, each of the window that is computed.
-_ARRAYS, _ARRAYS_TO_ACCELERATE = 9.5, 3
+_ARRAYS, _ARRAYS_TO_ACCELERATE, _ARRAYS_TO_AGREE = 9.5, 3, 4
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ class Iteration:
             the negative Poisson likelihood but for a constant. It never rises without acceleration
             and total variation.
         change: Σ |new - old| / Σ old.
+        agreed: part of the light of which both halves of the photons ask for the same change; 1
+            where that was not asked.
     """
 
     divergence: float
     change: float
+    agreed: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Deconvolution:
 
     Attributes:
         image: float32 of the shape of what was given, in its unit, without the background.
-        curve: one entry an iteration.
+        curve: one entry an iteration; fewer than were asked for where consensus ended it.
         residual: what was acquired less the model, where it was asked for; 0 where nothing was
             measured.
     """
@@ -74,6 +78,8 @@ def deconvolve(
     total_variation: float = 0.0,
     spacing: Sequence[float] | None = None,
     accelerate: bool = False,
+    consensus: bool = False,
+    gain: float = 1.0,
     background: float = 0.0,
     saturation: float | None = None,
     start: np.ndarray | float | None = None,
@@ -93,6 +99,9 @@ def deconvolve(
         spacing: size of a voxel along each axis, in any unit, for total variation; None is equal.
         accelerate: extrapolate from the last two steps (D. S. C. Biggs and M. Andrews, Appl. Opt.
             36 (1997) 1766): about a third of the iterations, and noise as much sooner.
+        consensus: go on only where both halves of the photons, split at random, ask for the same
+            change, and end when they do so for less than 1 % of the light: see `consensus`.
+        gain: grey levels a photon, for consensus.
         background: b, in the image's unit; part of the model, so leave it in the image.
         saturation: voxels at or above it were not measured; None: all were.
         start: the object to start from, or its value everywhere; None is the image's mean.
@@ -123,6 +132,8 @@ def deconvolve(
     _check_variation(total_variation, stepping[3 - given.ndim :])
     work = Window(given, kernel, edges, background, saturation, threads)
     work.begin(start)
+    if consensus:
+        work.agree(_checked_gain(gain))
     curve = []
     acceleration = Acceleration(work) if accelerate else None
     for number in range(1, iterations + 1):
@@ -132,18 +143,24 @@ def deconvolve(
         change = work.multiply(total_variation, stepping)
         if acceleration is not None:
             acceleration.learn()
-        curve.append(Iteration(divergence, change))
+        curve.append(Iteration(divergence, change, work.agreed))
         if progress is not None:
             progress(number, curve[-1])
+        if work.agreed < LEAST_AGREED:
+            break
     left = work.residual() if residual else None
     return Deconvolution(work.acquired_part(), tuple(curve), left)
 
 
 def bytes_for(
-    shape: Sequence[int], psf_shape: Sequence[int], edges: Edges = "valid", accelerate: bool = False
+    shape: Sequence[int],
+    psf_shape: Sequence[int],
+    edges: Edges = "valid",
+    accelerate: bool = False,
+    consensus: bool = False,
 ) -> int:
     """What `deconvolve` takes beside the image, bytes."""
-    arrays = _ARRAYS + (_ARRAYS_TO_ACCELERATE if accelerate else 0)
+    arrays = _ARRAYS + _ARRAYS_TO_ACCELERATE * accelerate + _ARRAYS_TO_AGREE * consensus
     return math.ceil(arrays * 4) * math.prod(computed_shape(shape, psf_shape, edges))
 
 
@@ -171,6 +188,12 @@ def _check_parameters(
         len(spacing) != axes or not all(0 < size < math.inf for size in spacing)
     ):
         raise BadInput("spacing", expected=f"{axes} sizes above 0", found=f"{tuple(spacing)}")
+
+
+def _checked_gain(gain: float) -> float:
+    if not 0 < gain < math.inf:
+        raise BadInput("gain", expected="grey levels a photon, above 0", found=f"{gain:g}")
+    return gain
 
 
 def _check_variation(weight: float, steps: Sequence[float]) -> None:

@@ -46,6 +46,12 @@ class Convolution:
         np.conjugate(spectrum, out=spectrum)
         return self._back(spectrum)
 
+    def both(self, image: np.ndarray) -> np.ndarray:
+        """`hᵀ ∗ h ∗ image`."""
+        spectrum = fft.rfftn(image, workers=self._threads)
+        spectrum *= self._transform.real**2 + self._transform.imag**2
+        return self._back(spectrum)
+
     def inverse(self, image: np.ndarray, penalty: float) -> np.ndarray:
         """`conj(h) · s / (|h|² + penalty)`: the regularised inverse."""
         spectrum = fft.rfftn(image, workers=self._threads)

@@ -11,6 +11,7 @@ import numpy as np
 from cellmill.compute.threads import in_threads, thread_count
 from cellmill.errors import BadInput
 from cellmill.restoration import richardson_lucy_kernels as kernels
+from cellmill.restoration.consensus import Consensus
 from cellmill.restoration.fourier import Convolution, fast_shape
 
 Edges = Literal["valid", "circulant", "same"]
@@ -37,7 +38,8 @@ def computed_shape(shape: Sequence[int], psf_shape: Sequence[int], edges: Edges)
 class Window:
     """The arrays of one deconvolution, on the window that is computed.
 
-    The object lies from the window's beginning on; what was acquired begins at `_offset` in it.
+    The object lies from the window's beginning on; what was acquired is its part `core`. Of its
+    light the part `agreed` was in consensus at the last iteration.
     """
 
     def __init__(
@@ -61,6 +63,9 @@ class Window:
         self.core = tuple(slice(o, o + n) for o, n in zip(offset, image.shape, strict=True))
         self.threads = thread_count() if threads is None else threads
         self._convolution = Convolution(psf, shape, self.threads)
+        self._psf = psf
+        self._consensus: Consensus | None = None
+        self.agreed = 1.0
         self._background = np.float32(background)
         self._acquired = np.full(shape, -1, np.float32)
         self._acquired[self.core] = image
@@ -119,9 +124,16 @@ class Window:
 
         return sum(self.shared(part, len(seen))) / self._measured
 
+    def agree(self, gain: float) -> None:
+        """From now on go on only where there is consensus; `gain` is grey levels a photon."""
+        self._consensus = Consensus(self._psf, self._convolution, self.threads, gain)
+
     def multiply(self, variation: float, steps: tuple[float, float, float]) -> float:
         """Make the next object from the last; how much changed."""
         correction = self._convolution.adjoint(self._seen)
+        if self._consensus is not None:
+            arrays = (self.object, self._seen, correction, self._gain, self._acquired)
+            self.agreed = self._consensus.hold(arrays, self.shared)
         old, new, gain = map(_rows, (self.object, correction, self._gain))
         if variation:
             sizes = tuple(np.float32(step) for step in steps)

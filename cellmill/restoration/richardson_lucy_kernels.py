@@ -54,6 +54,43 @@ def update(object_, correction, gain, start, stop):  # type: ignore[no-untyped-d
 
 
 @kernel
+def relative_noise(ratio, acquired, gain, out, start, stop):  # type: ignore[no-untyped-def]
+    """Write gain · y / m² from the ratio y / m: the variance of photons' noise in the ratio."""
+    for row in range(start, stop):
+        for i in range(ratio.shape[1]):
+            y = acquired[row, i]
+            out[row, i] = gain * ratio[row, i] * ratio[row, i] / y if y > 0 else np.float32(0)
+    return 0.0
+
+
+@kernel
+def agreement(object_, correction, gain, noise, start, stop):  # type: ignore[no-untyped-def]
+    """Overwrite the noise by x · ((c · gain - 1)² - noise · gain²); returns Σ x of the rows."""
+    one, total = np.float32(1), 0.0
+    for row in range(start, stop):
+        for i in range(object_.shape[1]):
+            seen = gain[row, i]
+            gradient = correction[row, i] * seen - one
+            square = gradient * gradient - noise[row, i] * seen * seen
+            noise[row, i] = object_[row, i] * square
+            total += object_[row, i]
+    return total
+
+
+@kernel
+def hold(object_, correction, gain, agreed, start, stop):  # type: ignore[no-untyped-def]
+    """Make c · gain 1 where nothing agrees; returns Σ x of the other voxels of the rows."""
+    total = 0.0
+    for row in range(start, stop):
+        for i in range(object_.shape[1]):
+            if agreed[row, i] > 0:
+                total += object_[row, i]
+            elif gain[row, i] > 0:
+                correction[row, i] = np.float32(1) / gain[row, i]
+    return total
+
+
+@kernel
 def flatness(object_, steps, epsilon, out, start, stop):  # type: ignore[no-untyped-def]
     """Write 1 / √(∇x² + ε²) for rows of all planes laid one below the other.
 

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from cellmill.arrays import resume
 from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.batch_writer import BatchWriter
@@ -26,7 +28,7 @@ from cellmill.contract import (
 )
 from cellmill.errors import BadInput
 from cellmill.restoration import regularised_inverse
-from cellmill.restoration.assessment import noise_left
+from cellmill.restoration.assessment import noise_left, photon_gain
 from cellmill.restoration.bounded import (
     RichardsonLucySettings,
     deconvolve_bounded,
@@ -65,6 +67,8 @@ def deconvolve(
     iterations: int = 50,
     total_variation: float = 0.0,
     accelerate: bool = False,
+    consensus: bool = False,
+    gain: float = 0.0,
     edges: Literal["valid", "circulant", "same"] = "valid",
     background: str = "auto",
     offset: float = 0.0,
@@ -76,8 +80,8 @@ def deconvolve(
     """Deconvolve images and volumes, each channel with its point spread function.
 
     What Richardson-Lucy will take is known before it starts: an image that does not fit is cut
-    into blocks, without total variation and acceleration, that are the whole but for rounding, and
-    gone on with after a kill.
+    into blocks, without total variation, acceleration and consensus, that are the whole but for
+    rounding, and gone on with after a kill.
 
     Args:
         images: Batch of images, array `image` (Y, X, C) or (Z, Y, X, C), as they were acquired.
@@ -90,6 +94,9 @@ def deconvolve(
         iterations: Of Richardson-Lucy; more sharpen and, from some on, make noise into grains.
         total_variation: Weight of 5e-4 to 5e-3, which keeps noise from becoming grains; 0 is none.
         accelerate: Extrapolate: about a third of the iterations, and noise as much sooner.
+        consensus: Go on only where both halves of the photons, split at random, ask for the same
+            change: iterations are then the most, and noise is not made into grains.
+        gain: Grey levels a photon, by which consensus knows noise from light; 0 estimates it.
         edges: valid explains light from beyond the edge; circulant takes least memory, for what is
             surrounded by darkness; same is as scikit-image has it.
         background: Light everywhere, part of the model, without the offset: a number, one for each
@@ -104,11 +111,13 @@ def deconvolve(
     """
     check_memory(memory_mib)
     levels = Levels.of(background, offset, saturation)
-    settings = RichardsonLucySettings(iterations, edges, total_variation, accelerate)
+    if not 0 <= gain < math.inf:
+        raise BadInput("gain", expected="grey levels a photon, or 0 to estimate", found=f"{gain:g}")
+    settings = RichardsonLucySettings(iterations, edges, total_variation, accelerate, consensus)
     source, functions = Batch.open(images.path), Batch.open(psf.path)
     notes: dict[str, Any] = {}
     with BatchWriter(restored.path, attributes=source.attributes) as out:
-        run = _Run(method, settings, penalty, levels, memory_mib, out, record)
+        run = _Run(method, settings, penalty, levels, gain, memory_mib, out, record)
 
         def work(entry: Entry) -> None:
             image = pixels_of(source, entry)
@@ -147,6 +156,7 @@ class _Run:
     settings: RichardsonLucySettings
     penalty: float
     levels: Levels
+    gain: float
     memory_mib: int
     out: BatchWriter
     record: Record
@@ -199,6 +209,7 @@ class _Run:
         part: Windowed = light if plan.blocks else light.whole()
         with self.record.step("estimate background"):
             level = self.levels.background_of(part, index, image.shape[-1])
+            gain = self._gain_of(part, psf) if self.settings.consensus else 1.0
         limit = self.levels.limit(image.dtype)
         scratch = self.out.scratch(entry.name)
         key = f"{resume.fingerprint()} {entry.name} {index}" if resume.fingerprint() else ""
@@ -219,6 +230,7 @@ class _Run:
                 background=level,
                 saturation=limit,
                 spacing=size,
+                gain=gain,
                 folder=Path(scratch) / f"channel-{index}",
                 key=key,
                 progress=step,
@@ -232,8 +244,20 @@ class _Run:
             "background": level,
             "offset": self.levels.offset,
             "saturation": limit,
+            **({"gain": gain} if self.settings.consensus else {}),
             **restoration_note(found.curve, left),
             "memory": asdict(plan),
         }
         warnings = (*psf.warnings, *restoration_warnings(found.curve, left))
         return RestoredChannel(name, found.image, note, warnings)
+
+    def _gain_of(self, light: Windowed, psf: ChosenPsf) -> float:
+        """Grey levels a photon, given or estimated."""
+        gain = self.gain or photon_gain(np.asarray(light), psf.values)
+        if math.isnan(gain):
+            raise BadInput(
+                "gain",
+                expected="grey levels a photon, as its noise cannot be told from its detail",
+                found="0, to estimate it",
+            )
+        return gain

@@ -288,11 +288,14 @@ def _method(entry: Entry) -> str:
     about = entry.attributes.get("restored") or {}
     if about.get("method") != "richardson_lucy":
         return str(about.get("method", "restored")).replace("_", " ")
-    said = f"Richardson-Lucy, {about['iterations']} iterations"
+    most = "at most " if about.get("consensus") else ""
+    said = f"Richardson-Lucy, {most}{about['iterations']} iterations"
     if about["total_variation"]:
         said += f", total variation {about['total_variation']:g}"
     if about["accelerate"]:
         said += ", accelerated"
+    if about.get("consensus"):
+        said += ", as far as both halves of the photons agree"
     return f"{said}, edges {about['edges']}"
 
 

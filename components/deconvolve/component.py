@@ -19,6 +19,8 @@ def deconvolve(
     iterations: int = 50,
     total_variation: float = 0.0,
     accelerate: bool = False,
+    consensus: bool = False,
+    gain: float = 0.0,
     edges: str = "valid",
     background: str = "auto",
     offset: float = 0.0,
@@ -30,8 +32,8 @@ def deconvolve(
     """Deconvolve images and volumes, each channel with its point spread function.
 
     What Richardson-Lucy will take is known before it starts: an image that does not fit is cut
-    into blocks, without total variation and acceleration, that are the whole but for rounding, and
-    gone on with after a kill.
+    into blocks, without total variation, acceleration and consensus, that are the whole but for
+    rounding, and gone on with after a kill.
 
     Args:
         images: [cellmill.Images] Batch of images, array `image` (Y, X, C) or (Z, Y, X, C), as they
@@ -43,6 +45,9 @@ def deconvolve(
         iterations: Of Richardson-Lucy; more sharpen and, from some on, make noise into grains.
         total_variation: Weight of 5e-4 to 5e-3, which keeps noise from becoming grains; 0 is none.
         accelerate: Extrapolate: about a third of the iterations, and noise as much sooner.
+        consensus: Go on only where both halves of the photons, split at random, ask for the same
+            change: iterations are then the most, and noise is not made into grains.
+        gain: Grey levels a photon, by which consensus knows noise from light; 0 estimates it.
         edges: valid explains light from beyond the edge; circulant takes least memory, for what is
             surrounded by darkness; same is as scikit-image has it.
         background: Light everywhere, part of the model, without the offset: a number, one for each

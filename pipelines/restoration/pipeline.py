@@ -69,6 +69,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         iterations: int = 50,
         total_variation: float = 0.002,
         accelerate: bool = True,
+        consensus: bool = False,
+        gain: float = 0.0,
         edges: str = "valid",
         background: str = "auto",
         offset: float = 0.0,
@@ -119,6 +121,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             iterations: Of Richardson-Lucy.
             total_variation: Weight that keeps noise from becoming grains; 0 is none.
             accelerate: Extrapolate, for a third of the iterations.
+            consensus: Go on only where both halves of the photons, split at random, ask for the
+                same change; `iterations` are then the most.
+            gain: Grey levels a photon, for consensus; 0 estimates it.
             edges: `valid` explains light from beyond the edge; `circulant`; `same`.
             background: Light everywhere, beside the offset: a number, one for each channel, or
                 `auto`.

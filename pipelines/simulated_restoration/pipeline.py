@@ -65,6 +65,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         iterations: int = 50,
         total_variation: float = 0.002,
         accelerate: bool = True,
+        consensus: bool = False,
         edges: str = "valid",
         background: str = "auto",
         offset: float = 100.0,
@@ -100,6 +101,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             iterations: Of Richardson-Lucy, both times.
             total_variation: Weight that keeps noise from becoming grains.
             accelerate: Extrapolate, both times.
+            consensus: Go on only where both halves of the photons ask for the same change, both
+                times; `iterations` are then the most.
             edges: `valid` explains light from beyond the edge; `circulant`; `same`.
             background: Light everywhere, beside the offset: a number, or `auto`.
             offset: Grey levels that the camera adds, taken off before deconvolution.

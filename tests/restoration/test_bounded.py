@@ -83,7 +83,8 @@ def test_what_is_planned_fits_or_is_refused(memory):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"total_variation": 1e-3}, {"accelerate": True}, {"edges": "same"}]
+    "settings",
+    [{"total_variation": 1e-3}, {"accelerate": True}, {"consensus": True}, {"edges": "same"}],
 )
 def test_what_blocks_cannot_do_is_refused_before_it_starts(settings):
     with pytest.raises(BadInput, match=r"memory_mib: expected \d+ for 200 × 300 × 400 voxels"):

@@ -51,7 +51,8 @@ def test_light_is_kept(field, tmp_path):
     restored, _ = run(tmp_path, images, psf, iterations=9, background="0", edges="circulant")
     (entry,) = Batch.open(restored.path).entries
     said = {"method": "richardson_lucy", "iterations": 9, "edges": "circulant"}
-    assert entry.attributes["restored"] == {**said, "total_variation": 0.0, "accelerate": False}
+    said |= {"total_variation": 0.0, "accelerate": False, "consensus": False}
+    assert entry.attributes["restored"] == said
     lit = read(images).sum(dtype=np.float64)
     assert read(restored).sum(dtype=np.float64) == pytest.approx(lit, rel=1e-5)
 
@@ -174,3 +175,19 @@ def test_no_functions_are_one_line(field, tmp_path):
     images, *_ = field
     with pytest.raises(BadInput, match="expected arrays 'psf', found none"):
         run(tmp_path, images, PointSpread(images.path))
+
+
+def test_consensus_ends_by_itself_and_says_by_which_gain(field, tmp_path):
+    images, objects, _, psf = field
+    given = {"offset": 100, "background": "10", "consensus": True, "accelerate": True}
+    restored, record = run(tmp_path / "a", images, psf, iterations=90, **given)
+    (note,) = record.notes["restoration"]["spheres"]["channels"].values()
+    assert len(note["agreed"]) == len(note["divergence"]) < 90
+    assert note["gain"] == pytest.approx(1, rel=0.2)
+    true = read(objects)
+    before = root_mean_square_error(read(images) - np.float32(110), true)
+    assert root_mean_square_error(read(restored), true) < before / 1.3
+    _, told = run(tmp_path / "b", images, psf, iterations=3, gain=2.0, **given)
+    assert told.notes["restoration"]["spheres"]["channels"].popitem()[1]["gain"] == 2.0
+    with pytest.raises(BadInput, match="gain: expected grey levels a photon"):
+        run(tmp_path / "c", images, psf, gain=-1.0, **given)

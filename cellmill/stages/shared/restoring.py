@@ -203,6 +203,7 @@ def restoration_note(curve: Sequence[Iteration], left: float = math.nan) -> dict
     return {
         "divergence": [each.divergence for each in curve],
         "change": [each.change for each in curve],
+        "agreed": [each.agreed for each in curve],
         "noise_left": None if math.isnan(left) else left,
     }
 
