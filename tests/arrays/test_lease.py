@@ -24,7 +24,7 @@ from tests.arrays.buckets import bucket_of
 
 ROOT = Path(__file__).parents[2]
 #: Signs of life come fast, so that tests need not wait long.
-FAST = {"_BEAT": 0.1, "_DEAD": 1.0, "_PAUSE": 1.5, "_POLL": 0.05}
+FAST = {"_BEAT": 0.1, "_DEAD": 3.0, "_PAUSE": 3.5, "_POLL": 0.05}
 
 #: A process that holds a store until it is told to end, on this machine or one that looks like
 #: another.
@@ -33,7 +33,7 @@ import sys
 from cellmill.arrays import lease
 from cellmill.compute import processes
 place, run, machine, begins = sys.argv[1:5]
-lease._BEAT, lease._DEAD, lease._PAUSE, lease._POLL = 0.1, 1.0, 1.5, 0.05
+lease._BEAT, lease._DEAD, lease._PAUSE, lease._POLL = 0.1, 3.0, 3.5, 0.05
 if machine:
     for module in (lease, processes):
         module.this_machine = lambda: machine
@@ -98,47 +98,43 @@ def take(place, run="b", **options):
 
 
 def refused(place, run="b", **options):
-    begun = time.monotonic()
     with pytest.raises(BadInput) as error:
         take(place, run, **options)
     line = str(error.value)
     assert "\n" not in line
     assert f"store '{place}'" in line
-    return line, time.monotonic() - begun
+    return line
 
 
 def says(place):
     return json.loads(key_values(place).read("lease.json").result().value)
 
 
-def test_a_living_run_is_named_and_not_disturbed(place):
+def test_a_living_run_is_named_and_not_disturbed(place, capsys):
     with Holder(place, "a") as one:
-        line, _ = refused(place, begins=True)
+        line = refused(place, begins=True)
         assert "run 'a' on " in line
         assert "(some_stage, last sign of life 20" in line
         assert says(place)["run"] == "a"
         assert one.process.poll() is None
     # It has ended, here: the next may begin at once.
-    begun = time.monotonic()
     take(place, begins=True)
-    assert time.monotonic() - begun < 5
+    assert "waiting" not in capsys.readouterr().err
     assert says(place)["run"] == "b"
 
 
-def test_a_run_that_was_killed_here_is_followed_at_once(place):
+def test_a_run_that_was_killed_here_is_followed_at_once(place, capsys):
     with Holder(place, "a") as one:
         one.kill()
-    begun = time.monotonic()
     take(place, begins=True)
-    assert time.monotonic() - begun < 1.0
+    assert "waiting" not in capsys.readouterr().err
     assert says(place)["run"] == "b"
 
 
 def test_a_run_of_another_machine_is_followed_once_it_gives_no_sign_of_life(place, capsys):
     with Holder(place, "a", machine="elsewhere") as one:
         # As long as it lives it is refused, and that is known by its next sign of life.
-        _, seconds = refused(place, begins=True)
-        assert seconds < FAST["_DEAD"] + 10 * (not place.startswith("/"))
+        refused(place, begins=True)
         one.kill()
     begun = time.monotonic()
     take(place, begins=True)
@@ -208,7 +204,7 @@ def test_a_task_finds_out_that_its_run_was_followed(tmp_path):
         followed_meanwhile(place)
     assert says(place)["run"] == "b"
     # A later task of it does not go on with what the other one made.
-    line, _ = refused(place, "a")
+    line = refused(place, "a")
     assert "its own run left there" in line
     take(place, "a", begins=True)
 
@@ -221,6 +217,7 @@ def working_on(place):
         key_values(place).write("lease.json", json.dumps(other)).result()
         for _ in range(300):
             time.sleep(0.1)
+        pytest.fail("it went on")
 
 
 @pytest.mark.parametrize("on_sigint", [signal.SIG_IGN, signal.default_int_handler])
@@ -229,10 +226,8 @@ def test_a_task_stops_once_its_run_was_followed(tmp_path, request, on_sigint):
     before = signal.signal(signal.SIGINT, on_sigint)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     place = str(tmp_path / "store")
-    begun = time.monotonic()
     with pytest.raises(BadInput, match=r"found it taken over by run 'b'"):
         working_on(place)
-    assert time.monotonic() - begun < 10
     assert says(place)["run"] == "b"
 
 
@@ -289,7 +284,7 @@ def test_a_launcher_s_run_lives_as_long_as_the_launcher(tmp_path, monkeypatch):
     environ = {lease.RUN_VARIABLE: "night", lease.LAUNCHER_VARIABLE: known}
     with Holder(place, "night", environ=environ):
         pass
-    line, _ = refused(place, begins=True)
+    line = refused(place, begins=True)
     assert "run 'night'" in line
     assert "between two tasks" in line
     launcher.kill()
@@ -313,7 +308,7 @@ def test_this_process_can_be_a_run_s_launcher(tmp_path):
     place = str(tmp_path / "store")
     with Holder(place, "night", environ=run_variables("night")):
         pass
-    line, _ = refused(place, begins=True)
+    line = refused(place, begins=True)
     assert "run 'night'" in line
 
 

@@ -285,7 +285,7 @@ class Slow(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "1000000")
         self.end_headers()
         with contextlib.suppress(OSError):
-            for _ in range(400):
+            for _ in range(1200):
                 if self.drip:
                     self.wfile.write(b"x")
                 time.sleep(0.05)
@@ -301,7 +301,7 @@ def test_a_server_that_sends_nothing_more_is_given_up(monkeypatch, drip):
         begun = time.monotonic()
         with pytest.raises(BadInput, match="found a time-out") as error:
             uris.open_uri(f"http://127.0.0.1:{server.server_port}/a.tif?token=secret")
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 30
         assert "secret" not in str(error.value)
         server.shutdown()
 
@@ -312,7 +312,7 @@ def test_a_store_that_does_not_answer_is_given_up(monkeypatch, scheme):
 
     class Silent(http.server.BaseHTTPRequestHandler):
         def handle(self):
-            time.sleep(3)
+            time.sleep(20)
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -324,5 +324,5 @@ def test_a_store_that_does_not_answer_is_given_up(monkeypatch, scheme):
         begun = time.monotonic()
         with pytest.raises(BadInput, match="found a time-out"):
             uris.open_uri(f"{scheme}://bucket-{server.server_port}/a.tif")
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 60
         server.shutdown()
