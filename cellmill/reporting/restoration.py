@@ -203,6 +203,8 @@ def _note(note: Mapping[str, Any]) -> str:
     said = f"A background of {number(note['background'])} was part of the model."
     if note.get("offset"):
         said = f"The camera's offset of {number(note['offset'])} was taken off. " + said
+    if note.get("gain"):
+        said += f" A photon was taken for {number(note['gain'])} grey levels."
     if memory:
         cut = f"in {memory['blocks']} blocks" if memory["blocks"] else "all at once"
         said += f" Planned memory: {memory['whole_mib']:,} MiB; computed {cut}."
@@ -265,7 +267,7 @@ def _curve(note: Mapping[str, Any]) -> list[dict[str, str]]:
                     "I-divergence a voxel": (numbers, divergence),
                     "change, of all light": (numbers, note["change"]),
                 }
-                | ({"light in consensus": (numbers, agreed)} if min(agreed) < 1 else {}),
+                | ({"in consensus": (numbers, agreed)} if min(agreed) < 1 else {}),
                 "iteration",
                 "divergence and change",
                 logarithmic=True,

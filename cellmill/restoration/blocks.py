@@ -1,7 +1,7 @@
 """Richardson-Lucy block by block, for images of any size: the same bits, whatever is done where.
 
 One iteration is local: a voxel of the next object depends on the last one within twice the point
-spread function's radius, and three differences more with total variation. Blocks lie on a grid that
+spread function's radius, a voxel at least with total variation. Blocks lie on a grid that
 is fixed to the image's origin; each is computed by FFTs of one length, from the last object around
 it. So workers, order and restarts change nothing, and what a block reads of its neighbours is
 exact. Against one whole FFT only rounding differs.
@@ -21,9 +21,11 @@ import numpy as np
 from cellmill.arrays.windows import Windowed
 from cellmill.compute.threads import in_threads
 from cellmill.errors import BadInput
+from cellmill.restoration import richardson_lucy_kernels as kernels
 from cellmill.restoration.fourier import Convolution, fast_shape
 from cellmill.restoration.light import checked_light, checked_psf, odd_psf
 from cellmill.restoration.richardson_lucy import LEAST_SEEN
+from cellmill.restoration.variation import FLAT, NO_VARIATION, Variation
 
 #: Voxels along an axis of a block's core, by the number of axes; a shorter axis is not cut.
 SIDES = {2: 1024, 3: 128}
@@ -64,6 +66,9 @@ class BlockedRichardsonLucy:
         background: part of the model, in the image's unit.
         saturation: voxels at or above it were not measured; None: all were.
         side: of blocks; 0 is `SIDES`'.
+        variation: total variation.
+        level: what the first object is everywhere, as `first` gives it, by which total variation
+            knows what is flat.
     """
 
     acquired: Windowed
@@ -71,6 +76,8 @@ class BlockedRichardsonLucy:
     background: float = 0.0
     saturation: float | None = None
     side: int = 0
+    variation: Variation = NO_VARIATION
+    level: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the function, and bring it to odd sides and sum 1.
@@ -115,7 +122,7 @@ class BlockedRichardsonLucy:
     @property
     def bytes_per_block(self) -> int:
         """What computing a block takes, bytes."""
-        return 6 * 4 * math.prod(self._length)
+        return (6 + 5 * (self.variation.weight > 0)) * 4 * math.prod(self._length)
 
     def first(self) -> tuple[int, float]:
         """How many voxels were measured, and the value that the first object has everywhere.
@@ -153,7 +160,7 @@ class BlockedRichardsonLucy:
             place: one of `blocks`.
         """
         convolution: Convolution = self._convolution  # type: ignore[attr-defined]
-        reach = [2 * r for r in self.radii]
+        reach = self._reach
         x = _read(last, place, reach, self._length, self.shape, 0.0)
         y = self._read_acquired(place, reach)
         measured = y >= 0
@@ -166,17 +173,52 @@ class BlockedRichardsonLucy:
         inner = tuple(
             slice(r, r + part.stop - part.start) for r, part in zip(reach, place, strict=True)
         )
-        enough = seen[inner] > LEAST_SEEN
-        found = np.zeros(enough.shape, np.float32)
-        np.divide(x[inner] * correction[inner], seen[inner], out=found, where=enough)
-        np.maximum(found, 0, out=found)
         old = x[inner]
+        if self.variation.weight:
+            found = self._varied(x, correction, seen, inner, place)
+        else:
+            enough = seen[inner] > LEAST_SEEN
+            found = np.zeros(enough.shape, np.float32)
+            np.divide(old * correction[inner], seen[inner], out=found, where=enough)
+            np.maximum(found, 0, out=found)
         return Block(
             found,
             _divergence(y[inner], model[inner]),
             float(np.abs(found - old).sum(dtype=np.float64)),
             float(old.sum(dtype=np.float64)),
         )
+
+    def _varied(
+        self,
+        x: np.ndarray,
+        correction: np.ndarray,
+        seen: np.ndarray,
+        inner: Slices,
+        place: Slices,
+    ) -> np.ndarray:
+        """A block of the next object with total variation.
+
+        A voxel more at each side is read, but none beyond the object's rim, where nothing changes.
+        """
+        before = [int(part.start > 0) for part in place]
+        after = [int(part.stop < n) for part, n in zip(place, self.shape, strict=True)]
+        wide = tuple(
+            slice(part.start - b, part.stop + a)
+            for part, b, a in zip(inner, before, after, strict=True)
+        )
+        object_, new, sight = (_volume(array[wide]) for array in (x, correction, seen))
+        gain = np.divide(np.float32(1), sight, out=np.zeros_like(sight), where=sight > LEAST_SEEN)
+        flat, rows = np.empty_like(object_), object_.shape[0] * object_.shape[1]
+        sizes = tuple(map(np.float32, self.variation.steps))
+        epsilon = np.float32(max(FLAT * self.level, 1e-20))
+        kernels.flatness(object_, sizes, epsilon, flat, 0, rows)
+        weight = np.float32(self.variation.weight)
+        kernels.update_with_variation(object_, new, gain, flat, weight, sizes, 0, rows)
+        core = tuple(
+            slice(b, b + part.stop - part.start) for b, part in zip(before, inner, strict=True)
+        )
+        found: np.ndarray = new.reshape([part.stop - part.start for part in wide])[core]
+        return found
 
     def _read_acquired(self, place: Slices, reach: Sequence[int]) -> np.ndarray:
         moved = tuple(
@@ -191,8 +233,8 @@ class BlockedRichardsonLucy:
         found = np.zeros(self._length, bool)
         found[
             tuple(
-                slice(r, 3 * r + part.stop - part.start)
-                for r, part in zip(self.radii, place, strict=True)
+                slice(far - r, far + r + part.stop - part.start)
+                for far, r, part in zip(self._reach, self.radii, place, strict=True)
             )
         ] = True
         return found
@@ -204,7 +246,12 @@ class BlockedRichardsonLucy:
 
     @property
     def _length(self) -> tuple[int, ...]:
-        return fast_shape([c + 4 * r for c, r in zip(self.core, self.radii, strict=True)])
+        return fast_shape([c + 2 * far for c, far in zip(self.core, self._reach, strict=True)])
+
+    @property
+    def _reach(self) -> tuple[int, ...]:
+        """How far beyond a block the last object is read."""
+        return tuple(max(2 * r, int(self.variation.weight > 0)) for r in self.radii)
 
 
 def deconvolve_blocks(
@@ -237,6 +284,11 @@ def deconvolve_blocks(
         in_threads(one, order(work.blocks), threads)
         last, following = following, last
     return last
+
+
+def _volume(array: np.ndarray) -> np.ndarray:
+    """A volume of its own, of one plane where the array has two axes."""
+    return array.reshape((1,) * (3 - array.ndim) + array.shape).copy()
 
 
 def _divergence(y: np.ndarray, model: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from cellmill.restoration.blocks import BlockedRichardsonLucy
 from cellmill.restoration.deconvolution import Deconvolution, Iteration, bytes_for, deconvolve
 from cellmill.restoration.on_disk import deconvolve_on_disk
 from cellmill.restoration.richardson_lucy import Edges
+from cellmill.restoration.variation import Variation
 
 #: The image as it was given and as float32, beside what `deconvolve` takes; and the residual.
 _ARRAYS_BESIDE = 3
@@ -34,8 +35,7 @@ class RichardsonLucySettings:
     @property
     def in_blocks(self) -> bool:
         """Whether blocks can do it."""
-        plain = not (self.total_variation or self.accelerate or self.consensus)
-        return self.edges == "valid" and plain
+        return self.edges == "valid" and not self.accelerate and not self.consensus
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,15 @@ def plan_memory(
     if not settings.in_blocks:
         raise BadInput(
             "memory_mib",
-            expected=f"{whole_mib} for {_sides(shape)} voxels, or edges=valid without total "
-            "variation, acceleration and consensus, which is cut into blocks",
+            expected=f"{whole_mib} for {_sides(shape)} voxels, or edges=valid without "
+            "acceleration and consensus, which is cut into blocks",
             found=f"{memory_mib}",
         )
     # What the work is cut into follows from shapes alone.
     work = BlockedRichardsonLucy(
-        np.broadcast_to(np.float32(0), tuple(shape)), np.ones(tuple(psf_shape), np.float32)
+        np.broadcast_to(np.float32(0), tuple(shape)),
+        np.ones(tuple(psf_shape), np.float32),
+        variation=Variation(settings.total_variation),
     )
     block_mib = _mib(work.bytes_per_block)
     if block_mib > memory_mib:
@@ -132,7 +134,13 @@ def deconvolve_bounded(
         BadInput: see `deconvolve`.
     """
     if plan.blocks:
-        work = BlockedRichardsonLucy(image, psf, background=background, saturation=saturation)
+        work = BlockedRichardsonLucy(
+            image,
+            psf,
+            background=background,
+            saturation=saturation,
+            variation=Variation.of(settings.total_variation, spacing, len(image.shape)),
+        )
         return deconvolve_on_disk(
             work,
             folder,

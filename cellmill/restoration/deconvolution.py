@@ -30,6 +30,7 @@ from cellmill.restoration.richardson_lucy import (
     Window,
     computed_shape,
 )
+from cellmill.restoration.variation import Variation
 
 #: Arrays of float32 that `deconvolve` takes at its peak, each of the window that is computed.
 _ARRAYS, _ARRAYS_TO_ACCELERATE, _ARRAYS_TO_AGREE = 9.5, 3, 4
@@ -127,9 +128,8 @@ def deconvolve(
     """
     given = checked_light(image)
     kernel = odd_psf(checked_psf(psf, given.ndim))
-    _check_parameters(iterations, edges, spacing, given.ndim, background)
-    stepping = _steps(spacing, given.ndim)
-    _check_variation(total_variation, stepping[3 - given.ndim :])
+    _check_parameters(iterations, edges, background)
+    variation = Variation.of(total_variation, spacing, given.ndim)
     work = Window(given, kernel, edges, background, saturation, threads)
     work.begin(start)
     if consensus:
@@ -140,7 +140,7 @@ def deconvolve(
         if acceleration is not None:
             acceleration.guess(number)
         divergence = work.divide()
-        change = work.multiply(total_variation, stepping)
+        change = work.multiply(variation)
         if acceleration is not None:
             acceleration.learn()
         curve.append(Iteration(divergence, change, work.agreed))
@@ -164,18 +164,9 @@ def bytes_for(
     return math.ceil(arrays * 4) * math.prod(computed_shape(shape, psf_shape, edges))
 
 
-def _steps(spacing: Sequence[float] | None, axes: int) -> tuple[float, float, float]:
-    """Sizes of a voxel `(z, y, x)` in units of the smallest."""
-    sizes = tuple(spacing or (1.0,) * axes)
-    z, y, x = (1.0,) * (3 - axes) + tuple(size / min(sizes) for size in sizes)
-    return z, y, x
-
-
 def _check_parameters(
     iterations: int,
     edges: str,
-    spacing: Sequence[float] | None,
-    axes: int,
     background: float,
 ) -> None:
     if edges not in EDGES:
@@ -184,22 +175,9 @@ def _check_parameters(
         raise BadInput("iterations", expected="0 or more", found=f"{iterations}")
     if not 0 <= background < math.inf:
         raise BadInput("background", expected="0 or more", found=f"{background:g}")
-    if spacing is not None and (
-        len(spacing) != axes or not all(0 < size < math.inf for size in spacing)
-    ):
-        raise BadInput("spacing", expected=f"{axes} sizes above 0", found=f"{tuple(spacing)}")
 
 
 def _checked_gain(gain: float) -> float:
     if not 0 < gain < math.inf:
         raise BadInput("gain", expected="grey levels a photon, above 0", found=f"{gain:g}")
     return gain
-
-
-def _check_variation(weight: float, steps: Sequence[float]) -> None:
-    """Refuse a weight by which the update could divide by nothing."""
-    if not weight >= 0:
-        raise BadInput("total_variation", expected="0 or more", found=f"{weight:g}")
-    limit = 1 / (2 * sum(1 / step for step in steps))
-    if weight >= limit:
-        raise BadInput("total_variation", expected=f"below {limit:.3g}", found=f"{weight:g}")

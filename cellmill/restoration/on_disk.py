@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +49,14 @@ def deconvolve_on_disk(
     folder.mkdir(parents=True, exist_ok=True)
     names = [folder / "even.npy", folder / "odd.npy"]
     curve = _done(folder, key)
+    measured, first = work.first()
+    work = replace(work, level=first)
     if curve is not None:
         objects = [np.load(name, mmap_mode="r+") for name in names]
-        measured, _ = work.first()
     else:
         curve = []
         objects = [np.lib.format.open_memmap(name, "w+", np.float32, work.shape) for name in names]
-        measured, objects[0][...] = work.first()
+        objects[0][...] = first
     for number in range(len(curve) + 1, iterations + 1):
         last, following = objects[(number - 1) % 2], objects[number % 2]
 

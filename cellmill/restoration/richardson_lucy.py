@@ -13,13 +13,12 @@ from cellmill.errors import BadInput
 from cellmill.restoration import richardson_lucy_kernels as kernels
 from cellmill.restoration.consensus import Consensus
 from cellmill.restoration.fourier import Convolution, fast_shape
+from cellmill.restoration.variation import FLAT, Variation
 
 Edges = Literal["valid", "circulant", "same"]
 EDGES: tuple[Edges, ...] = ("valid", "circulant", "same")
 #: Where less than this part of a voxel's light falls on what was acquired, it stays 0.
 LEAST_SEEN = 1e-3
-#: Of a gradient's length, as a part of the mean: flatter than this is flat.
-_FLAT = 1e-2
 #: A model is never darker than this part of the brightest voxel that was acquired.
 _DARKEST = 1e-7
 _Sums = TypeVar("_Sums")
@@ -111,7 +110,9 @@ class Window:
             first[...] = start
         first[self._gain == 0] = 0
         self.object = first
-        self._epsilon = np.float32(max(_FLAT * float(first.mean()), 1e-20))
+        lit = first[self._gain > 0]
+        mean = float(lit.mean(dtype=np.float64)) if lit.size else 0.0
+        self._epsilon = np.float32(max(FLAT * mean, 1e-20))
 
     def divide(self) -> float:
         """Compare the object's image with what was acquired; the divergence a voxel."""
@@ -128,15 +129,15 @@ class Window:
         """From now on go on only where there is consensus; `gain` is grey levels a photon."""
         self._consensus = Consensus(self._psf, self._convolution, self.threads, gain)
 
-    def multiply(self, variation: float, steps: tuple[float, float, float]) -> float:
+    def multiply(self, variation: Variation) -> float:
         """Make the next object from the last; how much changed."""
         correction = self._convolution.adjoint(self._seen)
         if self._consensus is not None:
             arrays = (self.object, self._seen, correction, self._gain, self._acquired)
             self.agreed = self._consensus.hold(arrays, self.shared)
         old, new, gain = map(_rows, (self.object, correction, self._gain))
-        if variation:
-            sizes = tuple(np.float32(step) for step in steps)
+        if variation.weight:
+            sizes = tuple(map(np.float32, variation.steps))
             # The ratio is not needed any more; its memory is.
             volumes = tuple(map(_volume, (self.object, correction, self._gain, self._seen)))
             self.shared(
@@ -146,7 +147,7 @@ class Window:
 
             def part(band: tuple[int, int]) -> tuple[float, float]:
                 found: tuple[float, float] = kernels.update_with_variation(
-                    *volumes, np.float32(variation), sizes, *band
+                    *volumes, np.float32(variation.weight), sizes, *band
                 )
                 return found
         else:

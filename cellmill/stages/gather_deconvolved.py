@@ -88,7 +88,7 @@ def gather_deconvolved(
                     found = _gathered(each, scratch / f"{index}.npy")
                 channels.append(_channel(made.channels[index], each, found, made.offset))
             attributes = {k: v for k, v in entry.attributes.items() if k != PLAN}
-            settled = RichardsonLucySettings(made.iterations)
+            settled = RichardsonLucySettings(made.iterations, total_variation=made.total_variation)
             notes[entry.name] = write_restored(
                 out,
                 Entry(**{**vars(entry), "attributes": attributes}),

@@ -22,6 +22,7 @@ from cellmill.contract import (
 )
 from cellmill.errors import BadInput
 from cellmill.restoration.blocks import BlockedRichardsonLucy
+from cellmill.restoration.variation import Variation
 from cellmill.stages.shared.deconvolution_plan import (
     PLAN,
     DeconvolutionPlan,
@@ -29,7 +30,7 @@ from cellmill.stages.shared.deconvolution_plan import (
     psf_key,
     shared_deconvolutions,
 )
-from cellmill.stages.shared.psfs import ChosenPsf, channel_names, pixels_of, psf_for
+from cellmill.stages.shared.psfs import ChosenPsf, channel_names, pixels_of, psf_for, voxel_size
 from cellmill.stages.shared.restoring import Levels
 from cellmill.typed_json import to_json
 
@@ -47,6 +48,7 @@ def plan_deconvolution(
     plan: Output[PlannedDeconvolution],
     record: Output[Record],
     iterations: int = 50,
+    total_variation: float = 0.0,
     background: str = "auto",
     offset: float = 0.0,
     saturation: float = 0.0,
@@ -66,6 +68,7 @@ def plan_deconvolution(
         plan: Batch with arrays `psf_<channel>`; its attributes hold each image's plan.
         record: What was done, with times and versions.
         iterations: Of Richardson-Lucy; more sharpen and, from some on, make noise into grains.
+        total_variation: Weight of 5e-4 to 5e-3, which keeps noise from becoming grains; 0 is none.
         background: Light everywhere, part of the model, without the offset: a number, one for each
             channel with commas between, or auto, which takes the darkest of each channel.
         offset: Grey levels that the camera adds, which are no light: taken off first.
@@ -97,24 +100,23 @@ def plan_deconvolution(
             chosen = [psf_for(functions, entry, c, count, axes) for c in range(count)]
             with record.step("statistics"):
                 works = [_opened(image, entry, c, p, levels) for c, p in enumerate(chosen)]
-            about = [entry.arrays["image"].content, iterations, offset]
+            voxel = voxel_size(entry, axes) or ()
+            Variation.of(total_variation, voxel or None, axes)
+            about = [entry.arrays["image"].content, iterations, total_variation, voxel, offset]
             settled = [[w.background, w.saturation, w.psf.tobytes().hex()] for w in works]
             key = key_of(*about, settled)
-            channels = []
-            for name, each, done in zip(channel_names(entry, count), chosen, works, strict=True):
-                measured, first = done.first()
-                under = (done.background, done.saturation)
-                channels.append(
-                    PlannedChannel(name, *under, first, measured, each.plain(), each.warnings)
-                )
+            settled_by = zip(channel_names(entry, count), chosen, works, strict=True)
+            channels = tuple(_planned(*each) for each in settled_by)
             shards = min(most_shards, max(len(each.blocks) for each in works))
             made = DeconvolutionPlan(
                 f"{root}/{entry.name}-{key}",
                 fingerprint_of(f"{entry.name} {key}"),
                 iterations,
+                total_variation,
+                voxel,
                 offset,
                 shards,
-                tuple(channels),
+                channels,
             )
             arrays = {psf_key(c): w.psf for c, w in enumerate(works)}
             out.write(
@@ -141,6 +143,13 @@ def plan_deconvolution(
             shards = max(shards, entry.attributes[PLAN]["shards"])
     record.note(shards=shards, store=root)
     return Shards(list(range(shards)))
+
+
+def _planned(name: str, psf: ChosenPsf, work: BlockedRichardsonLucy) -> PlannedChannel:
+    """What is settled for one channel."""
+    measured, first = work.first()
+    under = (work.background, work.saturation)
+    return PlannedChannel(name, *under, first, measured, psf.plain(), psf.warnings)
 
 
 def _opened(

@@ -16,6 +16,7 @@ def plan_deconvolution(
     record: dsl.Output[dsl.Artifact],
     shards: dsl.OutputPath(list),  # type: ignore[valid-type]
     iterations: int = 50,
+    total_variation: float = 0.0,
     background: str = "auto",
     offset: float = 0.0,
     saturation: float = 0.0,
@@ -35,6 +36,7 @@ def plan_deconvolution(
         psf: [cellmill.PointSpread] Batch with array `psf`: one for all channels, or one for each,
             of the images' voxels.
         iterations: Of Richardson-Lucy; more sharpen and, from some on, make noise into grains.
+        total_variation: Weight of 5e-4 to 5e-3, which keeps noise from becoming grains; 0 is none.
         background: Light everywhere, part of the model, without the offset: a number, one for each
             channel with commas between, or auto, which takes the darkest of each channel.
         offset: Grey levels that the camera adds, which are no light: taken off first.

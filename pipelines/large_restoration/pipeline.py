@@ -15,7 +15,15 @@ from pipelines.restoring import CONVERSION, Restored, chosen, optics_of, point_s
 
 #: Parameters of `plan_deconvolution`.
 PLANNING = (
-    *("iterations", "background", "offset", "saturation", "most_shards", "memory_mib"),
+    *(
+        "iterations",
+        "total_variation",
+        "background",
+        "offset",
+        "saturation",
+        "most_shards",
+        "memory_mib",
+    ),
     "on_bad_image",
 )
 
@@ -63,6 +71,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         psf_image_digest: str = "",
         psf_shape: str = "",
         iterations: int = 50,
+        total_variation: float = 0.002,
         background: str = "auto",
         offset: float = 0.0,
         saturation: float = 0.0,
@@ -103,6 +112,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             psf_shape: Voxels of the PSF along each axis, odd, with commas between; empty for
                 what holds it.
             iterations: Of Richardson-Lucy.
+            total_variation: Weight that keeps noise from becoming grains; 0 is none.
             background: Light everywhere, beside the offset: a number, one for each channel, or
                 `auto`.
             offset: Grey levels that the camera adds, taken off before.

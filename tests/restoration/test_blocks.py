@@ -6,6 +6,7 @@ import pytest
 from cellmill.errors import BadInput
 from cellmill.restoration import Microscope, deconvolve, make_psf
 from cellmill.restoration.blocks import BlockedRichardsonLucy, deconvolve_blocks
+from cellmill.restoration.variation import Variation
 
 PSF = make_psf(Microscope(1.0, 520, immersion_index=1.33), (0.3, 0.15, 0.15), (5, 9, 7))
 
@@ -82,3 +83,27 @@ def test_background_and_saturation_are_those_of_the_whole():
 def test_a_side_below_nothing_is_refused():
     with pytest.raises(BadInput, match="side: expected 0 or more"):
         BlockedRichardsonLucy(field((12, 40, 61)), PSF, side=-1)
+
+
+@pytest.mark.parametrize("side", [8, 24, 400])
+@pytest.mark.parametrize("shape", [(12, 40, 61), (40, 61)])
+def test_total_variation_is_that_of_the_whole(side, shape):
+    image, psf = field(shape), PSF if len(shape) == 3 else PSF[2]
+    sizes = (0.3, 0.15, 0.15)[-len(shape) :]
+    start = float(image.mean(dtype=np.float64))
+    given = {"iterations": 8, "total_variation": 2e-3, "spacing": sizes, "start": start}
+    whole = deconvolve(image, psf, **given).image
+    variation = Variation.of(2e-3, sizes, len(shape))
+    how = {"work": {"variation": variation, "level": start}, "iterations": 8}
+    found = run(image, side, psf=psf, **how)
+    assert np.abs(found - whole).max() <= 1e-3 * whole.max()
+    without = run(image, side, psf=psf, iterations=8)
+    assert np.abs(found - without).max() > 5e-3 * whole.max()
+    for other in ({"order": shuffled}, {"threads": 3}):
+        assert np.array_equal(run(image, side, psf=psf, **how, **other), found)
+
+
+def test_a_flat_function_reads_the_voxel_that_total_variation_needs():
+    image, variation = field((12, 40, 61)), {"variation": Variation(2e-3), "level": 40.0}
+    whole = run(image, 400, psf=PSF[2:3], work=variation)
+    assert np.abs(run(image, 5, psf=PSF[2:3], work=variation) - whole).max() <= 2e-4 * whole.max()

@@ -12,6 +12,7 @@ from cellmill.errors import BadInput
 from cellmill.restoration import Microscope, by_tasks, make_psf
 from cellmill.restoration.blocks import BlockedRichardsonLucy, deconvolve_blocks
 from cellmill.restoration.by_tasks import SharedRichardsonLucy
+from cellmill.restoration.variation import NO_VARIATION, Variation
 
 PSF = make_psf(Microscope(1.0, 520, immersion_index=1.33), (0.3, 0.15, 0.15), (5, 9, 7))
 ITERATIONS = 5
@@ -35,10 +36,11 @@ def field(shape=(12, 40, 61)):
     return image
 
 
-def shared(folder, image=None, **how):
+def shared(folder, image=None, level=0.0, variation=NO_VARIATION, **how):
     image = field() if image is None else image
     psf = PSF if image.ndim == 3 else PSF[2]
-    work = BlockedRichardsonLucy(image, psf, side=16, background=5.0)
+    given = {"variation": variation, "level": level}
+    work = BlockedRichardsonLucy(image, psf, side=16, background=5.0, **given)
     measured, first = work.first()
     about = {"store": str(folder), "fingerprint": "this", **how}
     return SharedRichardsonLucy(work, ITERATIONS, first, measured, **about)
@@ -69,6 +71,14 @@ def test_one_task_does_all_from_anywhere(tmp_path, expected, start, threads):
 def test_a_plane_is_shared_too(tmp_path):
     task = shared(tmp_path, field((70, 61)))
     task.work_through()
+    start = np.full(task.work.shape, task.first, np.float32)
+    whole = deconvolve_blocks(task.work, (start, np.zeros_like(start)), ITERATIONS)
+    assert np.array_equal(result(task), whole)
+
+
+def test_total_variation_is_shared_too(tmp_path):
+    task = shared(tmp_path, level=45.0, variation=Variation(2e-3))
+    task.work_through(3, threads=2)
     start = np.full(task.work.shape, task.first, np.float32)
     whole = deconvolve_blocks(task.work, (start, np.zeros_like(start)), ITERATIONS)
     assert np.array_equal(result(task), whole)

@@ -62,10 +62,10 @@ def by_tasks(folder, field, seed=0, dtype="float32", **given):
     return Images(folder / "restored"), read_object(folder / "record.json", "record"), shards
 
 
-def whole(folder, field):
+def whole(folder, field, **given):
     folder.mkdir(parents=True, exist_ok=True)
     restored, record = Images(folder / "restored"), Record(folder / "record.json")
-    deconvolve(*field, restored, record, **GIVEN)
+    deconvolve(*field, restored, record, **GIVEN, **given)
     return restored, record
 
 
@@ -92,6 +92,17 @@ def test_shards_and_order_change_no_bit(field, tmp_path):
     assert np.array_equal(read(few), read(many))
 
 
+def test_total_variation_is_that_of_the_whole(field, tmp_path):
+    given = {"total_variation": 2e-3}
+    expected, _ = whole(tmp_path / "whole", field, **given)
+    few, _, _ = by_tasks(tmp_path / "few", field, most_shards=1, **given)
+    many, _, _ = by_tasks(tmp_path / "many", field, seed=1, most_shards=5, **given)
+    assert np.array_equal(read(few), read(many))
+    assert np.abs(read(few) - read(expected)).max() <= 2e-3 * read(expected).max()
+    (mine,), (its,) = (Batch.open(each.path).entries for each in (few, expected))
+    assert mine.attributes["restored"] == its.attributes["restored"]
+
+
 def test_what_is_done_is_gone_on_with(field, tmp_path):
     first, _, _ = by_tasks(tmp_path, field)
     expected = read(first)
@@ -115,6 +126,7 @@ def test_integers_are_the_floats_scaled(field, tmp_path):
     [
         ({"most_shards": 0}, "most_shards: expected at least 1"),
         ({"iterations": -1}, "iterations: expected 0 or more"),
+        ({"total_variation": 1.0}, "total_variation: expected below"),
         ({"background": "1,2,3"}, "background: expected one level, or one for each of 2"),
         ({"memory_mib": 1}, "memory_mib: expected 64 MiB or more"),
     ],

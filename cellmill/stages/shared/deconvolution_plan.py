@@ -9,6 +9,7 @@ from typing import Any
 from cellmill.arrays.batch import Batch, Entry
 from cellmill.restoration.blocks import BlockedRichardsonLucy
 from cellmill.restoration.by_tasks import SharedRichardsonLucy
+from cellmill.restoration.variation import Variation
 from cellmill.stages.shared.psfs import pixels_of
 from cellmill.stages.shared.restoring import Levels
 from cellmill.typed_json import require
@@ -48,6 +49,8 @@ class DeconvolutionPlan:
         store: URI of the folder under which all lies.
         fingerprint: of all that the result depends on.
         iterations: of Richardson-Lucy.
+        total_variation: its weight; 0 is without.
+        voxel: µm along each axis, for total variation; empty where unknown, equal then.
         offset: what the camera adds without light.
         shards: how many tasks there are for it.
         channels: in the image's order.
@@ -56,6 +59,8 @@ class DeconvolutionPlan:
     store: str
     fingerprint: str
     iterations: int
+    total_variation: float
+    voxel: tuple[float, ...]
     offset: float
     shards: int
     channels: tuple[PlannedChannel, ...]
@@ -94,6 +99,7 @@ def shared_deconvolutions(plans: Batch, entry: Entry, images: Batch) -> list[Sha
     made = plan_of(entry)
     image = pixels_of(images, images.entry(entry.name))
     levels = Levels(None, made.offset, 0)
+    variation = Variation.of(made.total_variation, made.voxel or None, len(image.shape) - 1)
     return [
         SharedRichardsonLucy(
             BlockedRichardsonLucy(
@@ -101,6 +107,8 @@ def shared_deconvolutions(plans: Batch, entry: Entry, images: Batch) -> list[Sha
                 plans.read(entry, psf_key(index)),
                 background=channel.background,
                 saturation=channel.saturation,
+                variation=variation,
+                level=channel.first,
             ),
             made.iterations,
             channel.first,
