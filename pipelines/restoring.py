@@ -41,7 +41,7 @@ def chosen(given: Mapping[str, Any], names: Sequence[str], **renamed: str) -> di
 
 def optics_of(given: Mapping[str, Any]) -> dict[str, Any]:
     """What a pipeline's parameters say of the point spread function."""
-    renamed = {"kind": "microscope", "shape": "psf_shape"}
+    renamed = {"kind": "microscope", "model": "psf_model", "shape": "psf_shape"}
     renamed |= {"bead_digest": "bead_image_digest", "psf_digest": "psf_image_digest"}
     return chosen(given, OPTICS, **renamed)
 

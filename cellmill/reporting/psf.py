@@ -90,7 +90,8 @@ def _rows(psf: ShownPsf) -> list[tuple[str, str]]:
         rows.append(
             (
                 "microscope",
-                f"{str(microscope['kind']).replace('_', ' ')}, NA "
+                f"{str(microscope['kind']).replace('_', ' ')}, "
+                f"{microscope.get('model', 'scalar')} model, NA "
                 f"{microscope['numerical_aperture']:g}, {microscope['emission_nm']:g} nm, "
                 f"immersion {microscope['immersion_index']:g}, sample "
                 f"{microscope['sample_index'] or microscope['immersion_index']:g}, "

@@ -1,6 +1,7 @@
 """Point spread functions from a microscope's description, by the model of Gibson and Lanni.
 
-S. F. Gibson and F. Lanni, J. Opt. Soc. Am. A 9 (1992) 154: a scalar model, whose pupil function
+S. F. Gibson and F. Lanni, J. Opt. Soc. Am. A 9 (1992) 154: a scalar model (`vectorial` for one that
+knows of polarisation), whose pupil function
 holds what a sample, a cover slip and an immersion medium other than the design's do to the phase.
 The intensity at a radius r and a focus z is |∫ J₀(k NA r ρ) exp(i k W(ρ, z)) ρ dρ|²; the integral
 is a sum over Gauss-Legendre nodes, so that all radii and planes are one matrix product.
@@ -18,6 +19,7 @@ from scipy import sparse, special
 from cellmill.errors import BadInput
 from cellmill.restoration.light import bright_centre, checked_psf
 from cellmill.restoration.microscope import Microscope
+from cellmill.restoration.vectorial import pupil_terms
 
 #: Radii at which the intensity is computed, a pixel; between them it is interpolated.
 _RADII_A_PIXEL = 24
@@ -174,15 +176,31 @@ def _intensity(
     rho = (nodes + 1) * limit / 2
     weighted = weights * rho
 
+    # On the axis all but the first Bessel function are 0.
+    first, *others = pupil_terms(microscope, rho)
+
     def along_axis(places: np.ndarray) -> np.ndarray:
-        found: np.ndarray = np.abs(weighted @ _pupil(microscope, rho, places, number)) ** 2
+        line = (weighted * first.amplitude) @ _pupil(microscope, rho, places, number)
+        found: np.ndarray = np.abs(line) ** 2
         return found
 
-    focus = _focus(along_axis, reach)
-    bessel = special.j0(number * aperture * np.outer(radii, rho)) * weighted
-    field = bessel @ _pupil(microscope, rho, z + focus, number)
-    found: np.ndarray = field.real**2 + field.imag**2
+    pupil = _pupil(microscope, rho, z + _focus(along_axis, reach), number)
+    angles = number * aperture * np.outer(radii, rho)
+    found = np.zeros((len(radii), len(z)))
+    for term in (first, *others):
+        field = (_bessel(term.order, angles) * (weighted * term.amplitude)) @ pupil
+        found += term.weight * (field.real**2 + field.imag**2)
     return found
+
+
+def _bessel(order: int, angles: np.ndarray) -> np.ndarray:
+    """Bessel functions of the first kind, of order 0, 1 or 2: J₂ = 2 J₁ / x - J₀."""
+    if order < 2:
+        found: np.ndarray = special.j1(angles) if order else special.j0(angles)
+        return found
+    small = np.maximum(angles, 1e-9)
+    second: np.ndarray = 2 * special.j1(small) / small - special.j0(small)
+    return second
 
 
 def _pupil(microscope: Microscope, rho: np.ndarray, z: np.ndarray, number: float) -> np.ndarray:

@@ -36,6 +36,7 @@ def make_psf(
     numerical_aperture: float = 0.0,
     emission_nm: str = "",
     kind: Literal["widefield", "confocal", "light_sheet"] = "widefield",
+    model: Literal["scalar", "vectorial"] = "scalar",
     immersion_index: float = 1.515,
     sample_index: float = 0.0,
     depth_um: float = 0.0,
@@ -67,6 +68,8 @@ def make_psf(
         emission_nm: Wavelength of the light that is seen, in vacuum, nm; several with commas
             between, one for each channel of the images.
         kind: Of microscope.
+        model: scalar, as Gibson and Lanni; or vectorial, which counts polarisation and what
+            surfaces let through, and is wider by some percent at high numerical apertures.
         immersion_index: Refractive index between objective and cover slip: 1.0 air, 1.33 water,
             1.515 oil.
         sample_index: Refractive index of the sample; 0 is that of the immersion medium.
@@ -108,6 +111,7 @@ def make_psf(
             excitation_nm,
             numerical_aperture=numerical_aperture,
             kind=kind,
+            model=model,
             immersion_index=immersion_index,
             sample_index=sample_index,
             depth_um=depth_um,

@@ -55,6 +55,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         numerical_aperture: float = 0.0,
         emission_nm: str = "",
         microscope: str = "widefield",
+        psf_model: str = "scalar",
         immersion_index: float = 1.515,
         sample_index: float = 0.0,
         depth_um: float = 0.0,
@@ -106,6 +107,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             emission_nm: Wavelength of the light that is seen, nm; several with commas between, one
                 for each channel.
             microscope: `widefield`, `confocal` or `light_sheet`.
+            psf_model: `scalar`, or `vectorial`, which counts polarisation.
             immersion_index: Refractive index between objective and cover slip.
             sample_index: Refractive index of the sample; 0 is that of the immersion medium.
             depth_um: How deep under the cover slip the sample lies, µm.

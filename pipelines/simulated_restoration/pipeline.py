@@ -44,6 +44,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         numerical_aperture: float = 1.0,
         emission_nm: str = "520",
         microscope: str = "widefield",
+        psf_model: str = "scalar",
         immersion_index: float = 1.33,
         sample_index: float = 0.0,
         depth_um: float = 0.0,
@@ -80,6 +81,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             numerical_aperture: Of the objective.
             emission_nm: Wavelength of the light that is seen, nm.
             microscope: `widefield`, `confocal` or `light_sheet`.
+            psf_model: `scalar`, or `vectorial`, which counts polarisation.
             immersion_index: Refractive index between objective and cover slip.
             sample_index: Refractive index of the sample; 0 is that of the immersion medium.
             depth_um: How deep under the cover slip the sample lies, µm.

@@ -140,3 +140,14 @@ def test_files_that_are_none_are_one_line(tmp_path):
         made_psf(tmp_path / "b", bead_image=str(tmp_path / "flat.ome.tif"))
     with pytest.raises(BadInput, match=r"expected .*, found"):
         made_psf(tmp_path / "c", psf_image=str(tmp_path / "none.tif"))
+
+
+def test_the_vectorial_model_is_wider_across_and_said_so(tmp_path):
+    given = {"numerical_aperture": 1.4, "emission_nm": "520", "shape": "9,21,21"}
+    widths = {}
+    for model in ("scalar", "vectorial"):
+        folder = tmp_path / model
+        _, record = made_psf(folder, **given, model=model, voxel_um="0.1,0.04,0.04")
+        widths[model] = record.notes["psfs"]["psf"]["facts"]["fwhm_um"][1]
+        assert f"widefield, {model} model, NA 1.4" in (folder / "psf.html").read_text()
+    assert widths["vectorial"] > 1.05 * widths["scalar"]
