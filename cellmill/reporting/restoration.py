@@ -103,23 +103,19 @@ class Restoration:
         }
 
 
-def restoration_picture(restoration: Restoration) -> np.ndarray:
-    """The first channel's cuts in one picture: a row a cut, a column a state.
+def show_restoration(restoration: Restoration) -> tuple[str, np.ndarray]:
+    """Show what was done to one image.
 
     Returns:
-        uint8 `(Y, X, 3)`.
+        The page, HTML that asks nothing of the network; and the first channel's cuts in one
+        picture, a row a cut, a column a state, uint8 `(Y, X, 3)`.
     """
-    channel = restoration.channels[0]
     sizes = restoration.voxel_um or (1.0,) * len(restoration.shape)
-    return side_by_side(cut_panels(channel.states, channel.labels, sizes)[:2])
+    cuts = [cut_panels(each.states, each.labels, sizes) for each in restoration.channels]
+    return _page(restoration, cuts), side_by_side(cuts[0][:2])
 
 
-def render_restoration(restoration: Restoration) -> str:
-    """Write the page of one image.
-
-    Returns:
-        HTML that asks nothing of the network.
-    """
+def _page(restoration: Restoration, cuts: Sequence[Sequence[Cut]]) -> str:
     sizes = restoration.voxel_um
     page = {
         "name": restoration.name,
@@ -136,7 +132,10 @@ def render_restoration(restoration: Restoration) -> str:
         ],
         "warnings": [*restoration.warnings],
         "window": restoration.window,
-        "channels": [_channel(each, restoration) for each in restoration.channels],
+        "channels": [
+            _channel(each, restoration, own)
+            for each, own in zip(restoration.channels, cuts, strict=True)
+        ],
     }
     return render("restoration.html.jinja", page)
 
@@ -145,9 +144,7 @@ def _axes(sizes: Sequence[float]) -> str:
     return ", ".join("zyx"[-len(sizes) :])
 
 
-def _channel(channel: RestoredChannel, whole: Restoration) -> dict[str, Any]:
-    sizes = whole.voxel_um or (1.0,) * len(whole.shape)
-    cuts = cut_panels(channel.states, channel.labels, sizes)
+def _channel(channel: RestoredChannel, whole: Restoration, cuts: Sequence[Cut]) -> dict[str, Any]:
     return {
         "name": channel.name if len(whole.channels) > 1 else "",
         "figures": _figures(channel),

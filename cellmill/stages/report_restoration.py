@@ -41,8 +41,7 @@ from cellmill.reporting.restoration import (
     FoundObjects,
     Restoration,
     RestoredChannel,
-    render_restoration,
-    restoration_picture,
+    show_restoration,
 )
 from cellmill.restoration.assessment import root_mean_square_error
 from cellmill.stages.shared.psfs import channel_names, pixels_of, psf_for, voxel_size
@@ -114,10 +113,12 @@ def report_restoration(
         def work(entry: Entry) -> None:
             with record.step("compare"):
                 restoration = sides.restoration(entry)
-            with record.step("write page"), out.open(entry.name, "html") as file:
-                file.write(render_restoration(restoration).encode("utf-8", "replace"))
-            with out.open(entry.name, "png") as file:
-                file.write(encode_png(restoration_picture(restoration)))
+            with record.step("write page"):
+                page, picture = show_restoration(restoration)
+                with out.open(entry.name, "html") as file:
+                    file.write(page.encode("utf-8", "replace"))
+                with out.open(entry.name, "png") as file:
+                    file.write(encode_png(picture))
             found[entry.name] = restoration.numbers()
             out.annotate(entry.name, numbers=found[entry.name])
 
