@@ -3,7 +3,8 @@
 `python -m launch.release [--lock FILE] [--output FOLDER]` writes `dist/release/<version>/`: a
 `component.yaml` and a README for each component, a `pipeline.yaml` for each pipeline, a
 catalogue page, and checksums of all. Images are those that `make push` wrote to
-`images/release.lock.yaml`; components whose image is never handed on are left out.
+`images/release.lock.yaml`; components and pipelines with an image that is never
+handed on are left out.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from launch.compiling.compiled import (
     component,
     component_names,
     hardware_by_component,
+    pipeline,
     pipeline_names,
     to_yaml,
 )
@@ -70,7 +72,7 @@ def _write_all(folder: Path, images: Mapping[str, ContainerImage]) -> Iterator[s
     entries = []
     for name in component_names():
         text = to_yaml(component(name))
-        if any(read_lock()[image].reference in text for image in NEVER_PUSHED):
+        if _stays_here(text):
             yield name
             continue
         text = _checked(f"components/{name}/component.yaml", placed(text, images))
@@ -79,10 +81,11 @@ def _write_all(folder: Path, images: Mapping[str, ContainerImage]) -> Iterator[s
         _write(folder / "components" / name / "component.yaml", text)
         _write(folder / "components" / name / "README.md", readme)
         entries.append(_entry(name, spec.summary, text, hardware.get(name, "")))
-    for name in pipeline_names():
+    published = [name for name in pipeline_names() if not _stays_here(to_yaml(pipeline(name)))]
+    for name in published:
         text = _checked(f"pipelines/{name}/pipeline.yaml", render(name, "portable", None, images))
         _write(folder / "pipelines" / name / "pipeline.yaml", text)
-    _write(folder / CATALOGUE, _catalogue(entries))
+    _write(folder / CATALOGUE, _catalogue(published, entries))
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     sums = [
@@ -98,8 +101,13 @@ def _checked(name: str, text: str) -> str:
     return text
 
 
-def _catalogue(entries: Sequence[str]) -> str:
-    pipelines = [f"- [{name}](pipelines/{name}/pipeline.yaml)" for name in pipeline_names()]
+def _stays_here(text: str) -> bool:
+    """Whether something needs an image that is never handed on."""
+    return any(read_lock()[image].reference in text for image in NEVER_PUSHED)
+
+
+def _catalogue(published: Sequence[str], entries: Sequence[str]) -> str:
+    pipelines = [f"- [{name}](pipelines/{name}/pipeline.yaml)" for name in published]
     head = [
         f"# cellmill {__version__}",
         "",

@@ -41,7 +41,7 @@ from launch.runs.settings import (
     parameters_of,
     settings_of,
 )
-from launch.runs.tables import needs_truth, outputs_of, truth_setting
+from launch.runs.tables import needs_truth, outputs_of, truth_setting, with_reference
 
 #: kfp.local works on two tasks at a time; more batches of few images only load the model again.
 LOCAL_WORKERS = 2
@@ -101,9 +101,11 @@ def _main(argv: Sequence[str]) -> int:
     name = argv[0] if argv else ""
     if name not in pipeline_names():
         raise BadInput("pipeline", expected=f"one of {', '.join(pipeline_names())}", found=name)
-    spec = ROOT / "pipelines" / name / "pipeline.yaml"
-    parameters = parameters_of(spec)
+    parameters = parameters_of(_spec(name))
     given = settings_of(name, parameters, {**_SETTINGS, **CLOUD_SETTINGS}, argv[1:])
+    name, given = with_reference(name, given)
+    spec = _spec(name)
+    parameters = parameters_of(spec)
     request = Request(*(given.pop(f.name) for f in fields(Request)))
     target, runner = _place(given)
     if target != "local":
@@ -194,6 +196,10 @@ def run(
     if folder.parent == ROOT / "outputs":
         link_latest(folder)
     _tell(folder, images, time.monotonic() - begun)
+
+
+def _spec(name: str) -> Path:
+    return ROOT / "pipelines" / name / "pipeline.yaml"
 
 
 def _place(given: dict[str, str]) -> tuple[str, str]:

@@ -43,6 +43,8 @@ from cellmill.reporting.display import shown_channels
 from cellmill.stages.shared.truth import truth_of
 from cellmill.typed_json import read_object
 
+#: The name of the row of DeepCell's own package.
+REFERENCE = "deepcell_reference"
 #: So many of the cells that differ are shown.
 _MOST_CELLS = 12
 
@@ -61,6 +63,9 @@ def compare_segmenters(
     numbers: Output[Metrics],
     record: Output[Record],
     segmenters: list,
+    reference_labels: Input[Labels] | None = None,
+    reference_scores: Input[Scores] | None = None,
+    reference_record: Input[Record] | None = None,
     max_side: int = 720,
     memory_mib: int = 1024,
 ) -> None:
@@ -83,13 +88,26 @@ def compare_segmenters(
         numbers: The figures as JSON; its metadata are the headlines.
         record: What was done, with times and versions.
         segmenters: The segmenters in that order, each a JSON object with its `name`.
+        reference_labels: What deepcell_reference found, for a row of its own below the others.
+        reference_scores: Its scores.
+        reference_record: Its record.
         max_side: Longest side of the images' pictures, in px.
         memory_mib: Memory to work in, in MiB, beside the tables of cells and the pictures.
     """
     check_memory(memory_mib)
-    names = _names(
-        segmenters, (labels, scores, preprocess_records, predict_records, postprocess_records)
-    )
+    reference = (reference_labels, reference_scores, reference_record)
+    if any(reference) and not all(reference):
+        raise BadInput(
+            "the reference", expected="its labels, scores and record together", found="some of them"
+        )
+    records = (preprocess_records, predict_records, postprocess_records)
+    names = _names(segmenters, (labels, scores, *records))
+    groups: list[tuple[Record, ...]] = [*zip(*records, strict=True)]
+    if reference_labels and reference_scores:
+        if REFERENCE in names:
+            raise BadInput("segmenters", expected=f"none named {REFERENCE}", found=f"{names}")
+        names = [*names, REFERENCE]
+        labels, scores = [*labels, reference_labels], [*scores, reference_scores]
     sides = _Sides(
         images=Batch.open(images.path),
         truth=Batch.open(truth.path),
@@ -99,7 +117,8 @@ def compare_segmenters(
     )
     with record.step("compare"):
         kinds = [sides.compared(kind, max_side) for kind in sides.kinds]
-    groups = zip(preprocess_records, predict_records, postprocess_records, strict=True)
+    if reference_record:
+        groups.append((reference_record,))
     found = [
         _segmenter(name, sides.labels[name], [read_object(each.path, "record") for each in group])
         for name, group in zip(names, groups, strict=True)
@@ -277,6 +296,11 @@ def _segmenter(name: str, labels: Batch, records: Sequence[Mapping[str, Any]]) -
     methods = notes.get("postprocess", {}).get("segmentation", {})
     ran = notes.get("predict", {})
     engine = f"{ran['engine']} on {ran.get('device', 'cpu')}" if "engine" in ran else ""
+    if REFERENCE in notes:
+        kinds = {kind for entry in labels.entries if entry.ok for kind in entry.arrays}
+        methods = {kind: {"method": "deepcell"} for kind in in_order(kinds)}
+        libraries = records[0]["libraries"]
+        engine = f"deepcell {libraries['deepcell']}, tensorflow {libraries['tensorflow']}"
     return ComparedSegmenter(
         name,
         f"{card.name} {card.version}",

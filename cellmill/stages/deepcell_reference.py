@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
@@ -60,7 +61,8 @@ def deepcell_reference(
     Everything is the deepcell package's: resizing, preprocessing, tiling, the network, untiling
     and post-processing, with Mesmer's own default parameters (they are kept in the record); the
     card only names the heads. Only the numbering of the cells is ours. An image whose pixel size
-    is unknown is run at its own scale.
+    is unknown is run at its own scale. Where nuclei alone are segmented an image may have one
+    channel: it is shown with a blank membrane.
 
     Args:
         images: Batch of images, array `image` (Y, X, C), from tiff_to_npz.
@@ -92,9 +94,7 @@ def deepcell_reference(
     ):
 
         def work(entry: Entry) -> None:
-            image = np.asarray(
-                selected_channels(source.read(entry, "image"), entry, _CHANNELS, "Mesmer")
-            )
+            image = _two_channels(source.read(entry, "image"), entry, names)
             mpp = _one_mpp(entry)
             _check_sides(entry.name, image.shape[:2], mpp, tile)
             with record.step("Mesmer.predict"):
@@ -206,6 +206,15 @@ def _check_heads(card: ModelCard, folder: Path) -> None:
             found=f"{len(card.input.channels)} channels, heads "
             + ", ".join(head.name for head in card.heads),
         )
+
+
+def _two_channels(image: np.ndarray, entry: Entry, kinds: Sequence[str]) -> np.ndarray:
+    """The channels that Mesmer is given, `(Y, X, 2)`; one of nuclei is enough to find nuclei."""
+    if tuple(kinds) == (NUCLEAR,):
+        chosen = np.asarray(selected_channels(image, entry))
+        if chosen.shape[2] == 1:
+            return np.concatenate([chosen, np.zeros_like(chosen)], axis=2)
+    return np.asarray(selected_channels(image, entry, _CHANNELS, "Mesmer"))
 
 
 def _one_mpp(entry: Entry) -> float | None:

@@ -24,6 +24,9 @@ def compare_segmenters(
     numbers: dsl.Output[dsl.Metrics],
     record: dsl.Output[dsl.Artifact],
     segmenters: list[Any],
+    reference_labels: dsl.Input[dsl.Dataset] = None,
+    reference_scores: dsl.Input[dsl.Dataset] = None,
+    reference_record: dsl.Input[dsl.Artifact] = None,
     max_side: int = 720,
     memory_mib: int = 1024,
 ) -> dsl.ContainerSpec:
@@ -43,6 +46,10 @@ def compare_segmenters(
         preprocess_records: [cellmill.Record] For each segmenter the record of preprocessing.
         predict_records: [cellmill.Record] For each segmenter the record of prediction.
         postprocess_records: [cellmill.Record] For each segmenter the record of post-processing.
+        reference_labels: [cellmill.Labels] What deepcell_reference found, for a row of its own
+            below the others.
+        reference_scores: [cellmill.Scores] Its scores.
+        reference_record: [cellmill.Record] Its record.
         segmenters: The segmenters in that order, each a JSON object with its `name`.
         max_side: Longest side of the images' pictures, in px.
         memory_mib: Memory to work in, in MiB, beside the tables of cells and the pictures.

@@ -24,7 +24,8 @@ def deepcell_reference(
     Everything is the deepcell package's: resizing, preprocessing, tiling, the network, untiling
     and post-processing, with Mesmer's own default parameters (they are kept in the record); the
     card only names the heads. Only the numbering of the cells is ours. An image whose pixel size
-    is unknown is run at its own scale.
+    is unknown is run at its own scale. Where nuclei alone are segmented an image may have one
+    channel: it is shown with a blank membrane.
 
     Args:
         images: [cellmill.Images] Batch of images, array `image` (Y, X, C), from tiff_to_npz.

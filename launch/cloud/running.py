@@ -182,8 +182,9 @@ def _kept(given: Mapping[str, str]) -> dict[str, str]:
 def _with_model_here(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Fetch models that have names by the user's own token, which never leaves this machine."""
     changed = dict(arguments)
-    if "model" in changed:
-        changed["model"] = _model_here(changed["model"])
+    for key in ("model", "reference_model"):
+        if key in changed:
+            changed[key] = _model_here(changed[key])
     for key in ("segmenters", "conditions"):
         if key in changed:
             models = {model: _model_here(model) for model in {e["model"] for e in changed[key]}}

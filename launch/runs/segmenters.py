@@ -13,6 +13,10 @@ from launch.runs.models import model_of
 
 Segmenter = dict[str, str]
 
+#: DeepCell's own package among segmenters, with Mesmer's network or `deepcell_reference:PATH`.
+REFERENCE = "deepcell_reference"
+_MESMER = "Mesmer"
+
 
 def segmenters_of(text: str) -> list[Segmenter]:
     """Read which segmenters to compare.
@@ -27,16 +31,44 @@ def segmenters_of(text: str) -> list[Segmenter]:
     Raises:
         BadInput: a quote is left open, or one is named twice.
     """
-    try:
-        models = shlex.split(text) or at_hand()
-    except ValueError as error:
-        raise BadInput("SEGMENTERS", expected="words, quoted in pairs", found=str(error)) from None
+    models = _words(text) or at_hand()
     if len(set(models)) != len(models):
         raise BadInput("SEGMENTERS", expected="each once", found=text)
     return [
         {"name": name, "model": model, "digest": file_digest(model)}
         for name, model in zip(_names(models), map(model_of, models), strict=True)
     ]
+
+
+def split_reference(text: str) -> tuple[str, str]:
+    """Part DeepCell's own package, which has an environment of its own, from other segmenters.
+
+    Args:
+        text: what `segmenters_of` reads, and perhaps `deepcell_reference[:MODEL]`.
+
+    Returns:
+        The others, as they were written; and Mesmer's network for the package, empty where it is
+        not among them.
+
+    Raises:
+        BadInput: a quote is left open, or it is named twice or alone.
+    """
+    words = _words(text)
+    others = [word for word in words if word.partition(":")[0] != REFERENCE]
+    asked = [word for word in words if word.partition(":")[0] == REFERENCE]
+    if not asked:
+        return text, ""
+    if len(asked) > 1 or not others:
+        expected = f"{REFERENCE} once, and others beside it"
+        raise BadInput("SEGMENTERS", expected=expected, found=text)
+    return shlex.join(others), asked[0].partition(":")[2] or _MESMER
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise BadInput("SEGMENTERS", expected="words, quoted in pairs", found=str(error)) from None
 
 
 def at_hand() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
+from launch.runs.segmenters import split_reference
 from pipelines.outputs import OutputFile
 
 
@@ -34,3 +35,19 @@ def implied_settings(pipeline: str, given: Mapping[str, str]) -> dict[str, str]:
         for key, text in others.items()
         if not given.get(key)
     }
+
+
+def with_reference(pipeline: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """The pipeline to run, and its settings: another where DeepCell's package is compared with.
+
+    Which environments a pipeline needs is settled when it is compiled, so that one that runs the
+    package is a pipeline of its own; the pipeline without says its name.
+    """
+    module = importlib.import_module(f"pipelines.{pipeline}.pipeline")
+    other = str(getattr(module, "WITH_REFERENCE", ""))
+    if not other:
+        return pipeline, given
+    others, model = split_reference(given["segmenters"])
+    if not model:
+        return pipeline, given
+    return other, {**given, "segmenters": others, "reference_model": model}

@@ -1,31 +1,18 @@
 """``segmenter_comparison``: images with truth × segmenters → one table, one page."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from kfp import dsl
 
-from components.compare_segmenters.component import compare_segmenters
-from components.fetch_model.component import fetch_model
-from components.metrics.component import metrics
 from components.predict.component import predict
 from components.tiff_to_npz.component import tiff_to_npz
-from pipelines.hardware import PORTABLE, Hardware, Machine
-from pipelines.outputs import OutputFile
-from pipelines.segmenting import Segmented, segment
+from pipelines.comparing import OUTPUTS, Outputs, compare
+from pipelines.hardware import PORTABLE, Hardware
 
-OUTPUTS = (
-    OutputFile("comparison", "", "comparison.html"),
-    OutputFile("table", "", "comparison.csv"),
-    OutputFile("numbers", "", "comparison.json"),
-)
+__all__ = ["OUTPUTS", "WITH_REFERENCE", "build"]
 
-
-class Outputs(NamedTuple):
-    """What the pipeline gives."""
-
-    comparison: dsl.HTML
-    table: dsl.Dataset
-    numbers: dsl.Metrics
+#: The same with a row for DeepCell's own package.
+WITH_REFERENCE = "reference_comparison"
 
 
 def build(hardware: Hardware = PORTABLE) -> Any:
@@ -95,60 +82,23 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 on_bad_image=on_bad_image,
             )
         )
-        with dsl.ParallelFor(segmenters, name="segmenters") as each:
-            fetched = cpu.place(
-                fetch_model(source=each.model, digest=each.digest, trust_model=trust_model)
-            )
-            segmented = segment(
-                cpu,
-                gpu,
-                predict_on_gpu,
-                images=converted.outputs["images"],
-                model=fetched.outputs["model"],
-                diameter=diameter,
-                compartment=compartment,
-                method="",
-                parameters={},
-                network={
-                    "batch_size": batch_size,
-                    "precision": precision,
-                    "engine": engine,
-                    "trust_model": trust_model,
-                },
-                on_bad_image=on_bad_image,
-            )
-            scored = cpu.place(
-                metrics(
-                    labels=segmented.labels,
-                    truth=converted.outputs["truth"],
-                    truth_compartment=truth_compartment,
-                    on_bad_image=on_bad_image,
-                )
-            )
-        return _compared(cpu, converted, segmented, scored, segmenters)
-
-    return segmenter_comparison
-
-
-def _compared(
-    cpu: Machine, converted: Any, segmented: Segmented, scored: Any, segmenters: Any
-) -> Outputs:
-    """Add the task that puts all segmenters side by side, behind their loop."""
-    records = {
-        f"{role}_records": dsl.Collected(record) for role, record in segmented.records.items()
-    }
-    compared = cpu.place(
-        compare_segmenters(
+        return compare(
+            cpu,
+            gpu,
+            predict_on_gpu,
             images=converted.outputs["images"],
             truth=converted.outputs["truth"],
-            labels=dsl.Collected(segmented.labels),
-            scores=dsl.Collected(scored.outputs["scores"]),
             segmenters=segmenters,
-            **records,
+            diameter=diameter,
+            compartment=compartment,
+            truth_compartment=truth_compartment,
+            network={
+                "batch_size": batch_size,
+                "precision": precision,
+                "engine": engine,
+                "trust_model": trust_model,
+            },
+            on_bad_image=on_bad_image,
         )
-    )
-    return Outputs(
-        comparison=compared.outputs["comparison"],
-        table=compared.outputs["table"],
-        numbers=compared.outputs["numbers"],
-    )
+
+    return segmenter_comparison

@@ -65,7 +65,7 @@ def stage(name, **flags):
     return main(given)
 
 
-def compare(folder, names=("good", "worse"), listed=None):
+def compare(folder, names=("good", "worse"), listed=None, **reference):
     of = [folder / name for name in names]
     out = {
         "comparison": folder / "out.html",
@@ -80,6 +80,7 @@ def compare(folder, names=("good", "worse"), listed=None):
         scores=[place / "scores" for place in of],
         **{f"{each}_records": [place / f"{each}.json" for place in of] for each in STAGES},
         segmenters=json.dumps([{"name": name} for name in listed or names]),
+        **reference,
         **out,
     ), out
 
@@ -168,3 +169,35 @@ def test_a_batch_s_labels_are_read_by_name_in_any_order(tmp_path):
     (folder / "turned").rename(labels)
     _, out = compare(folder)
     assert out["numbers"].read_text() == before
+
+
+def test_deepcells_own_package_has_a_row_below_the_others(tmp_path):
+    write(tmp_path, ("good", "worse"))
+    reference = tmp_path / "worse"
+    document = {
+        "stage": "deepcell_reference",
+        "totals": TOTALS,
+        "notes": {},
+        "libraries": {"deepcell": "0.12.10", "tensorflow": "2.8.4"},
+    }
+    (reference / "record.json").write_text(json.dumps(document))
+    given = {
+        "reference_labels": reference / "labels",
+        "reference_scores": reference / "scores",
+        "reference_record": reference / "record.json",
+    }
+    code, out = compare(tmp_path, ("good",), **given)
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out["table"].read_text())))
+    assert [row["segmenter"] for row in rows] == ["good", "deepcell_reference"]
+    assert (rows[1]["method"], rows[1]["deepcell_reference_s"]) == ("deepcell", "1.5")
+    assert float(rows[1]["ap_50"]) < float(rows[0]["ap_50"]) == 1
+    assert "deepcell 0.12.10, tensorflow 2.8.4" in out["comparison"].read_text()
+
+
+def test_of_the_reference_all_is_given_or_nothing(tmp_path, capsys):
+    write(tmp_path, ("good", "worse"))
+    code, out = compare(tmp_path, ("good",), reference_labels=tmp_path / "worse" / "labels")
+    assert code == 2
+    assert "the reference: expected its labels, scores and record" in capsys.readouterr().err
+    assert not out["comparison"].exists()

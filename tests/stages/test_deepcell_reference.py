@@ -110,6 +110,20 @@ def test_unequal_pixel_sides_are_refused() -> None:
         stage._one_mpp(Entry("a", mpp=(0.5, 0.6)))
 
 
+def test_one_channel_is_enough_for_nuclei_alone(tmp_path: Path) -> None:
+    image = np.arange(1, 13, dtype=np.uint16).reshape(3, 4, 1)
+    _, entry = write_image(tmp_path, image)
+    shown = stage._two_channels(image, entry, ["nuclear"])
+    assert shown.shape == (3, 4, 2)
+    assert (shown[..., 0] == image[..., 0]).all()
+    assert not shown[..., 1].any()
+    both = np.concatenate([image, image + 1], axis=2)
+    assert (stage._two_channels(both, entry, ["nuclear"]) == both).all()
+    for kinds in (["whole_cell"], ["whole_cell", "nuclear"]):
+        with pytest.raises(BadInput, match="expected 2 for model 'Mesmer'"):
+            stage._two_channels(image, entry, kinds)
+
+
 @pytest.mark.parametrize(
     ("shape", "mpp", "crashes"),
     [

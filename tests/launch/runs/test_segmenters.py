@@ -5,7 +5,8 @@ import pytest
 from cellmill.errors import BadInput
 from cellmill.models.fetch import copy_model, fetch_model
 from launch.run import main
-from launch.runs.segmenters import at_hand, segmenters_of
+from launch.runs.segmenters import at_hand, segmenters_of, split_reference
+from launch.runs.tables import with_reference
 
 
 def test_names_paths_and_uris_with_names_of_their_own(tmp_path):
@@ -40,6 +41,31 @@ def test_nothing_said_is_what_is_at_hand():
 def test_what_is_no_list_is_refused(text):
     with pytest.raises(BadInput, match="SEGMENTERS: expected"):
         segmenters_of(text)
+
+
+def test_deepcells_own_package_is_parted_from_the_others():
+    assert split_reference("a 'b c' deepcell_reference") == ("a 'b c'", "Mesmer")
+    assert split_reference("'deepcell_reference:my folder' a") == ("a", "my folder")
+    assert split_reference("a b") == ("a b", "")
+    assert split_reference("") == ("", "")
+
+
+@pytest.mark.parametrize(
+    "text", ["deepcell_reference", "a deepcell_reference deepcell_reference:b", "'deepcell_ref"]
+)
+def test_it_is_there_once_and_beside_others(text):
+    with pytest.raises(BadInput, match="SEGMENTERS: expected"):
+        split_reference(text)
+
+
+def test_a_comparison_with_it_is_a_pipeline_of_its_own():
+    given = {"segmenters": "a deepcell_reference:b", "channels": "0"}
+    name, settings = with_reference("segmenter_comparison", given)
+    assert name == "reference_comparison"
+    assert settings == {"segmenters": "a", "channels": "0", "reference_model": "b"}
+    without = {"segmenters": "a"}
+    assert with_reference("segmenter_comparison", without) == ("segmenter_comparison", without)
+    assert with_reference("training", {}) == ("training", {})
 
 
 @pytest.mark.pipeline
