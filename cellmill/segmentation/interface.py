@@ -172,6 +172,9 @@ class TiledForm:
 Found = Callable[[np.ndarray, Sequence[int]], None]
 
 
+Orientations = Callable[[Sequence[Mapping[str, np.ndarray]]], Mapping[str, np.ndarray]]
+
+
 @dataclass(frozen=True)
 class Sweep:
     """How a method segments one image with many parameters, what they share being computed once.
@@ -200,6 +203,9 @@ class Method:
         tiled: the tiled form; none if there is none.
         sweep: for tuning; none segments with each of the parameters anew.
         volumes: whether it takes `(Z, Y, X)`, in memory.
+        orientations: gives what it reads of a volume, `(Z, Y, X, channels)` by role, from what a
+            network of planes gave by role for the planes across Z `(Z, Y, X, channels)`, across Y
+            `(Y, Z, X, channels)` and across X `(X, Z, Y, channels)`; none where it cannot.
     """
 
     name: str
@@ -211,6 +217,7 @@ class Method:
     tiled: TiledForm | None = None
     sweep: Sweep | None = None
     volumes: bool = False
+    orientations: Orientations | None = None
 
     def check_maps(self, maps: Maps) -> None:
         """Refuse a volume where the method takes images only.

@@ -20,7 +20,7 @@ from cellmill.compute.threads import threads_within
 from cellmill.errors import BadInput
 from cellmill.labels.numbering import canonical_labels
 from cellmill.labels.objects import object_areas
-from cellmill.labels.resizing import ResizedLabels, resize_labels
+from cellmill.labels.resizing import ResizedLabels, opencv_nearest, resize_labels
 from cellmill.labels.tiles import Objects, find_objects, number_objects
 from cellmill.segmentation.interface import Numbering, TiledSegmentation
 from cellmill.segmentation.methods import (
@@ -248,11 +248,12 @@ def _resized(
     own = next(iter(labels.values())).shape
     if shape is None or shape == own:
         return dict(labels)
-    if len(own) != len(shape) or own[:-2] != tuple(shape[:-2]):
+    if len(own) != len(shape):
         raise BadInput("predictions", expected=f"those of an image {shape}", found=f"{own}")
     if len(own) == 3:
+        kept = opencv_nearest(own[0], shape[0], 0, shape[0])
         stacks = {
-            name: np.stack([resize_labels(plane, (shape[1], shape[2])) for plane in stack])
+            name: np.stack([resize_labels(stack[z], (shape[1], shape[2])) for z in kept])
             for name, stack in labels.items()
         }
         if numbering == "reference":

@@ -33,6 +33,7 @@ from cellmill.segmentation.labelling import (
     write_in_tiles,
 )
 from cellmill.segmentation.methods import heads_read, recipes_of
+from cellmill.segmentation.orientations import check_orientations
 from cellmill.segmenter.predicting import predicted
 from cellmill.segmenter.result import Segmentation, SegmentationFacts
 from cellmill.segmenter.source import (
@@ -146,6 +147,8 @@ class Segmenter:
         series: int = -1,
         keep_maps: bool = False,
         stitch_threshold: float = STITCH_THRESHOLD,
+        orientations: int = 1,
+        anisotropy: float = 0.0,
         progress: Report | None = None,
     ) -> Segmentation:
         """Segment one image.
@@ -166,8 +169,10 @@ class Segmenter:
             keep_maps: also give the network's outputs.
             stitch_threshold: of a volume whose planes a network sees one by one: objects of
                 neighbouring planes are one where their intersection over union is at least this.
-            progress: called with the name of a step (`read`, `find scale`, …, `predict`, `label`)
-                and the part of it that is done, 0 to 1. What it raises ends the work.
+            orientations: 3: planes across Z, Y and X, added up by method `cellpose`; 1: across Z.
+            anisotropy: of three, the distance of planes in pixels; 0: by the voxel size, else 1.
+            progress: called with the name of a step (`read`, …, `predict`, `label`) and the part
+                of it that is done, 0 to 1. What it raises ends the work.
 
         Returns:
             Labels by kind of object, and what was done.
@@ -177,6 +182,7 @@ class Segmenter:
                 the model takes; or `output` is there already.
         """
         check_stitch_threshold(stitch_threshold)
+        check_orientations(orientations, self.card, self._recipes, volume=z == "all")
         scale = ScaleSettings.of(self.card, diameter, self._compartment)
         work = Work(self._memory_mib, progress)
         in_memory = not isinstance(image, str | os.PathLike)
@@ -188,9 +194,8 @@ class Segmenter:
                 )
             else:
                 source = source_in_memory(image, self.card, channels, mpp, volume=z == "all")
-        return self._segment(
-            source, scale, work, keep_maps, stitch_threshold, labels_in_memory=in_memory
-        )
+        cut = (stitch_threshold, orientations, anisotropy)
+        return self._segment(source, scale, work, keep_maps, cut, in_memory)
 
     def map(self, images: Iterable[ImageLike], **options: Any) -> Iterator[Segmentation]:
         """Segment images one after another, each when it is asked for.
@@ -200,10 +205,7 @@ class Segmenter:
             **options: as a call takes them.
 
         Yields:
-            A segmentation for each image, in their order.
-
-        Raises:
-            BadInput: an image cannot be segmented.
+            A segmentation for each image, in their order; what one raises ends them.
         """
         for image in images:
             yield self(image, **options)
@@ -214,12 +216,11 @@ class Segmenter:
         settings: ScaleSettings,
         work: Work,
         keep_maps: bool,
-        stitch_threshold: float,
-        *,
-        labels_in_memory: bool,
+        cut: tuple[float, int, float],
+        in_memory: bool,
     ) -> Segmentation:
         """Prepare, predict and label an image that is open."""
-        shape = (source.image.shape[0], source.image.shape[1])
+        shape = source.image.shape[0], source.image.shape[1]
         with work.step("find scale"):
             scaling = settings.scaling(
                 source.image,
@@ -234,7 +235,7 @@ class Segmenter:
             # Of each plane the heads are held: on disk they would lie where the last plane's do.
             predict = partial(predicted, self._predictor, self.card, self._turn, in_memory=True)
             how = (source, self.card, self._recipes, scaling.shape, predict, work)
-            labels, facts, maps, notes = label_volume(*how, stitch_threshold)
+            labels, facts, maps, notes = label_volume(*how, *cut)
             remarks += notes
         else:
             ready = prepare_image(
@@ -248,8 +249,7 @@ class Segmenter:
             remarks += ready.normalisation.notes
             maps = predicted(self._predictor, self.card, self._turn, ready.pixels, work)
             own = source.mpp and (source.mpp[0] / scale[0], source.mpp[1] / scale[1])
-            heads = {**maps, IMAGE: ready.pixels}
-            labels, facts = self._label(heads, shape, own, work, labels_in_memory)
+            labels, facts = self._label({**maps, IMAGE: ready.pixels}, shape, own, work, in_memory)
         return Segmentation(
             labels,
             SegmentationFacts(
@@ -337,6 +337,7 @@ def segment(
     series: int = -1,
     keep_maps: bool = False,
     stitch_threshold: float = STITCH_THRESHOLD,
+    orientations: int = 1,
     memory_mib: int = 1024,
 ) -> Segmentation:
     """Segment one image with a model. For several images load a `Segmenter` once.
@@ -347,7 +348,7 @@ def segment(
         model: see `Segmenter`, as for `compartment`, `method`, `parameters`, `engine`,
             `memory_mib`.
         mpp: see a `Segmenter`'s call, as for `diameter`, `channels`, `z`, `t`, `series`,
-            `keep_maps`, `stitch_threshold`.
+            `keep_maps`, `stitch_threshold`, `orientations`.
         diameter: of the objects in pixels, or `"auto"`.
         compartment: kind of object, `nuclear`, `whole-cell` or `both`; `None` is the default.
         channels: which channels the model is given; `None`: all of an array, the only one of a
@@ -395,4 +396,5 @@ def segment(
         series=series,
         keep_maps=keep_maps,
         stitch_threshold=stitch_threshold,
+        orientations=orientations,
     )

@@ -12,6 +12,11 @@ from cellmill.preprocessing import prepare_volume
 from cellmill.segmentation.interface import IMAGE
 from cellmill.segmentation.labelling import Facts, label_in_memory
 from cellmill.segmentation.methods import Recipe
+from cellmill.segmentation.orientations import (
+    depth_for,
+    heads_of_orientations,
+    with_depth,
+)
 from cellmill.segmentation.planes import STITCH_THRESHOLD
 from cellmill.segmenter.source import Source
 from cellmill.segmenter.work import Work
@@ -25,6 +30,8 @@ def label_volume(
     predict: Callable[[Windowed, Work], Mapping[str, Windowed]],
     work: Work,
     stitch: float = STITCH_THRESHOLD,
+    orientations: int = 1,
+    anisotropy: float = 0.0,
 ) -> tuple[Mapping[str, Windowed], Facts, Mapping[str, Windowed], tuple[str, ...]]:
     """Segment a volume in memory.
 
@@ -38,10 +45,15 @@ def label_volume(
         work: takes the times.
         stitch: of a network of planes: intersection over union from which objects of neighbouring
             planes are one.
+        orientations: along how many axes the volume is cut into planes, 1 or 3; see
+            `check_orientations`.
+        anisotropy: of three, how often a pixel's side goes into the distance of planes; 0: as the
+            voxel size says.
 
     Returns:
         Labels `(Z, Y, X)` by kind of object, what is said of them, the heads with Z before, and
-        what a user should know.
+        what a user should know. Of three orientations heads have as many planes as make voxels
+        as deep as wide.
     """
     first = source.stack[0]
     depth, scale = len(source.stack), (shape[0] / first.shape[0], shape[1] / first.shape[1])
@@ -51,20 +63,26 @@ def label_volume(
         )
         pixels = np.stack([ready.plane(z) for z in range(depth)])
     maps: Mapping[str, Windowed]
-    if card.input.sees_volumes:
+    turned = orientations > 1
+    if turned:
+        made = depth_for(depth, (scale[0] + scale[1]) / 2, source.mpp, anisotropy)
+        pixels = with_depth(pixels, made)
+        maps = heads_of_orientations(pixels, recipes, lambda plane: predict(plane, work))
+    elif card.input.sees_volumes:
         maps = predict(pixels, work)
     else:
         planes = [predict(plane, work) for plane in pixels]
         maps = {name: np.stack([np.asarray(each[name]) for each in planes]) for name in planes[0]}
     own = None
     if source.mpp:
-        own = (source.mpp[0], source.mpp[1] / scale[0], source.mpp[2] / scale[1])
+        deep = source.mpp[0] * depth / len(pixels)
+        own = (deep, source.mpp[1] / scale[0], source.mpp[2] / scale[1])
     with work.step("label"):
         labels, facts = label_in_memory(
             {**maps, IMAGE: pixels},
             recipes,
             (depth, first.shape[0], first.shape[1]),
             mpp=own,
-            stitch=stitch if maps and not card.input.sees_volumes else 0.0,
+            stitch=stitch if maps and not (turned or card.input.sees_volumes) else 0.0,
         )
     return labels, facts, maps, ready.notes

@@ -134,7 +134,13 @@ def test_planes_of_a_stack_are_segmented_and_joined(nuclei, tmp_path, capsys):
         (("--chan", "-1"), "--chan: expected a channel counted from 1, or 0, found -1"),
         (("--flow_threshold", "0.4", "--chan", "1"), "flow_threshold"),
         (("--diameter", "-3"), "--diameter: expected the objects' diameter in pixels, or 0"),
-        (("--do_3D",), "--do_3D: expected masks of planes, joined by --stitch_threshold"),
+        (("--do_3D",), "--do_3D: expected a model of method 'cellpose', found cellmill-nuclei, of"),
+        (("--do_3D", "--stitch_threshold", "0.5"), "--do_3D and --stitch_threshold: expected eith"),
+        (
+            ("--anisotropy", "2"),
+            "--anisotropy: expected the distance of planes in pixels, with --d",
+        ),
+        (("--z_axis", "0", "--chan", "1"), "--z_axis: expected --do_3D or --stitch_threshold"),
         (("--stitch_threshold", "1.5"), "--stitch_threshold: expected 0 to 1, found 1.5"),
         (("--train",), "unrecognized arguments: --train"),
         (("--save_outlines",), "unrecognized arguments: --save_outlines"),
@@ -178,6 +184,33 @@ def test_a_published_network_and_its_flags(cellpose_python, nuclei, tmp_path, mo
     given = ["--image_path", tmp_path / "a.tif", "--pretrained_model", mirror / "cyto3"]
     assert run(*given, *flags, "--chan2", 1, "--savedir", tmp_path / "cyto") == 0
     assert (tmp_path / "cyto" / "a_cp_masks.tif").exists()
+
+
+@pytest.mark.cellpose
+def test_volumes_by_planes_across_all_axes(cellpose_python, tmp_path, monkeypatch, capsys):
+    script = Path(__file__).parents[1] / "models" / "importing" / "write_cellpose.py"
+    run_in(cellpose_python, script, tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("CELLMILL_CELLPOSE3_PYTHON", str(cellpose_python))
+    stack = np.random.default_rng(0).integers(0, 200, (5, 40, 30)).astype(np.uint8)
+    metadata = {"axes": "ZYX"}
+    tifffile.imwrite(tmp_path / "a.tif", stack, metadata=metadata, photometric="minisblack")
+    weights = tmp_path / "nuclei_tiny"
+    flags = ["--image_path", tmp_path / "a.tif", "--pretrained_model", weights, "--do_3D"]
+    flags += ["--diameter", 17, "--cellprob_threshold", -20, "--z_axis", 0]
+    assert run(*flags, "--anisotropy", 2) == 0
+    masks = tifffile.imread(tmp_path / "a_cp_masks.tif")
+    assert masks.shape == stack.shape
+    given = {"z": "all", "diameter": 17, "orientations": 3, "keep_maps": True}
+    parameters = {"cellprob_threshold": -20}
+    found = segment(stack, model=str(weights), mpp=(2, 1, 1), parameters=parameters, **given)
+    assert {name: each.shape for name, each in found.maps.items()} == {
+        "flows": (10, 40, 30, 3),
+        "probability": (10, 40, 30, 1),
+    }
+    np.testing.assert_array_equal(masks, found.label_image)
+    assert run(*flags[:-1], 1) == 2
+    assert "--z_axis: expected 0: planes come before" in capsys.readouterr().err
 
 
 def test_defaults_are_cellpose_s():

@@ -62,6 +62,12 @@ def main(arguments: Sequence[str]) -> int:
     model = _model_name(flags.pretrained_model)
     card = fetch_model(model).card
     channels = _channels(flags, card)
+    if (
+        flags.do_3d
+        and (by := card.postprocessing[card.default_compartment]["method"]) != "cellpose"
+    ):
+        expected = "a model of method 'cellpose'"
+        raise BadInput("--do_3D", expected=expected, found=f"{card.name}, of '{by}'")
     segmenter = Segmenter(
         model,
         parameters=_parameters(flags, card),
@@ -148,13 +154,10 @@ def _checked_channels(
     path: str, flags: Flags, channels: tuple[int, ...] | None
 ) -> tuple[int, ...] | None:
     """The channels, held against what the image has, and `--channel_axis` against its layout."""
-    with open_image(path, z="all" if flags.stitch_threshold else -1) as image:
+    with open_image(path, z="all" if flags.volumes else -1) as image:
         names = image.channels
         colour = isinstance(image, TiffImage) and image.colour
-    axes = (0, -1, 2) if colour or len(names) == 1 else (0,)
-    if flags.channel_axis not in (None, *axes):
-        expected = "0, or -1 or 2 of a colour image" if 2 in axes else "0: its channels come first"
-        raise BadInput("--channel_axis", expected=expected, found=f"{flags.channel_axis}")
+    _check_axes(flags, len(names), colour)
     for flag, number in (("--chan", flags.chan), ("--chan2", flags.chan2)):
         if number > len(names):
             expected = f"1 to {len(names)}, counted from 1"
@@ -165,6 +168,26 @@ def _checked_channels(
     if channels and not flags.chan:
         return (0, *channels[1:])
     return channels
+
+
+def _check_axes(flags: Flags, channels: int, colour: bool) -> None:
+    """Hold what is said of axes against what the file has; where they lie is read from it."""
+    last, first = (-1, 3) if flags.volumes else (-1, 2), (0, 1) if flags.volumes else (0,)
+    axes = (*first, *last) if colour or channels == 1 else first
+    if flags.channel_axis not in (None, *axes):
+        expected = f"{first[-1]}, or -1 or {last[1]} of a colour image"
+        if axes == first:
+            expected = " or ".join(map(str, first)) + ": its channels come first"
+        raise BadInput("--channel_axis", expected=expected, found=f"{flags.channel_axis}")
+    if flags.z_axis is None:
+        return
+    if not flags.volumes:
+        expected = "--do_3D or --stitch_threshold beside it"
+        raise BadInput("--z_axis", expected=expected, found=f"{flags.z_axis}")
+    planes = {0, 1} - {flags.channel_axis} if channels > 1 and not colour else {0}
+    if flags.z_axis not in planes:
+        expected = f"{' or '.join(map(str, sorted(planes)))}: planes come before rows and columns"
+        raise BadInput("--z_axis", expected=expected, found=f"{flags.z_axis}")
 
 
 def _parameters(flags: Flags, card: ModelCard) -> dict[str, Any]:
@@ -178,7 +201,9 @@ def _parameters(flags: Flags, card: ModelCard) -> dict[str, Any]:
         own = card.postprocessing[kind].get("min_size", CellposeParameters.min_size)
         size = found.get("min_size", own)
         if size > 0:
-            found["min_size"] = max(1, round(size * (trained / flags.diameter) ** 2))
+            # Voxels are counted as if they were as deep as wide.
+            power = 3 if flags.do_3d else 2
+            found["min_size"] = max(1, round(size * (trained / flags.diameter) ** power))
     return found
 
 
@@ -197,6 +222,8 @@ def _segment(
     options: dict[str, Any] = {"channels": chosen, "diameter": flags.told_diameter}
     if flags.stitch_threshold:
         options |= {"z": "all", "stitch_threshold": flags.stitch_threshold}
+    if flags.do_3d:
+        options |= {"z": "all", "orientations": 3, "anisotropy": flags.anisotropy or 0.0}
     found = segmenter(path, **options)
     for remark in found.facts.remarks:
         log(remark)

@@ -36,6 +36,9 @@ class Flags:
         min_size: least pixels of an object, at the image's scale.
         stitch_threshold: intersection over union from which objects of neighbouring planes of a
             stack are one; 0 takes images of one plane.
+        do_3d: whether images are volumes whose planes are seen in three orientations.
+        anisotropy: of a volume, the distance of planes in pixels; `None` is the file's.
+        z_axis: along which the planes lie; `None` as the file says.
         savedir: folder for what is written; empty is beside each image.
         save_tif: whether masks are written as TIFF.
         save_png: whether masks are written as PNG.
@@ -58,6 +61,9 @@ class Flags:
     niter: int | None
     min_size: int | None
     stitch_threshold: float
+    do_3d: bool
+    anisotropy: float | None
+    z_axis: int | None
     savedir: str
     save_tif: bool
     save_png: bool
@@ -66,6 +72,11 @@ class Flags:
     batch_size: int
     memory_mib: int
     verbose: bool
+
+    @property
+    def volumes(self) -> bool:
+        """Whether images are stacks of planes."""
+        return self.do_3d or self.stitch_threshold > 0
 
     @property
     def told_diameter(self) -> float | str:
@@ -81,9 +92,15 @@ def parsed_flags(arguments: Sequence[str]) -> Flags:
         BadInput: flags contradict each other, or a value is out of range.
     """
     given = vars(_parser().parse_args(arguments))
-    if given.pop("do_3D"):
-        expected = "masks of planes, joined by --stitch_threshold"
-        raise BadInput("--do_3D", expected=expected, found="flows of three orientations asked for")
+    given["do_3d"] = given.pop("do_3D")
+    if given["do_3d"] and given["stitch_threshold"]:
+        expected = "either, planes of three orientations or planes of one that are joined"
+        raise BadInput("--do_3D and --stitch_threshold", expected=expected, found="both")
+    if given["anisotropy"] is not None and not (
+        given["do_3d"] and 0 < given["anisotropy"] < float("inf")
+    ):
+        expected = "the distance of planes in pixels, with --do_3D"
+        raise BadInput("--anisotropy", expected=expected, found=f"{given['anisotropy']:g}")
     if not 0 <= given["stitch_threshold"] <= 1:
         found = f"{given['stitch_threshold']:g}"
         raise BadInput("--stitch_threshold", expected="0 to 1", found=found)
@@ -117,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     images.add_argument(
         "--channel_axis", type=int, help="axis of the channels: 0, or -1 of a colour image"
     )
+    images.add_argument("--z_axis", type=int, help="axis of the planes of a stack")
     model = made.add_argument_group("model")
     model.add_argument(
         "--pretrained_model",
@@ -138,7 +156,14 @@ def _parser() -> argparse.ArgumentParser:
     masks.add_argument("--cellprob_threshold", type=float, help="least logit of a pixel [0]")
     masks.add_argument("--niter", type=int, help="steps of each pixel [0: 200 at model's scale]")
     masks.add_argument("--min_size", type=int, help="least pixels of an object [15]")
-    masks.add_argument("--do_3D", action="store_true", help="refused; see --stitch_threshold")
+    masks.add_argument(
+        "--do_3D", action="store_true", help="volumes, by planes across all three axes"
+    )
+    masks.add_argument(
+        "--anisotropy",
+        type=float,
+        help="with --do_3D: distance of planes in pixels [the file's, else 1]",
+    )
     masks.add_argument(
         "--stitch_threshold",
         type=float,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from cellmill.arrays.windows import Grid
@@ -39,6 +41,14 @@ def _open(
     return TiledCellpose(maps, parameters, grid, workspace)
 
 
+def _orientations(across: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
+    from cellmill.segmentation.cellpose.orientations import combine_orientations
+
+    stacks = [np.concatenate([each["flows"], each["probability"]], axis=-1) for each in across]
+    flows, probability = combine_orientations(*stacks)
+    return {"flows": flows, "probability": probability[..., np.newaxis]}
+
+
 def _tile_bytes(side: int) -> int:
     return (side + 2 * _MOST_HALO) ** 2 * _TILE_BYTES_PER_PIXEL
 
@@ -61,4 +71,5 @@ METHOD = Method(
     bytes_per_pixel=_BYTES_PER_PIXEL,
     tiled=TiledForm(open=_open, bytes_for=_tile_bytes),
     volumes=True,
+    orientations=_orientations,
 )
