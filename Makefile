@@ -297,6 +297,10 @@ bench-cellpose: $(DEV_STAMP) ## time Cellpose's masks step against its own, and 
 bench-metrics: $(DEV_STAMP) ## time measuring and scoring up to a million objects
 	@$(DEV)/bin/python -m bench.metrics $(BENCH)
 
+.PHONY: bench-exports
+bench-exports: $(DEV_STAMP) ## time exports of up to a million cells, and take their memory
+	@$(DEV)/bin/python -m bench.exports $(BENCH)
+
 .PHONY: bench-restoration
 bench-restoration: $(DEV_STAMP) ## time deconvolution against scikit-image's richardson_lucy, and take its memory
 	@$(DEV)/bin/python -m bench.restoration $(BENCH)

@@ -100,6 +100,11 @@ def labels(side: int, *, predicted: bool) -> Made:
     return Made((side, side), np.int32, _make_prediction if predicted else _make_truth)
 
 
+def nuclei(side: int) -> Made:
+    """The middle of each disc of the truth."""
+    return Made((side, side), np.int32, _make_nuclei)
+
+
 def image(side: int, channels: int) -> Made:
     """Noise in 16 bits, `(side, side, channels)`."""
     return Made((side, side, channels), np.uint16, _make_noise)
@@ -114,14 +119,14 @@ def _mixed(number):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _disc(y, x, across):  # type: ignore[no-untyped-def]
-    """Label of the disc at a pixel, or 0."""
+def _disc(y, x, across, less=0):  # type: ignore[no-untyped-def]
+    """Label of the disc at a pixel, or 0; its radius may be less than it is."""
     row, column = y // _PITCH, x // _PITCH
     cell = row * across + column
     chance = _mixed(cell + 1)
     middle_y = 12 + np.int64(chance & np.uint64(3))
     middle_x = 12 + np.int64((chance >> np.uint64(2)) & np.uint64(3))
-    radius = 6 + np.int64((chance >> np.uint64(4)) & np.uint64(3))
+    radius = 6 + np.int64((chance >> np.uint64(4)) & np.uint64(3)) - less
     away_y, away_x = y - row * _PITCH - middle_y, x - column * _PITCH - middle_x
     return cell + 1 if away_y * away_y + away_x * away_x <= radius * radius else 0
 
@@ -132,6 +137,14 @@ def _make_truth(out, top, width, channel):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         for x in range(width):
             out[y, x] = _disc(top + y, x, across)
+
+
+@kernel
+def _make_nuclei(out, top, width, channel):  # type: ignore[no-untyped-def]
+    across = -(-width // _PITCH)
+    for y in range(out.shape[0]):
+        for x in range(width):
+            out[y, x] = _disc(top + y, x, across, 3)
 
 
 @kernel

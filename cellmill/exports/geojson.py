@@ -11,7 +11,6 @@ import json
 import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -19,8 +18,9 @@ import pyarrow as pa
 
 from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
-from cellmill.exports.objects import Objects, objects_of, outlines_of
+from cellmill.exports.objects import Objects, blocks_of, objects_of, outlines_of
 from cellmill.exports.outlines import Polygon
+from cellmill.exports.tables import TableInParts, in_parts
 from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL
 from cellmill.labels.pairs import check_labels
 
@@ -44,33 +44,28 @@ _CHANNELS = {
     "sum": "Sum",
     "background": "Background",
 }
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 #: Identifiers of features are made in this namespace, from what the feature is.
 _NAMESPACE = uuid.UUID("6ab7c7f4-9c4f-5b43-9c0d-3ff4a8f1d1a5")
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """Objects of one kind with what is shown of them."""
-
-    objects: Objects
-    columns: Mapping[str, np.ndarray]
-    cells: np.ndarray
 
 
 def write_geojson(
     file: IO[bytes],
     labels: Mapping[str, Windowed],
-    table: pa.Table,
+    table: pa.Table | TableInParts,
     *,
     name: str,
     tolerance: float = 0.0,
 ) -> int:
     """Write all objects of an image; the same labels and measurements give the same bytes.
 
+    What is held at once is a band of each label image, parts of the table, and a few numbers for
+    each object.
+
     Args:
         file: what to write to.
         labels: label images `(Y, X)` by kind of object, read band by band.
-        table: their measurements, as `cellmill.measurement` makes them.
+        table: their measurements, as `cellmill.measurement` makes them, best in parts of a file.
         name: the image's; identifiers are made from it.
         tolerance: how far, in pixels, an outline may be from the pixels' edges, to have fewer
             corners; 0 is exact.
@@ -84,29 +79,32 @@ def write_geojson(
     check_tolerance(tolerance)
     for kind, array in labels.items():
         check_labels(array, f"the {kind} labels")
-    found = {kind: _measured(table, kind) for kind in labels}
-    nuclei, apart = _nuclei_of_cells(found)
+    parts = in_parts(table)
+    found = {kind: objects_of(parts, kind) for kind in labels}
+    nuclei = _nuclei_of_cells(found)
     file.write(b'{"type": "FeatureCollection", "features": [')
     count = 0
     for kind, array in labels.items():
-        measured = found[kind]
-        rows = np.arange(len(measured.objects.labels)) if kind != NUCLEAR else apart
-        inner: Iterator[tuple[Polygon, ...]] = iter(())
-        pairs = np.array([], np.int64)
-        if kind == WHOLE_CELL and nuclei:
-            pairs = np.array([nuclei.get(int(row), -1) for row in rows], np.int64)
-            nucleus = found[NUCLEAR].objects
-            inner = outlines_of(labels[NUCLEAR], nucleus, pairs[pairs >= 0], tolerance)
-        outlines = outlines_of(array, measured.objects, rows, tolerance)
-        for place, (row, polygons) in enumerate(zip(rows, outlines, strict=True)):
-            feature = _feature(name, kind, measured, int(row), polygons)
-            if len(pairs) and pairs[place] >= 0:
-                feature["nucleusGeometry"] = _geometry(next(inner))
-                feature["properties"]["measurements"] |= _measurements(
-                    found[NUCLEAR], int(pairs[place]), "Nucleus: "
-                )
+        objects = found[kind]
+        rows, inner = np.arange(len(objects)), np.full(len(objects), -1)
+        if kind == WHOLE_CELL:
+            inner = nuclei
+        elif kind == NUCLEAR:
+            rows = np.setdiff1d(rows, nuclei)
+        prefix = "Cell: " if kind == WHOLE_CELL else "Nucleus: " if kind == NUCLEAR else ""
+        shown = _shown(array, objects, rows, prefix, tolerance)
+        within: Iterator[_Shown] = iter(())
+        if (inner >= 0).any():
+            paired = inner[inner >= 0]
+            within = _shown(labels[NUCLEAR], found[NUCLEAR], paired, "Nucleus: ", tolerance)
+        for row, (geometry, measurements) in zip(rows, shown, strict=True):
+            label = int(objects.labels[row])
+            feature = _feature(name, kind, label, geometry, measurements)
+            if inner[row] >= 0:
+                feature["nucleusGeometry"], more = next(within)
+                feature["properties"]["measurements"] |= more
             file.write(b",\n" if count else b"\n")
-            file.write(json.dumps(feature, ensure_ascii=False, allow_nan=False).encode())
+            file.write(_JSON.encode(feature).encode())
             count += 1
     file.write(b"\n]}\n")
     return count
@@ -122,20 +120,6 @@ def check_tolerance(tolerance: float) -> None:
         raise BadInput("tolerance", expected="0 pixels or more", found=f"{tolerance:g}")
 
 
-def _measured(table: pa.Table, kind: str) -> _Measured:
-    objects = objects_of(table, kind)
-    chosen = objects.rows
-    columns = {}
-    for column in chosen.column_names:
-        called = _called(column)
-        if called and chosen[column].null_count < len(chosen):
-            columns[called] = chosen[column].to_numpy().astype(np.float64)
-    cells = np.full(len(chosen), np.nan)
-    if "cell_label" in chosen.column_names:
-        cells = chosen["cell_label"].to_numpy().astype(np.float64)
-    return _Measured(objects, columns, cells)
-
-
 def _called(column: str) -> str:
     """What QuPath calls a column; empty for one that is not shown."""
     if column in _SHAPES:
@@ -144,43 +128,52 @@ def _called(column: str) -> str:
     return f"{channel}: {_CHANNELS[what]}" if what in _CHANNELS and channel else ""
 
 
-def _nuclei_of_cells(found: Mapping[str, _Measured]) -> tuple[dict[int, int], np.ndarray]:
-    """The row of the nucleus of each cell that has just one, and the rows of all other nuclei."""
-    if NUCLEAR not in found:
-        return {}, np.array([], np.int64)
-    nuclei = found[NUCLEAR]
-    rows = np.arange(len(nuclei.objects.labels))
-    if WHOLE_CELL not in found:
-        return {}, rows
-    cells, counts = np.unique(nuclei.cells[~np.isnan(nuclei.cells)], return_counts=True)
-    single = cells[counts == 1]
-    place = {int(label): row for row, label in enumerate(found[WHOLE_CELL].objects.labels)}
-    inside = np.isin(nuclei.cells, single)
-    pairs = {place[int(nuclei.cells[row])]: int(row) for row in rows[inside]}
-    return pairs, rows[~inside]
+def _nuclei_of_cells(found: Mapping[str, Objects]) -> np.ndarray:
+    """The place among the nuclei of each cell's only one, `(N,)`, -1 where there is none such."""
+    cells, nuclei = found.get(WHOLE_CELL), found.get(NUCLEAR)
+    nucleus = np.full(len(cells) if cells else 0, -1)
+    if not cells or not nuclei or "cell_label" not in cells.table.column_names:
+        return nucleus
+    (inside,) = nuclei.numbers(np.arange(len(nuclei)), ["cell_label"])
+    place = np.searchsorted(cells.labels, inside)
+    rows = np.flatnonzero(np.isin(inside, cells.labels))
+    single = np.bincount(place[rows], minlength=len(cells)) == 1
+    rows = rows[single[place[rows]]]
+    nucleus[place[rows]] = rows
+    return nucleus
+
+
+#: A geometry, and the measurements of what it outlines.
+_Shown = tuple[dict[str, Any], dict[str, float]]
+
+
+def _shown(
+    array: Windowed, objects: Objects, rows: np.ndarray, prefix: str, tolerance: float
+) -> Iterator[_Shown]:
+    outlines = outlines_of(array, objects, rows, tolerance)
+    columns = {column: _called(column) for column in objects.table.column_names}
+    columns = {column: f"{prefix}{called}" for column, called in columns.items() if called}
+    for block in blocks_of(rows):
+        for figures in objects.numbers(block, list(columns)).T.tolist():
+            values = zip(columns.values(), figures, strict=True)
+            measurements = {called: value for called, value in values if math.isfinite(value)}
+            yield _geometry(next(outlines)), measurements
 
 
 def _feature(
-    name: str, kind: str, measured: _Measured, row: int, polygons: Sequence[Polygon]
+    name: str, kind: str, label: int, geometry: dict[str, Any], measurements: dict[str, float]
 ) -> dict[str, Any]:
-    label = int(measured.objects.labels[row])
-    prefix = "Cell: " if kind == WHOLE_CELL else "Nucleus: " if kind == NUCLEAR else ""
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(_NAMESPACE, f"{name}\n{kind}\n{label}")),
-        "geometry": _geometry(polygons),
+        "geometry": geometry,
         "properties": {
             "objectType": "cell" if kind == WHOLE_CELL else "detection",
             "name": f"{kind} {label}",
             "classification": {"name": kind.replace("_", " ").capitalize()},
-            "measurements": {"Label": label, **_measurements(measured, row, prefix)},
+            "measurements": {"Label": label, **measurements},
         },
     }
-
-
-def _measurements(measured: _Measured, row: int, prefix: str) -> dict[str, float]:
-    values = ((called, float(column[row])) for called, column in measured.columns.items())
-    return {f"{prefix}{called}": value for called, value in values if math.isfinite(value)}
 
 
 def _geometry(polygons: Sequence[Polygon]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from cellmill import extras
 from cellmill.arrays.windows import Windowed
 from cellmill.exports.objects import objects_of, outlines_of
 from cellmill.exports.outlines import Polygon
+from cellmill.exports.tables import TableInParts
 
 #: The day that ZIP counts from: the same regions give the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -25,7 +26,11 @@ _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 
 
 def write_rois(
-    file: IO[bytes], labels: Mapping[str, Windowed], table: pa.Table, *, tolerance: float = 0.0
+    file: IO[bytes],
+    labels: Mapping[str, Windowed],
+    table: pa.Table | TableInParts,
+    *,
+    tolerance: float = 0.0,
 ) -> int:
     """Write all objects of an image; the same labels give the same bytes.
 
@@ -46,7 +51,7 @@ def write_rois(
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as out:
         for kind, array in labels.items():
             objects = objects_of(table, kind)
-            rows = np.arange(len(objects.labels))
+            rows = np.arange(len(objects))
             outlines = outlines_of(array, objects, rows, tolerance)
             for label, polygons in zip(objects.labels.tolist(), outlines, strict=True):
                 name = f"{kind} {label}"

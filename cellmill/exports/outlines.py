@@ -49,16 +49,16 @@ def outline(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[Polygon
         >>> outline(np.array([[True, True]]))[0].outer.tolist()
         [[0, 0], [2, 0], [2, 1], [0, 1]]
     """
-    padded = np.pad(np.ascontiguousarray(mask, dtype=bool), 1)
-    count = int((padded[1:] != padded[:-1]).sum() + (padded[:, 1:] != padded[:, :-1]).sum())
-    points, ends, rings = np.empty((count + 4, 2), np.int64), np.empty(count + 1, np.int64), 0
-    rings = _trace(padded, points, ends)
-    found = np.split(points[: ends[rings - 1]], ends[: rings - 1]) if rings else []
-    outers = [ring for ring in found if _doubled_area(ring) > 0]
-    holes = [ring for ring in found if _doubled_area(ring) < 0]
+    points, ends, areas = _rings(np.ascontiguousarray(mask, dtype=bool))
     shift = np.array([origin[1] - 1, origin[0] - 1])
+    if len(ends) == 1:
+        return (Polygon(points + shift),)
+    found = np.split(points, ends[:-1]) if len(ends) else []
+    outers = [ring for ring, area in zip(found, areas, strict=True) if area > 0]
+    holes = [ring for ring, area in zip(found, areas, strict=True) if area < 0]
     if len(outers) == 1:
         return (Polygon(outers[0] + shift, tuple(hole + shift for hole in holes)),)
+    padded = np.pad(np.ascontiguousarray(mask, dtype=bool), 1)
     parts = ndimage.label(padded, _SIDES)[0] if holes else padded.astype(np.int32)
     inside: dict[int, list[np.ndarray]] = {}
     for hole in holes:
@@ -107,17 +107,39 @@ def simplified(polygon: Polygon, tolerance: float) -> Polygon:
     return Polygon(fewer(polygon.outer), tuple(fewer(hole) for hole in polygon.holes))
 
 
-def _doubled_area(ring: np.ndarray) -> int:
-    x, y = ring[:, 0], ring[:, 1]
-    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
-
-
 def _pixel_beside(ring: np.ndarray) -> tuple[int, int]:
     """Row and column of the object's pixel on the right of a ring's first edge."""
     (x, y), (next_x, next_y) = ring[0].tolist(), ring[1].tolist()
     if next_x != x:
         return (y, x) if next_x > x else (y - 1, x - 1)
     return (y, x - 1) if next_y > y else (y - 1, x)
+
+
+@kernel
+def _rings(mask):  # type: ignore[no-untyped-def]
+    """Corners of all rings in the mask with a rim, where each ends, and twice what it encloses.
+
+    Areas of holes are below 0.
+    """
+    height, width = mask.shape
+    padded = np.zeros((height + 2, width + 2), np.bool_)
+    padded[1:-1, 1:-1] = mask
+    count = 0
+    for y in range(height + 1):
+        for x in range(width + 1):
+            count += padded[y, x] != padded[y + 1, x]
+            count += padded[y, x] != padded[y, x + 1]
+    points, ends = np.empty((count + 4, 2), np.int64), np.empty(count + 1, np.int64)
+    rings = _trace(padded, points, ends)
+    areas = np.zeros(rings, np.int64)
+    first = 0
+    for ring in range(rings):
+        before = ends[ring] - 1
+        for k in range(first, ends[ring]):
+            areas[ring] += points[before, 0] * points[k, 1] - points[k, 0] * points[before, 1]
+            before = k
+        first = ends[ring]
+    return points[: ends[rings - 1] if rings else 0].copy(), ends[:rings].copy(), areas
 
 
 @kernel

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
+from cellmill.exports.tables import TableInParts, whole
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Findings:
     image: Windowed
     channels: Sequence[str]
     labels: Mapping[str, Windowed]
-    table: pa.Table
+    table: pa.Table | TableInParts
     mpp: tuple[float, ...] | None = None
     segmented: Sequence[int] = ()
     about: Mapping[str, str] = field(default_factory=dict)
@@ -74,7 +75,7 @@ def _anndata(file: IO[bytes], found: Findings) -> None:
     from cellmill.exports.annotated import annotated
     from cellmill.exports.hierarchy import write_hdf5
 
-    tree = annotated(found.table, found.channels, mpp=found.mpp, about=found.about)
+    tree = annotated(whole(found.table), found.channels, mpp=found.mpp, about=found.about)
     write_hdf5(file, tree)
 
 
@@ -109,7 +110,7 @@ def _rois(file: IO[bytes], found: Findings) -> None:
 def _tracking(folder: Path, series: Sequence[Findings]) -> None:
     from cellmill.exports.tracking import TimePoint, write_tracking
 
-    frames = [TimePoint(each.t or 0, each.labels, each.table) for each in series]
+    frames = [TimePoint(each.t or 0, each.labels, whole(each.table)) for each in series]
     write_tracking(folder, frames, series[0].name)
 
 

@@ -21,6 +21,7 @@ from cellmill.arrays.windows import Windowed
 from cellmill.exports.annotated import INSTANCE, annotated
 from cellmill.exports.hierarchy import write_zarr
 from cellmill.exports.objects import objects_of, outlines_of
+from cellmill.exports.tables import TableInParts, whole
 from cellmill.exports.wkb import write_geoparquet
 from cellmill.version import __version__
 
@@ -35,7 +36,7 @@ def write_spatialdata(
     folder: Path,
     image: Windowed,
     labels: Mapping[str, Windowed],
-    table: pa.Table,
+    table: pa.Table | TableInParts,
     *,
     channels: Sequence[str],
     mpp: tuple[float, ...] | None = None,
@@ -65,7 +66,7 @@ def write_spatialdata(
         write_group(f"{root}/{what}", {})
     write_group(f"{root}/labels", {"ome": {"labels": [*labels]}})
     # SpatialData knows no shapes, and no table of a region, without any.
-    present = [kind for kind in labels if len(objects_of(table, kind).labels)]
+    present = [kind for kind in labels if len(objects_of(table, kind))]
     volume = "Z" if len(image.shape) == 4 else ""
     place, axes = f"{root}/images/image", f"{volume}YXC"
     factors = write_levels(place, image, axes, dtype=image.dtype.name, memory_mib=memory_mib)
@@ -79,7 +80,7 @@ def write_spatialdata(
         if kind in present and not volume:
             _write_shapes(folder / "shapes" / f"{kind}{SHAPES}", kind, array, table, mpp, tolerance)
     if present:
-        tree = annotated(table, channels, mpp=mpp, about=about, kinds=present)
+        tree = annotated(whole(table), channels, mpp=mpp, about=about, kinds=present)
         write_zarr(folder / "tables" / "table", tree)
 
 
@@ -87,7 +88,7 @@ def _write_shapes(
     folder: Path,
     kind: str,
     array: Windowed,
-    table: pa.Table,
+    table: pa.Table | TableInParts,
     mpp: tuple[float, ...] | None,
     tolerance: float,
 ) -> None:

@@ -10,6 +10,9 @@ import pyarrow.parquet
 
 from cellmill.arrays.csv_tables import cell, csv_text
 
+#: Rows of a row group.
+_ROWS = 1 << 16
+
 
 def write_csv(table: pa.Table, file: IO[bytes]) -> None:
     r"""Write a table as CSV: UTF-8, a header, nulls empty, floats with all their digits.
@@ -41,5 +44,8 @@ def _cells(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def write_parquet(table: pa.Table, file: IO[bytes]) -> None:
-    """Write a table as Parquet, with the schema's metadata; no date goes into the file."""
-    pyarrow.parquet.write_table(table, file, compression="zstd")
+    """Write a table as Parquet, with the schema's metadata; no date goes into the file.
+
+    Row groups are small, so that readers need not hold the tables of a million objects.
+    """
+    pyarrow.parquet.write_table(table, file, compression="zstd", row_group_size=_ROWS)

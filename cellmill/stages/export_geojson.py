@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow.parquet
-
 from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract import (
@@ -17,6 +15,7 @@ from cellmill.contract import (
     stage,
 )
 from cellmill.exports.geojson import check_tolerance, write_geojson
+from cellmill.exports.tables import TableInParts
 from cellmill.labels.kinds import kinds_in
 
 
@@ -51,7 +50,7 @@ def export_geojson(
         def work(entry: Entry) -> None:
             nonlocal total
             names = kinds_in(entry.arrays, f"labels of image '{entry.name}'")
-            table = pyarrow.parquet.read_table(tables.file(tables.entry(entry.name), "parquet"))
+            table = TableInParts(tables.file(tables.entry(entry.name), "parquet"))
             with record.step("write"), out.open(entry.name, "geojson") as file:
                 count = write_geojson(
                     file,

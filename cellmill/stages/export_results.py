@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import pyarrow.parquet
-
 from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.rows import check_memory
@@ -24,6 +22,7 @@ from cellmill.contract import (
 from cellmill.errors import BadInput
 from cellmill.exports.geojson import check_tolerance
 from cellmill.exports.programs import PROGRAMS, Findings, check_volumes, programs_of
+from cellmill.exports.tables import TableInParts
 from cellmill.labels.kinds import kinds_in
 from cellmill.measurement.table import channel_suffixes
 from cellmill.stages.shared.time_points import SERIES, T
@@ -159,7 +158,7 @@ def _findings(
         image=image,
         channels=channel_suffixes(image_entry.channels, image.shape[-1]),
         labels={each: source.array(entry, each) for each in kinds},
-        table=pyarrow.parquet.read_table(tables.file(measured, "parquet")),
+        table=TableInParts(tables.file(measured, "parquet")),
         mpp=image_entry.mpp,
         segmented=image_entry.attribute("segmentation_channels", tuple[int, ...], ()),
         about={key: text for key, text in about.items() if text},

@@ -13,7 +13,7 @@ import yaml
 
 from cellmill.arrays.files import absolute_place
 from cellmill.errors import BadInput
-from cellmill.exports.programs import programs_of
+from cellmill.exports.programs import PROGRAMS, check_volumes, programs_of
 from launch.compiling.choices import flag
 from launch.runs.axes import axes_of, axis_settings, json_object
 from launch.runs.benchmarks import SETTINGS as BENCHMARK_SETTINGS
@@ -133,7 +133,7 @@ def arguments_of(
         elif key == "segmenters":
             arguments[key] = segmenters_of(given[key])
         elif key == "export":
-            arguments[key] = ",".join(programs_of(given[key], key.upper()))
+            arguments[key] = ",".join(_programs(parameters, given))
         elif given[key]:
             text = models.get(key, given[key])
             text = absolute_place(text) if key in (*READ_PLACES, *WRITTEN_PLACES) else text
@@ -142,6 +142,25 @@ def arguments_of(
             expected = declared.get("description", "a value").rstrip(".")
             raise BadInput(key.upper(), expected=expected, found="nothing")
     return arguments
+
+
+def _programs(parameters: Parameters, given: Mapping[str, str]) -> tuple[str, ...]:
+    """The forms that results go to, refused here where images cannot have them."""
+
+    def asked(key: str) -> str:
+        declared = parameters.get(key, {}).get("defaultValue", "")
+        return f"{given.get(key) or declared}".strip().lower()
+
+    names = programs_of(given["export"], "EXPORT")
+    check_volumes(names, asked("z") == "all", "EXPORT")
+    for name in names:
+        if PROGRAMS[name].series and asked("t") != "all":
+            raise BadInput(
+                "EXPORT",
+                expected=f"T=all beside {name}",
+                found=f"T={asked('t')}" if asked("t") else "single images",
+            )
+    return names
 
 
 def is_required(key: str, declared: Mapping[str, Any]) -> bool:

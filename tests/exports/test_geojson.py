@@ -2,13 +2,16 @@
 
 import io
 import json
+import os
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from cellmill.errors import BadInput
-from cellmill.exports import objects, write_geojson
-from cellmill.measurement import measure_compartments
+from cellmill.exports import objects, tables, write_geojson
+from cellmill.exports.tables import TableInParts
+from cellmill.measurement import files, measure_compartments
 from tests.exports.test_outlines import filled
 
 
@@ -91,6 +94,55 @@ def test_bands_change_nothing(monkeypatch):
     _, _, whole = written(labels)
     monkeypatch.setattr(objects, "_BAND", 120 * 7)
     assert written(labels)[2] == whole
+
+
+def in_a_file(table, path, monkeypatch, rows):
+    monkeypatch.setattr(files, "_ROWS", rows)
+    with path.open("wb") as file:
+        files.write_parquet(table, file)
+    return TableInParts(path)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 100])
+def test_a_table_in_parts_changes_nothing(rows, tmp_path, monkeypatch):
+    labels = cells()
+    _, table, whole = written(labels)
+    parts = in_a_file(table, tmp_path / "a.parquet", monkeypatch, rows)
+    monkeypatch.setattr(objects, "_BLOCK", 2)
+    monkeypatch.setattr(tables, "_PART", rows)
+    for each in (parts, table):
+        file = io.BytesIO()
+        write_geojson(file, labels, each, name="a")
+        assert file.getvalue() == whole
+    assert parts.whole().equals(table)
+
+
+def test_memory_grows_with_the_cells_by_a_few_numbers_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(objects, "_BLOCK", 64)
+    monkeypatch.setattr(objects, "_BAND", 8 * 8 * 16)
+
+    def peak(rows):
+        """The most that Python and numpy held for `rows` times 16 cells with a nucleus each."""
+        whole = np.zeros((8 * rows, 8 * 16), np.int32)
+        label = np.arange(1, rows * 16 + 1).reshape(rows, 1, 16, 1)
+        whole.reshape(rows, 8, 16, 8)[:, 1:7, :, 1:7] = label
+        nuclear = np.zeros_like(whole)
+        nuclear.reshape(rows, 8, 16, 8)[:, 3:5, :, 3:5] = label
+        labels = {"whole_cell": whole, "nuclear": nuclear}
+        image = np.zeros((*whole.shape, 2), np.uint8)
+        table = measure_compartments(labels, image, channel_names=["DAPI", "CD3"])
+        parts = in_a_file(table, tmp_path / f"{rows}.parquet", monkeypatch, 64)
+        with open(os.devnull, "wb") as file:
+            tracemalloc.start()
+            try:
+                assert write_geojson(file, labels, parts, name="a") == rows * 16
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    peak(16)
+    # A row of the table, in memory, is 300 bytes, and there are two for each cell.
+    assert peak(128) - peak(16) < (128 - 16) * 16 * 200
 
 
 @pytest.mark.parametrize("kind", ["nuclear", "mitochondrion"])
