@@ -99,7 +99,7 @@ run-restoration: $(RUN_STAMP) ## restore volumes, segment and measure them: IMAG
 	@$(RUN_ENV)/bin/python -m launch.run $(if $(IMAGE),restoration,simulated_restoration) --make
 
 .PHONY: run-large-restoration
-run-large-restoration: $(RUN_STAMP) ## deconvolve volumes larger than memory, each by many tasks: IMAGE=… and the microscope as for run-restoration [STORE=… MOST_SHARDS=… MEMORY_MIB=… ITERATIONS=…]
+run-large-restoration: $(RUN_STAMP) ## deconvolve volumes larger than memory, each by many tasks, segment and measure: IMAGE=… and the microscope as for run-restoration [STORE=… MOST_SHARDS=… MEMORY_MIB=… ITERATIONS=…]
 	@$(RUN_ENV)/bin/python -m launch.run large_restoration --make
 
 .PHONY: run-style-training

@@ -36,6 +36,7 @@ def segment(
     network: Mapping[str, Any],
     on_bad_image: Any,
     stitch_threshold: Any = None,
+    memory_mib: Any = None,
 ) -> Segmented:
     """Add the tasks that segment a batch. Call it in the loop over batches.
 
@@ -53,7 +54,9 @@ def segment(
         on_bad_image: `fail` or `skip`.
         stitch_threshold: from which overlap objects of a volume's planes are one; by default the
             stage's own.
+        memory_mib: memory that tasks work in, or the parameter for it; each stage's own by default.
     """
+    memory = {} if memory_mib is None else {"memory_mib": memory_mib}
     stitching = {} if stitch_threshold is None else {"stitch_threshold": stitch_threshold}
     prepared = cpu.place(
         preprocess(
@@ -62,6 +65,7 @@ def segment(
             diameter=diameter,
             compartment=compartment,
             on_bad_image=on_bad_image,
+            **memory,
         )
     )
     predicted = gpu.place(
@@ -73,6 +77,7 @@ def segment(
             parameters=parameters,
             on_bad_image=on_bad_image,
             **network,
+            **memory,
         )
     )
     segmented = cpu.place(
@@ -83,6 +88,7 @@ def segment(
             parameters=parameters,
             on_bad_image=on_bad_image,
             **stitching,
+            **memory,
         )
     )
     tasks = {"preprocess": prepared, "predict": predicted, "postprocess": segmented}

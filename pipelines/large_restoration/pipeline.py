@@ -1,4 +1,4 @@
-"""`large_restoration`: volumes and images larger than memory, each deconvolved by many tasks."""
+"""`large_restoration`: volumes larger than memory, deconvolved by many tasks, and their cells."""
 
 from typing import Any, NamedTuple
 
@@ -6,12 +6,16 @@ from kfp import dsl
 
 from components.deconvolve_shard.component import deconvolve_shard
 from components.export_images.component import export_images
+from components.fetch_model.component import fetch_model
 from components.gather_deconvolved.component import gather_deconvolved
 from components.plan_deconvolution.component import plan_deconvolution
+from components.predict.component import predict
 from components.tiff_to_npz.component import tiff_to_npz
+from pipelines import tail
 from pipelines.hardware import PORTABLE, Hardware, Machine
 from pipelines.outputs import OutputFile
 from pipelines.restoring import CONVERSION, Restored, chosen, optics_of, point_spread
+from pipelines.segmenting import segment
 
 #: Parameters of `plan_deconvolution`.
 PLANNING = (
@@ -27,7 +31,12 @@ PLANNING = (
     "on_bad_image",
 )
 
+#: Parameters of `segment`, and of `tail.after_labels`.
+SEGMENTATION = ("diameter", "compartment", "method", "parameters", "on_bad_image", "memory_mib")
+TAIL = ("label_dtype", "export", "truth_compartment", "on_bad_image", "memory_mib")
+
 OUTPUTS = (
+    *tail.OUTPUTS,
     OutputFile("restored", "tif", "restored.tif"),
     OutputFile("restorations", "html", "restoration.html"),
     OutputFile("restorations", "png", "restoration.png"),
@@ -35,8 +44,16 @@ OUTPUTS = (
 
 
 class Outputs(NamedTuple):
-    """What the pipeline gives."""
+    """What the pipeline gives: what every pipeline with labels does, and pages on restorations."""
 
+    label_images: list[dsl.Dataset]
+    measurements: list[dsl.Dataset]
+    scores: list[dsl.Dataset]
+    reports: list[dsl.Dataset]
+    exports: list[dsl.Dataset]
+    summary: dsl.HTML
+    table: dsl.Dataset
+    numbers: dsl.Metrics
     restorations: list[dsl.Dataset]
     restored: list[dsl.Dataset]
 
@@ -50,7 +67,8 @@ class Deconvolved(NamedTuple):
 
 def build(hardware: Hardware = PORTABLE) -> Any:
     """Return the pipeline, its tasks placed on some hardware."""
-    cpu = hardware["cpu"]
+    cpu, gpu = hardware["cpu"], hardware["gpu"]
+    predict_on_gpu = gpu.use(predict)
     shards_of = _shards(cpu)
 
     @dsl.pipeline(name="large-restoration")
@@ -77,25 +95,38 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         offset: float = 0.0,
         saturation: float = 0.0,
         dtype: str = "float32",
+        model: str = "voronoi_otsu",
+        model_digest: str = "",
+        method: str = "",
+        parameters: dict = {},
+        compartment: str = "",
         channels: str = "",
         measure_channels: str = "",
         mpp: float = 0.0,
+        diameter: str = "",
         z: str = "all",
         z_step: float = 0.0,
         t: str = "",
         series: int = -1,
+        truth_kind: str = "",
+        truth_compartment: str = "",
+        label_dtype: str = "int32",
+        export: str = "",
+        batch_size: int = 8,
+        engine: str = "auto",
         store: str = "",
         most_shards: int = 16,
         memory_mib: int = 1024,
         on_bad_image: str = "fail",
+        trust_model: bool = False,
     ) -> Outputs:
-        """Deconvolve volumes and images of any size, each by many tasks that share a store.
+        """Deconvolve images of any size by many tasks, segment them, and measure the original.
 
-        The voxels do not depend on how many tasks there are, or on which does what.
+        The restored voxels do not depend on how many tasks there are, or on which does what.
 
         Args:
-            batches: Batches of images, best one image each; each image has `image`, `name` and
-                digests.
+            batches: Batches of images, best one image each; each image has `image`, `truth`,
+                `name` and digests.
             numerical_aperture: Of the objective; with `emission_nm` the PSF is computed.
             emission_nm: Wavelength of the light that is seen, nm; several with commas between, one
                 for each channel.
@@ -120,24 +151,49 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             offset: Grey levels that the camera adds, taken off before.
             saturation: Voxels at or above it were not measured; 0 is the integers' largest.
             dtype: `float32`, or `uint16` scaled so that the brightest fits.
-            channels: Channels to restore, by name or 0-based index.
-            measure_channels: Further channels to restore; `all` for every one.
+            model: Model by name, path or URI; `voronoi_otsu` needs no network.
+            model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
+            method: How objects are found; empty for the model's own way.
+            parameters: Parameters of the method in place of the model's, by name, a JSON object.
+            compartment: `nuclear`, `whole-cell` or `both`; empty for the model's own.
+            channels: Channels to restore and segment, by name or 0-based index.
+            measure_channels: Further channels to restore and measure; `all` for every one.
             mpp: Pixel size in microns, where the file does not say; 0 for unknown.
+            diameter: The objects' diameter in pixels, which is brought to the model's; `auto`
+                estimates it. Empty goes by the pixel size.
             z: `all` for the volume; or a plane of a stack, 0-based.
             z_step: Microns between the planes of a stack, where the file does not say.
             t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
                 there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
+            truth_kind: What truth files are: `labels`, `mask`, `colours` or `planes`; empty for
+                what each says of itself.
+            truth_compartment: What truth of one plane shows; empty for whatever is segmented.
+            label_dtype: `int32`, or `uint16` where the labels fit.
+            export: Forms for other programs, with commas between: `geojson`, `anndata`,
+                `spatialdata`, `cellpose`, `rois`; of a time series `tracking`.
+            batch_size: Tiles predicted at a time.
+            engine: What computes a network; `auto` takes the fastest that gives the same heads.
             store: Folder or URI of the images' large arrays; empty is beside the tasks' outputs.
             most_shards: At most so many tasks work on an image side by side.
             memory_mib: Memory each task works in, in MiB, beyond what the program itself takes.
             on_bad_image: `fail` the run, or `skip` the image and go on.
+            trust_model: Load a network even if it could do more than compute: read files, run code.
 
         Returns:
+            label_images: Label images as OME-TIFF.
+            measurements: Measurements of the cells, as CSV and Parquet.
+            scores: Metrics against the truth, as JSON.
+            reports: Reports and overlays of the images.
+            exports: Results in the forms of other programs, those that were asked for.
+            summary: One page over all images.
+            table: The summary as CSV, one row an image.
+            numbers: The summary as JSON.
             restorations: A page for each image, before and after.
             restored: The restored images as OME-TIFF.
         """
         given = dict(locals())
+        fetched = cpu.place(fetch_model(source=model, digest=model_digest, trust_model=trust_model))
         with dsl.ParallelFor(batches, name="batches") as items:
             settings = chosen(given, CONVERSION, store="store", memory_mib="memory_mib")
             converted = _stored(cpu, tiff_to_npz(items=items, container="zarr", **settings))
@@ -155,9 +211,30 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 memory_mib=memory_mib,
             )
             restored = Restored(images, done.outputs["restored"], psf, done.outputs["record"])
-            shown = restored.show(cpu, on_bad_image=on_bad_image)
             exported = cpu.place(export_images(images=restored.restored, on_bad_image=on_bad_image))
+            segmented = segment(
+                cpu,
+                gpu,
+                predict_on_gpu,
+                images=restored.restored,
+                model=fetched.outputs["model"],
+                network=chosen(given, ("batch_size", "engine", "trust_model")),
+                **chosen(given, SEGMENTATION),
+            )
+            truth = converted.outputs["truth"]
+            shown = restored.show(
+                cpu, labels=segmented.labels, truth=truth, on_bad_image=on_bad_image
+            )
+            results = tail.after_labels(
+                cpu,
+                images=images,
+                labels=segmented.labels,
+                truth=truth,
+                records={"conversion": converted.outputs["record"], **segmented.records},
+                **chosen(given, TAIL),
+            )
         return Outputs(
+            *tail.over_all_batches(cpu, results),
             restorations=dsl.Collected(shown.outputs["pages"]),
             restored=dsl.Collected(exported.outputs["image_files"]),
         )

@@ -1,5 +1,6 @@
 """The pipelines of restoration run for real, small: simulated, and on a volume from a file."""
 
+import csv
 import json
 import os
 import subprocess
@@ -49,9 +50,13 @@ def test_simulated_spheres_come_nearer_to_the_truth(tmp_path):
 
 
 @pytest.mark.pipeline
-def test_a_volume_is_restored_by_many_tasks(tmp_path):
+@pytest.mark.tensorflow
+def test_a_volume_is_restored_by_many_tasks_and_its_objects_measured(tmp_path):
     random = np.random.default_rng(0)
-    volume = random.poisson(60, (9, 150, 170)).astype(np.uint16)
+    objects = np.zeros((9, 150, 170), int)
+    for number, (y, x) in enumerate(((30, 40), (60, 120), (110, 70)), 1):
+        objects[2:7, y : y + 24, x : x + 24] = number
+    volume = random.poisson(60 + 300 * (objects > 0)).astype(np.uint16)
     # Of Z, Y, X and one channel, as every image of a batch.
     with (tmp_path / "stack.tif").open("w+b") as file:
         write_image(file, volume[..., None], ["DAPI"], mpp=VOXEL)
@@ -74,6 +79,15 @@ def test_a_volume_is_restored_by_many_tasks(tmp_path):
     assert restored.mean() == pytest.approx(volume.mean(), rel=0.02)
     assert restored.std() > 1
     assert (run / "restoration.html").is_file()
+    labels = tifffile.imread(run / "labels.tif")
+    assert labels.shape == volume.shape
+    # Each object is found as one, and nothing else is.
+    assert len({labels[4, y + 12, x + 12] for y, x in ((30, 40), (60, 120), (110, 70))} - {0}) == 3
+    with (run / "measurements.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert len(rows) == labels.max()
+    assert all(float(row["mean_DAPI"]) > 200 for row in rows if float(row["volume_um3"]) > 5)
+    assert (run / "report.html").is_file()
 
 
 def test_images_are_refused_where_the_pipeline_makes_its_own(capsys):
