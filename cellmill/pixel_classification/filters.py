@@ -41,11 +41,51 @@ def blur_rows(image, weights, left, top, out, line):  # type: ignore[no-untyped-
     for y in range(rows):
         row = top + y
         _weigh(image[row, start:], weights[0], line, width)
-        for k in range(1, radius + 1):
-            _add_pair(image[row - k, start:], image[row + k, start:], weights[k], line, width)
+        k = 1
+        while k + 2 < radius:
+            _add_four(
+                image[row - k, start:],
+                image[row + k, start:],
+                weights[k],
+                image[row - k - 1, start:],
+                image[row + k + 1, start:],
+                weights[k + 1],
+                image[row - k - 2, start:],
+                image[row + k + 2, start:],
+                weights[k + 2],
+                image[row - k - 3, start:],
+                image[row + k + 3, start:],
+                weights[k + 3],
+                line,
+                width,
+            )
+            k += 4
+        for rest in range(k, radius + 1):
+            _add_pair(
+                image[row - rest, start:], image[row + rest, start:], weights[rest], line, width
+            )
         _weigh(line[radius:], weights[0], out[y], columns)
-        for k in range(1, radius + 1):
-            _add_pair(line[radius - k :], line[radius + k :], weights[k], out[y], columns)
+        k = 1
+        while k + 2 < radius:
+            _add_four(
+                line[radius - k :],
+                line[radius + k :],
+                weights[k],
+                line[radius - k - 1 :],
+                line[radius + k + 1 :],
+                weights[k + 1],
+                line[radius - k - 2 :],
+                line[radius + k + 2 :],
+                weights[k + 2],
+                line[radius - k - 3 :],
+                line[radius + k + 3 :],
+                weights[k + 3],
+                out[y],
+                columns,
+            )
+            k += 4
+        for rest in range(k, radius + 1):
+            _add_pair(line[radius - rest :], line[radius + rest :], weights[rest], out[y], columns)
 
 
 @kernel
@@ -77,6 +117,14 @@ def _weigh(row, weight, total, width):  # type: ignore[no-untyped-def]
 def _add_pair(one, other, weight, total, width):  # type: ignore[no-untyped-def]
     for x in range(width):
         total[x] += (one[x] + other[x]) * weight
+
+
+@kernel
+def _add_four(a, b, one, c, d, two, e, f, three, g, h, four, total, width):  # type: ignore[no-untyped-def]
+    """Add four pairs with their weights: the bits of one after another, in one pass."""
+    for x in range(width):
+        value = (total[x] + (a[x] + b[x]) * one) + (c[x] + d[x]) * two
+        total[x] = (value + (e[x] + f[x]) * three) + (g[x] + h[x]) * four
 
 
 @kernel
