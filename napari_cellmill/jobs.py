@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,13 @@ class Job(QObject):
         self.progressed.emit(step, part)
 
     def _run(self) -> Any:
+        # Qt's threads go on from one piece of work to the next, Python's state of them does not;
+        # pybind11 (scipy.fft, OpenVINO) keeps the state that it saw first in a thread, and crashes
+        # with it in the next. A thread of Python's ends with its state.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(self._attempt).result()
+
+    def _attempt(self) -> Any:
         try:
             return self._work(self.report)
         except Cancelled:

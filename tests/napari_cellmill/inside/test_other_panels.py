@@ -1,11 +1,14 @@
 """*Pixel classification*, *Deconvolve* and *Compare*, clicked."""
 
+import threading
+
 import numpy as np
 import pytest
 
 import cellmill
 from cellmill.metrics.evaluation import evaluate
 from napari_cellmill.compare import COLOURS
+from napari_cellmill.jobs import Job
 from napari_cellmill.layers import pixel_size
 from napari_cellmill.live import LiveClassifier
 from tests.napari_cellmill.inside.window import settle
@@ -149,3 +152,17 @@ def test_objects_have_the_colours_of_what_became_of_them(viewer, open_panel, run
 
 def _rgb(colour):
     return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+
+
+def test_a_thread_ends_with_its_work(viewer):
+    """What C libraries keep of a thread is not met again by the next piece of work."""
+    threads = []
+    for _ in range(2):
+        job = Job(lambda report: threading.current_thread())
+        job.done.connect(threads.append)
+        ended = []
+        job.ended.connect(lambda ended=ended: ended.append(True))
+        job.start()
+        settle(lambda ended=ended: ended)
+    assert len(threads) == 2
+    assert not any(thread.is_alive() for thread in threads)
