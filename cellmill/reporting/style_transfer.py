@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from cellmill.reporting.pictures import picture_uri
 from cellmill.reporting.text import MISSING, fixed, number
 from cellmill.style_transfer.fitting import MATCHED, UPPER, Fitted, transferred
 from cellmill.style_transfer.gate import inside
+from cellmill.style_transfer.matching import histogram, histogram_distance
 from cellmill.style_transfer.sampling import Source, sample_volumes
+from cellmill.style_transfer.spectra import log_spectrum, spectrum_gap
 from cellmill.style_transfer.training import LOSSES, TransferParameters
 from cellmill.style_transfer.volumes import Volume
 from cellmill.version import __version__
@@ -54,7 +57,7 @@ def render_style_transfer(
         for n in range(min(_SAMPLES, len(given)))
     ]
     chosen = fitted.chosen
-    figures = {row.name: row.f1 for row in fitted.rows}
+    figures = {row.name: row.f1_apart for row in fitted.rows}
     matched = [figures[name] for name in MATCHED if name in figures]
     page = {
         "title": name,
@@ -66,40 +69,42 @@ def render_style_transfer(
         ],
         "figures": [
             {"title": "Chosen", "value": chosen.name},
-            {"title": "F1", "value": _shown(chosen.f1)},
+            {"title": "F1, apart", "value": _shown(chosen.f1_apart)},
             *({"title": "Matched, at best", "value": _shown(max(matched))} for _ in matched[:1]),
             *(
-                {"title": "Upper bound", "value": _shown(row.f1)}
+                {"title": "Upper bound", "value": _shown(row.f1_apart)}
                 for row in fitted.rows
                 if row.name == UPPER
             ),
         ],
         "rows": [
-            (row.name, fixed(row.f1), fixed(row.average_precision), row == chosen)
+            (row.name, [_shown(figure) for figure in row.figures], row == chosen)
             for row in fitted.rows
         ],
         "samples": samples,
+        "distances": _distances(inside(wanted), {"X": inside(given), "X to Y": made}),
         "curves": Markup(_curves(fitted)),
         "spectra": Markup(_spectra({"X": given, "made": made, "Y": wanted})),
     }
     return render("style_transfer.html.jinja", page)
 
 
-def radial_spectrum(planes: np.ndarray, bins: int = 24) -> np.ndarray:
-    """The mean power of planes `(N, Y, X)` by frequency, from 0 to half a cycle a pixel."""
-    grey = planes - planes.mean((1, 2), keepdims=True)
-    power = (np.abs(np.fft.rfft2(grey)) ** 2).mean(0) / grey[0].size
-    rows = np.fft.fftfreq(planes.shape[1])[:, None]
-    frequency = np.hypot(rows, np.fft.rfftfreq(planes.shape[2]))
-    place = np.minimum((frequency * 2 * bins).astype(int), bins)
-    total = np.bincount(place.ravel(), power.ravel(), bins + 1)
-    count = np.bincount(place.ravel(), minlength=bins + 1)
-    return np.asarray(total[:bins] / np.maximum(count[:bins], 1))
+def _distances(wanted: np.ndarray, planes: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:
+    """How far the grey values and spectra of planes lie from those wanted."""
+    counts = histogram([wanted])
+    return [
+        (
+            name,
+            fixed(histogram_distance(histogram([_grey(each)]), counts)),
+            fixed(spectrum_gap(_grey(each), wanted)),
+        )
+        for name, each in planes.items()
+    ]
 
 
 def _spectra(planes: dict[str, np.ndarray]) -> str:
     """Logarithms of the spectra, brought to 0 to 1 together."""
-    found = {name: np.log10(radial_spectrum(each) + 1e-3) for name, each in planes.items()}
+    found = {name: log_spectrum(each) for name, each in planes.items()}
     low, high = min(v.min() for v in found.values()), max(v.max() for v in found.values())
     shown = {name: list((v - low) / max(high - low, 1e-9)) for name, v in found.items()}
     count = len(next(iter(found.values())))
@@ -120,7 +125,11 @@ def _curves(fitted: Fitted) -> str:
 
 
 def _picture(plane: np.ndarray) -> str:
-    return picture_uri(np.rint(np.clip(plane, 0, 255)).astype(np.uint8))[0]
+    return picture_uri(_grey(plane))[0]
+
+
+def _grey(planes: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(planes, 0, 255)).astype(np.uint8)
 
 
 def _shown(value: float) -> str:

@@ -76,7 +76,8 @@ def train_style_transfer(
         y: Path or URI of the target volume.
         x_truth: Path or URI of a volume of X's shape, not 0 where there is what the task finds.
         y_truth: The same of Y.
-        held_out: Last part of X along z that no training sees.
+        held_out: Last part of X along z that no training sees, at least two sections: its first
+            half chooses, its second says how good what was chosen is.
         planes: Axes across which planes are cut: z where sections are thick, zyx (all three, whose
             results are averaged) for isotropic volumes.
         steps: Batches.
@@ -167,7 +168,7 @@ def _opened(uri: str, truth: str) -> Labelled:
 def _split(x: Labelled, held_out: float) -> tuple[Labelled, Labelled]:
     """What is trained on, and what is not, along z."""
     z, *others = x.volume.shape
-    cut = z - max(1, math.ceil(z * held_out))
+    cut = z - max(2, math.ceil(z * held_out))
     if not 0 < held_out < 1 or cut < 1:
         raise BadInput("held_out", expected="0 to 1, leaving sections", found=f"{held_out:g}")
     low = Labelled(x.volume, x.truth, (0, 0, 0, cut, others[0], others[1]))
@@ -195,8 +196,8 @@ def _saved(output: Model, card: ModelCard) -> None:
 
 
 def _headline(fitted: Fitted) -> dict[str, Any]:
-    figures = {row.name: row.f1 for row in fitted.rows if row.step < 0}
-    chosen = fitted.chosen.f1
+    figures = {row.name: row.f1_apart for row in fitted.rows if row.step < 0}
+    chosen = fitted.chosen.f1_apart
     named = {f"f1_{key.replace(' ', '_')}": round(value, 4) for key, value in figures.items()}
     if math.isfinite(chosen):
         named["f1_chosen"] = round(chosen, 4)

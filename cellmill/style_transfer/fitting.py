@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ import numpy as np
 from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
 from cellmill.style_transfer.gate import (
+    Planes,
     Row,
-    TaskNetwork,
     choose,
-    gate_rows,
+    gate_row,
     inside,
-    score,
     train_task,
 )
 from cellmill.style_transfer.matching import (
+    LEVELS,
     histogram,
     histogram_table,
     mean_and_sd,
@@ -73,7 +74,7 @@ class Fitted:
         chosen: the row that was taken; without a gate the last checkpoint, with no figures.
         levels: means and deviations of X and Y.
         tables: by name of a matching what each grey value of X becomes, and each of Y.
-        samples: planes `(N, n, n)` of X that no training saw.
+        samples: planes `(N, n, n)` of X that no training saw and that chose nothing.
     """
 
     curve: Sequence[Checkpoint]
@@ -108,7 +109,8 @@ def fit_transfer(
     Args:
         x: what is trained on of X, with its truth if there is a gate.
         y: what is trained on of Y, likewise.
-        held_out: of X what no training sees.
+        held_out: of X what no training sees, two sections or more: the first half chooses, and in
+            the second all is scored again.
         parameters: of the training.
         folder: of checkpoints.
         task_steps: batches that the gate's networks are trained on.
@@ -126,43 +128,38 @@ def fit_transfer(
         MEAN_SD: (mean_sd_table(*counts), mean_sd_table(*counts[::-1])),
         HISTOGRAM: (histogram_table(*counts), histogram_table(*counts[::-1])),
     }
-    planes, truth = _planes(held_out, _SCORED, parameters.seed + 1)
-    rows: list[Row] = []
-    task: TaskNetwork | None = None
+    choosing, apart = (
+        _planes(part, _SCORED, parameters.seed + n) for n, part in enumerate(_halves(held_out), 1)
+    )
+    task, rows = None, []
     if all(known):
-        task = train_task(
-            *_planes(y, _TAUGHT, parameters.seed), levels[1], steps=task_steps, seed=parameters.seed
+        own, task = (
+            train_task(taught, level, steps=task_steps, seed=parameters.seed)
+            for taught, level in zip(
+                (_planes(each, _TAUGHT, parameters.seed) for each in (x, y)), levels, strict=True
+            )
         )
-        rows = gate_rows(
-            task,
-            planes,
-            truth,
-            {
-                AS_IS: inside,
-                MEAN_SD: lambda given: inside(tables[MEAN_SD][0][given]),
-                HISTOGRAM: lambda given: inside(tables[HISTOGRAM][0][given]),
-            },
-        )
-        own = train_task(
-            *_planes(x, _TAUGHT, parameters.seed), levels[0], steps=task_steps, seed=parameters.seed
-        )
-        rows.append(Row(UPPER, *score(own, inside(planes), inside(truth))))
+        for name, table in {
+            AS_IS: np.arange(LEVELS),
+            **{n: t[0] for n, t in tables.items()},
+        }.items():
+            rows.append(gate_row(task, name, partial(_matched, table), choosing, apart))
+        rows.append(gate_row(own, UPPER, inside, choosing, apart))
     domain_x, domain_y = (
         Domain([Source(each.volume, boxes=(each.box,))], level)
         for each, level in zip((x, y), levels, strict=True)
     )
-    networks = build_networks(parameters)
-    curve = train(networks, domain_x, domain_y, parameters, folder, on_step)
-    for step in (each.step for each in curve):
-        if task is None:
-            break
-        made = applied(averaged_generator(folder, step, parameters), *levels, planes)
-        found = score(task, np.clip(np.rint(made), 0, 255), inside(truth))
-        rows.append(Row(f"step {step}", *found, step))
-    last = Row(f"step {curve[-1].step}", float("nan"), float("nan"), curve[-1].step)
-    open_to_all = [row for row in rows if row.step >= 0 or row.name in MATCHED]
-    chosen = choose(open_to_all) if rows else last
-    return Fitted(curve, rows, chosen, levels, tables, planes)
+    curve = train(build_networks(parameters), domain_x, domain_y, parameters, folder, on_step)
+    steps = [each.step for each in curve]
+    if task is None:
+        return Fitted(
+            curve, [], Row(f"step {steps[-1]}", step=steps[-1]), levels, tables, apart.grey
+        )
+    for step in steps:
+        make = partial(applied, averaged_generator(folder, step, parameters), *levels)
+        rows.append(gate_row(task, f"step {step}", make, choosing, apart, step))
+    chosen = choose([row for row in rows if row.step >= 0 or row.name in MATCHED])
+    return Fitted(curve, rows, chosen, levels, tables, apart.grey)
 
 
 def export_chosen(
@@ -195,8 +192,7 @@ def transferred(
 ) -> np.ndarray:
     """What was chosen makes of planes `(N, n, n)` of grey values: `(N, n - 40, n - 40)`."""
     if fitted.chosen.step < 0:
-        table = fitted.tables[fitted.chosen.name][int(back)]
-        return inside(table[np.clip(np.rint(planes), 0, 255).astype(np.uint8)])
+        return _matched(fitted.tables[fitted.chosen.name][int(back)], planes)
     generator = averaged_generator(checkpoints, fitted.chosen.step, parameters, back=back)
     source, target = fitted.levels[::-1] if back else fitted.levels
     return applied(generator, source, target, planes)
@@ -210,7 +206,22 @@ def _counted(domain: Labelled, parameters: TransferParameters) -> np.ndarray:
     return histogram(crop.values for crop in crops)
 
 
-def _planes(domain: Labelled, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _matched(table: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    """What a matching makes of planes `(N, n, n)` of grey values, `HALO` less at each side."""
+    return inside(table[np.clip(np.rint(planes), 0, 255).astype(np.uint8)])
+
+
+def _halves(domain: Labelled) -> tuple[Labelled, Labelled]:
+    """Two parts along z that share no section."""
+    z0, y0, x0, z1, y1, x1 = domain.box
+    if z1 - z0 < 2:
+        raise BadInput("held-out volume", expected="at least 2 sections", found=f"{z1 - z0}")
+    cut = (z0 + z1) // 2
+    low, high = (z0, y0, x0, cut, y1, x1), (cut, y0, x0, z1, y1, x1)
+    return replace(domain, box=low), replace(domain, box=high)
+
+
+def _planes(domain: Labelled, count: int, seed: int) -> Planes:
     """Planes across z of a domain with their truth, which is empty where it is not known."""
     box = domain.box
     room = min(box[4] - box[1], box[5] - box[2], _SIDE)
@@ -227,4 +238,4 @@ def _planes(domain: Labelled, count: int, seed: int) -> tuple[np.ndarray, np.nda
                 slice(c, c + n) for c, n in zip(crop.corner, (1, side, side), strict=True)
             )
             truth.append(np.asarray(domain.truth[window])[0] != 0)
-    return np.stack(planes), np.stack(truth) if truth else np.zeros((count, side, side), bool)
+    return Planes(np.stack(planes), np.stack(truth) if truth else np.zeros((0, side, side), bool))

@@ -7,16 +7,16 @@ saw, and the best is taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from cellmill import extras
 from cellmill.errors import BadInput
 from cellmill.style_transfer.augmentation import varied
-from cellmill.style_transfer.network import HALO, build_generator
+from cellmill.style_transfer.network import HALO, build_generator, repeatable
 
 Score = tuple[float, float]
 """F1 at a threshold, and average precision."""
@@ -31,19 +31,41 @@ class Row:
 
     Args:
         name: of what was done to X.
-        f1: of the task's pixels at the threshold of its own domain, which chooses.
-        average_precision: of the task's pixels, whatever the threshold.
+        f1: of the task's pixels at the threshold of its own domain, on the planes that choose.
+        average_precision: of the task's pixels there, whatever the threshold.
+        f1_apart: F1 on planes that choose nothing.
+        average_precision_apart: average precision there.
         step: of a training's checkpoint; -1 of others.
     """
 
     name: str
-    f1: float
-    average_precision: float
+    f1: float = math.nan
+    average_precision: float = math.nan
+    f1_apart: float = math.nan
+    average_precision_apart: float = math.nan
     step: int = -1
+
+    @property
+    def figures(self) -> tuple[float, float, float, float]:
+        """F1 and average precision where candidates are chosen, and the same apart."""
+        return self.f1, self.average_precision, self.f1_apart, self.average_precision_apart
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Planes of a domain with what is to be found in them.
+
+    Args:
+        grey: `(N, n, n)` uint8.
+        truth: `(N, n, n)` bool; empty where it is not known.
+    """
+
+    grey: np.ndarray
+    truth: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -71,8 +93,7 @@ class TaskNetwork:
 
 
 def train_task(
-    planes: np.ndarray,
-    truth: np.ndarray,
+    taught: Planes,
     levels: tuple[float, float],
     *,
     steps: int = 200,
@@ -84,8 +105,7 @@ def train_task(
     """Train a small network on labelled planes.
 
     Args:
-        planes: `(N, Y, X)` grey values.
-        truth: `(N, Y, X)` bool.
+        taught: planes, with their truth.
         levels: mean and standard deviation of the domain.
         steps: batches.
         batch_size: crops in a batch.
@@ -96,13 +116,13 @@ def train_task(
     Raises:
         BadInput: there is nothing to find, or planes are too small.
     """
+    planes, truth = taught.grey, taught.truth
     if not truth.any() or truth.all():
         raise BadInput("truth", expected="both what is to be found and what is not", found="one")
     if min(planes.shape[1:]) < crop:
         expected = f"planes of at least {crop} px"
         raise BadInput("task", expected=expected, found=f"{planes.shape[1:]}")
-    keras, tf = extras.load("keras", "style transfer"), extras.load("tensorflow", "style transfer")
-    keras.utils.set_random_seed(seed)
+    keras, tf = repeatable(seed)
     network = build_generator(width, residual=False, name="task")
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, steps))
     weight = float((~truth).sum() / truth.sum())
@@ -142,37 +162,45 @@ def score(task: TaskNetwork, planes: np.ndarray, truth: np.ndarray) -> Score:
 
     Args:
         task: the network.
-        planes: `(N, n, n)` grey values.
-        truth: `(N, n, n)` bool; `HALO` at each side is not scored.
+        planes: `(N, m, m)` grey values, which are clipped and rounded.
+        truth: `(N, m, m)` bool; `HALO` at each side is not scored.
     """
-    found, seen = task.probabilities(planes), inside(truth)
+    found = task.probabilities(np.clip(np.rint(planes), 0, 255))
+    seen = inside(truth)
     return f1_score(found >= task.threshold, seen), average_precision(found, seen)
 
 
 def choose(rows: Sequence[Row]) -> Row:
-    """The candidate of the greatest F1, as the network is used; of equals the first."""
+    """The candidate of the greatest F1, as the network is used; of equals the first.
+
+    Its figures on the planes that chose it are the best of several, and so too good; those on
+    planes apart are not.
+    """
     return max(rows, key=lambda row: row.f1)
 
 
-def gate_rows(
+def gate_row(
     task: TaskNetwork,
-    planes: np.ndarray,
-    truth: np.ndarray,
-    candidates: Mapping[str, Callable[[np.ndarray], np.ndarray]],
-) -> list[Row]:
-    """Score candidates on held-out planes.
+    name: str,
+    make: Callable[[np.ndarray], np.ndarray],
+    choosing: Planes,
+    apart: Planes,
+    step: int = -1,
+) -> Row:
+    """Score a candidate on held-out planes.
 
     Args:
         task: of the target domain.
-        planes: `(N, n, n)` uint8 of the source domain.
-        truth: `(N, n, n)` bool.
-        candidates: by name what makes planes of planes, `HALO` less at each side.
+        name: of the candidate.
+        make: makes `(N, n - 40, n - 40)` grey values of `(N, n, n)` uint8.
+        choosing: planes of the source domain that choose among candidates.
+        apart: planes that choose nothing.
+        step: of a training's checkpoint.
     """
-    wanted = inside(truth)
-    return [
-        Row(name, *score(task, np.clip(np.rint(make(planes)), 0, 255), wanted))
-        for name, make in candidates.items()
-    ]
+    chosen, confirmed = (
+        score(task, make(planes.grey), inside(planes.truth)) for planes in (choosing, apart)
+    )
+    return Row(name, *chosen, *confirmed, step)
 
 
 def inside(planes: np.ndarray, margin: int = HALO) -> np.ndarray:

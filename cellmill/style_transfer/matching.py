@@ -41,3 +41,12 @@ def histogram_table(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     given = (np.cumsum(source) - source / 2) / source.sum()
     wanted = (np.cumsum(target) - target / 2) / target.sum()
     return np.interp(given, wanted, np.arange(LEVELS)).astype(np.float32)
+
+
+def histogram_distance(counts: np.ndarray, others: np.ndarray) -> float:
+    """By how many grey values, in the mean, one histogram is moved to become another.
+
+    It is Wasserstein's first distance, the area between the cumulative histograms.
+    """
+    rising, other = (np.cumsum(each) / each.sum() for each in (counts, others))
+    return float(np.abs(rising - other).sum())

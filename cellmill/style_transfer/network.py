@@ -33,6 +33,14 @@ Levels = tuple[float, float]
 _SLOPE = 0.2
 
 
+def repeatable(seed: int) -> tuple[Any, Any]:
+    """Keras and TensorFlow, so set that a seed gives the same networks and trainings."""
+    keras, tf = extras.load("keras", "style transfer"), extras.load("tensorflow", "style transfer")
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    return keras, tf
+
+
 def build_generator(width: int = 8, *, residual: bool = True, name: str = "generator") -> Any:
     """An untrained generator, `(N, n, n, 1)` to `(N, n - 40, n - 40, 1)` float32.
 

@@ -29,6 +29,7 @@ from cellmill.style_transfer.network import (
     Levels,
     build_discriminator,
     build_generator,
+    repeatable,
 )
 from cellmill.style_transfer.sampling import Source, sample_volumes
 from cellmill.version import __version__
@@ -144,10 +145,7 @@ class Checkpoint:
 
 def build_networks(parameters: TransferParameters) -> Networks:
     """Untrained networks; the seed gives their weights."""
-    keras = extras.load("keras", "style transfer")
-    tf = extras.load("tensorflow", "style transfer")
-    keras.utils.set_random_seed(parameters.seed)
-    tf.config.experimental.enable_op_determinism()
+    keras, _ = repeatable(parameters.seed)
     generators = [
         build_generator(parameters.width, residual=parameters.residual, name=name)
         for name in ("to_y", "to_x")

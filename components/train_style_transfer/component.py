@@ -52,7 +52,8 @@ def train_style_transfer(
         y: Path or URI of the target volume.
         x_truth: Path or URI of a volume of X's shape, not 0 where there is what the task finds.
         y_truth: The same of Y.
-        held_out: Last part of X along z that no training sees.
+        held_out: Last part of X along z that no training sees, at least two sections: its first
+            half chooses, its second says how good what was chosen is.
         planes: Axes across which planes are cut: z where sections are thick, zyx (all three, whose
             results are averaged) for isotropic volumes.
         steps: Batches.

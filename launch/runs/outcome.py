@@ -149,10 +149,10 @@ def _gate(gate: Path) -> Iterator[str]:
     if not found["gate"]:
         yield f"{chosen['name']} was taken: without truth nothing says whether it helps"
         return
-    yield f"{chosen['name']} was taken; F1 in held-out X:"
+    yield f"{chosen['name']} was taken; F1 in held-out X, on planes that chose and on others:"
     best = [row for row in found["gate"] if row["step"] < 0 or row["step"] == chosen["step"]]
     for row in best:
-        yield f"  {row['name']}: {row['f1']:.3f}"
+        yield f"  {row['name']}: {row['f1']:.3f}, {row['f1_apart']:.3f}"
 
 
 def _transferred(about: Path) -> Iterator[str]:

@@ -94,18 +94,26 @@ def test_a_killed_training_goes_on_to_the_same_curve(fitted, tmp_path):
         train(build_networks(other), *domains(whole), other, tmp_path, None, kill_at_once)
 
 
-def test_adversarial_loss_alone_fails_the_gate_and_matching_is_returned(fitted):
-    """After so few steps a generator that does not begin at matching makes no membranes."""
+def test_the_best_on_the_planes_that_choose_is_returned(fitted):
+    """After so few steps that is matching: a plain generator does not begin there."""
     found, _, _ = fitted
     by_name = {row.name: row for row in found.rows}
     assert list(by_name) == [
         *("as is", "mean and SD", "histogram", "upper bound"),
         *("step 0", "step 2", "step 4"),
     ]
-    matched = max(by_name["mean and SD"].f1, by_name["histogram"].f1)
-    assert by_name["step 4"].f1 < matched
-    assert found.chosen.f1 == matched
+    assert found.chosen.f1 == max(by_name["mean and SD"].f1, by_name["histogram"].f1)
     assert found.chosen.step == -1
+    figures = np.array([row.figures for row in found.rows])
+    assert ((figures > 0) & (figures < 1)).all()
+    assert (figures[:, :2] != figures[:, 2:]).all()
+
+
+def test_one_held_out_section_cannot_both_choose_and_score(fitted):
+    _, _, folder = fitted
+    one = replace(HELD_OUT, box=(9, 0, 0, *SHAPE))
+    with pytest.raises(BadInput, match="held-out volume: expected at least 2 sections, found 1"):
+        fit_transfer(X, Y, one, TINY, folder)
 
 
 @pytest.mark.parametrize("step", [-1, 2])
