@@ -50,6 +50,10 @@ def train_style_transfer(
     identity: float = 1.0,
     learning_rate: float = 0.001,
     checkpoint_every: int = 100,
+    warp: float = 0.0,
+    missing: float = 0.0,
+    folds: float = 0.0,
+    dark: float = 0.0,
     task_steps: int = 200,
     checkpoints: str = "",
     seed: int = 0,
@@ -91,6 +95,10 @@ def train_style_transfer(
         identity: Weight of the identity loss.
         learning_rate: Of all networks.
         checkpoint_every: Steps between two checkpoints, which the gate scores.
+        warp: Standard deviation of an elastic warp of crops, voxels; 0 bends none.
+        missing: Part of the sections that crops lack, 0 to 1; not for planes across z alone.
+        folds: Part of the sections of crops that are folded, 0 to 1.
+        dark: Part of the sections of crops that are darker and of lower contrast, 0 to 1.
         task_steps: Batches that the gate's networks are trained on.
         checkpoints: Folder to keep checkpoints in: a training that was killed goes on from there to
             the same result. Empty keeps none.
@@ -113,6 +121,10 @@ def train_style_transfer(
         learning_rate=learning_rate,
         checkpoint_every=checkpoint_every,
         planes=planes,
+        warp=warp,
+        missing=missing,
+        folds=folds,
+        dark=dark,
         seed=seed,
     )
     domain_x, unseen = _split(_opened(x, x_truth), held_out)

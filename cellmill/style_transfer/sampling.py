@@ -17,6 +17,7 @@ import numpy as np
 
 from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
+from cellmill.style_transfer.defects import Defects
 from cellmill.style_transfer.volumes import Triple, Volume
 
 Box = tuple[int, int, int, int, int, int]
@@ -96,6 +97,7 @@ def sample_volumes(
     threads: int = 4,
     ahead: int = 16,
     retries: int = 3,
+    defects: Defects | None = None,
 ) -> Iterator[Crop]:
     """Draw crops; the next are read while the last is worked on.
 
@@ -108,6 +110,7 @@ def sample_volumes(
         threads: that read.
         ahead: crops that are read ahead at most, which is what memory holds of them.
         retries: times that a crop is asked for again where reading fails.
+        defects: how crops are bent and spoilt; None leaves them as they are.
 
     Raises:
         BadInput: no crop of that shape has room, or one cannot be read.
@@ -128,12 +131,15 @@ def sample_volumes(
         window = tuple(slice(c, c + n) for c, n in zip(corner, shape, strict=True))
         for trial in itertools.count():
             try:
-                return Crop(sources[chosen].volume[window], chosen, corner)
+                values = sources[chosen].volume[window]
+                break
             except (BadInput, OSError):
                 if trial >= retries:
                     raise
                 time.sleep(_WAIT * 2**trial)
-        raise AssertionError
+        if defects:
+            values = defects.applied(values, np.random.default_rng([seed, number, 1]))
+        return Crop(values, chosen, corner)
 
     return _read_ahead(read, iter(numbers), threads, ahead)
 

@@ -23,6 +23,7 @@ from cellmill.arrays.files import open_staged
 from cellmill.arrays.resume import key_of
 from cellmill.errors import BadInput, CellmillError
 from cellmill.style_transfer.augmentation import varied
+from cellmill.style_transfer.defects import Defects
 from cellmill.style_transfer.network import (
     HALO,
     STRIDE,
@@ -58,6 +59,10 @@ class TransferParameters:
         learning_rate: of all networks.
         checkpoint_every: steps between two checkpoints.
         planes: across which axes planes are cut.
+        warp: standard deviation of the elastic warp of crops, voxels; 0 bends none.
+        missing: part of the sections that are missing, of planes across y and x.
+        folds: part of the sections that have a fold.
+        dark: part of the sections that are darker and of lower contrast.
         seed: of everything random.
     """
 
@@ -73,6 +78,10 @@ class TransferParameters:
     learning_rate: float = 1e-3
     checkpoint_every: int = 100
     planes: str = "zyx"
+    warp: float = 0.0
+    missing: float = 0.0
+    folds: float = 0.0
+    dark: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -90,6 +99,16 @@ class TransferParameters:
             raise BadInput("learning_rate", expected="0 to 1", found=f"{self.learning_rate}")
         if self.planes not in ("z", "y", "x", "zyx"):
             raise BadInput("planes", expected="z, y, x or zyx", found=f"'{self.planes}'")
+        if self.missing and self.planes == "z":
+            expected = "0 where planes are cut across z: a missing one shows nothing"
+            raise BadInput("missing", expected=expected, found=f"{self.missing}")
+        # Says what is wrong with them.
+        _ = self.defects
+
+    @property
+    def defects(self) -> Defects:
+        """How crops are bent and spoilt."""
+        return Defects(self.warp, self.missing, self.folds, self.dark)
 
 
 @dataclass(frozen=True)
@@ -316,6 +335,7 @@ def _planes(
             start=-(-(first - number) // axes),
             threads=1,
             ahead=2 * parameters.batch_size,
+            defects=parameters.defects,
         )
         for number, axis in enumerate(parameters.planes)
     ]

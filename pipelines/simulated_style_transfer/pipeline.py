@@ -46,6 +46,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         identity: float = 1.0,
         learning_rate: float = 0.001,
         checkpoint_every: int = 50,
+        warp: float = 0.0,
+        missing: float = 0.0,
+        folds: float = 0.0,
+        dark: float = 0.0,
         task_steps: int = 200,
         block: int = 112,
         most_shards: int = 2,
@@ -68,6 +72,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             identity: Weight of the identity loss.
             learning_rate: Of all networks.
             checkpoint_every: Steps between two checkpoints, which the gate scores.
+            warp: Standard deviation of an elastic warp of crops, voxels; 0 bends none.
+            missing: Part of the sections that crops lack, 0 to 1; not for planes across z alone.
+            folds: Part of the sections of crops that are folded, 0 to 1.
+            dark: Part of the sections of crops that are darker and of lower contrast, 0 to 1.
             task_steps: Batches that the gate's networks are trained on.
             block: Side of the blocks in which the network is applied, a multiple of 4.
             most_shards: At most so many tasks share the blocks.

@@ -170,6 +170,8 @@ def test_a_plane_and_its_truth_are_turned_together():
         ({"steps": 0}, "steps: expected at least 1, found 0"),
         ({"planes": "xy"}, "planes: expected z, y, x or zyx"),
         ({"learning_rate": 0.0}, "learning_rate: expected 0 to 1"),
+        ({"missing": 0.1}, "missing: expected 0 where planes are cut across z"),
+        ({"folds": 2.0}, "folds: expected 0 to 1, found 2.0"),
         ({"cycle": float("nan")}, "cycle: expected 0 or more"),
     ],
 )
