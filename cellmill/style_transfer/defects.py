@@ -77,13 +77,13 @@ class Defects:
 def _warped(crop: np.ndarray, sd: float, random: np.random.Generator) -> np.ndarray:
     """A crop bent by displacements at points of a grid, cubic between them."""
     places = np.indices(crop.shape, np.float32)
+    points = [max(2, -(-n // _SPACING) + 1) if n > 1 else 1 for n in crop.shape]
+    at = [np.linspace(0, count - 1, n) for count, n in zip(points, crop.shape, strict=True)]
+    grid = np.meshgrid(*at, indexing="ij")
     for axis, side in enumerate(crop.shape):
-        points = [max(2, -(-n // _SPACING) + 1) if n > 1 else 1 for n in crop.shape]
         moves = random.normal(0, sd, points)
         if side == 1:
             continue
-        at = [np.linspace(0, count - 1, n) for count, n in zip(points, crop.shape, strict=True)]
-        grid = np.meshgrid(*at, indexing="ij")
         places[axis] += scipy.ndimage.map_coordinates(moves, grid, order=3, mode="nearest")
     bent = scipy.ndimage.map_coordinates(crop.astype(np.float32), places, order=1, mode="mirror")
     return np.rint(bent).astype(np.uint8)

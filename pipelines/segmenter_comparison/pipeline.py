@@ -5,7 +5,6 @@ from typing import Any
 from kfp import dsl
 
 from components.predict.component import predict
-from components.tiff_to_npz.component import tiff_to_npz
 from pipelines.comparing import OUTPUTS, Outputs, compare
 from pipelines.hardware import PORTABLE, Hardware
 
@@ -70,35 +69,6 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             table: The figures as CSV, a row a segmenter.
             numbers: The figures as JSON.
         """
-        converted = cpu.place(
-            tiff_to_npz(
-                items=items,
-                channels=channels,
-                mpp=mpp,
-                z=z,
-                t=t,
-                series=series,
-                truth_kind=truth_kind,
-                on_bad_image=on_bad_image,
-            )
-        )
-        return compare(
-            cpu,
-            gpu,
-            predict_on_gpu,
-            images=converted.outputs["images"],
-            truth=converted.outputs["truth"],
-            segmenters=segmenters,
-            diameter=diameter,
-            compartment=compartment,
-            truth_compartment=truth_compartment,
-            network={
-                "batch_size": batch_size,
-                "precision": precision,
-                "engine": engine,
-                "trust_model": trust_model,
-            },
-            on_bad_image=on_bad_image,
-        )
+        return compare(cpu, gpu, predict_on_gpu, dict(locals()))
 
     return segmenter_comparison
