@@ -7,6 +7,7 @@ every module can be imported without it; what needs one asks for it here.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import time
 from typing import Any
@@ -34,6 +35,10 @@ EXTRAS = {
 }
 """The extra of `setup.cfg` that installs a package, by the name under which it is imported."""
 
+_SILENT = {"onnxruntime": "ORT_DISABLE_TELEMETRY"}
+"""The variable by which a package that reports its use to its makers is told not to. It counts
+when it is set before the import; a user's own value stays."""
+
 IMPORT_SECONDS: dict[str, tuple[float, float]] = {}
 """Wall and processor seconds that each package took to import in this process."""
 
@@ -54,6 +59,8 @@ def load(module: str, what: str) -> Any:
     """
     package = next(p for p in EXTRAS if f"{module}.".startswith(f"{p}."))
     is_new = package not in sys.modules
+    if package in _SILENT:
+        os.environ.setdefault(_SILENT[package], "1")
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         found = importlib.import_module(module)

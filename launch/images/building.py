@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -101,7 +102,10 @@ def build(image: str, wheel: Path, *, sealed: bool = False) -> ContainerImage:
         if image.endswith(CUDA):
             arguments["FORM"] = CUDA
         if _asks_for(image, "PIP_FIND_LINKS"):
-            arguments["PIP_FIND_LINKS"] = os.environ.get("PIP_FIND_LINKS", "")
+            places = os.environ.get("PIP_FIND_LINKS", "").split()
+            copy_wheels(places, image_lock(image), Path(folder, "wheels"))
+            # A build sees no folder of this machine, but pages of wheels it reaches.
+            arguments["PIP_FIND_LINKS"] = " ".join(place for place in places if "://" in place)
         if sealed:
             arguments["BASE"] = f"{_SEALED_BASE}:{wanted_python(image) or '3.11'}"
         command = ["docker", "build", "--tag", target.reference]
@@ -120,6 +124,19 @@ def build(image: str, wheel: Path, *, sealed: bool = False) -> ContainerImage:
         sys.stderr.write(done.stdout)
         raise CellmillError(f"image '{target.reference}': docker build failed (see above)")
     return target
+
+
+def copy_wheels(places: Sequence[str], lock: Path, folder: Path) -> None:
+    """Copy the wheels that a lock pins from the folders among some places into a new folder."""
+    folder.mkdir()
+    pins = {
+        f"{name.replace('-', '_')}-{version}".lower()
+        for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock.read_text(), re.MULTILINE)
+    }
+    for place in places:
+        for wheel in sorted(Path(place).glob("*.whl")):
+            if "-".join(wheel.name.split("-")[:2]).lower() in pins:
+                shutil.copy(wheel, folder)
 
 
 def build_wheel(folder: Path) -> Path:

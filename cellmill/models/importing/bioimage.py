@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from cellmill import extras
 from cellmill.errors import BadInput
 from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL
 from cellmill.models.archive import extract
@@ -219,7 +220,7 @@ def _card(package: Package, said: Said, name: str) -> ModelCard:
 
 def _load_onnx(weights: Path) -> tuple[Run, Export]:
     onnx = importlib.import_module("onnx")
-    runtime = importlib.import_module("onnxruntime")
+    runtime = extras.load("onnxruntime", "import of an ONNX network")
     model = onnx.load(str(weights))
     held = {each.name for each in model.graph.initializer}
     (own,) = (each for each in model.graph.input if each.name not in held)
