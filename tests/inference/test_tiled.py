@@ -375,6 +375,8 @@ def test_each_storage_unit_is_written_once(unit):
 @settings(max_examples=40, deadline=None)
 def test_windows_write_each_storage_unit_of_each_head_once(y, x, layouts, unit, data):
     """Whatever windows cut an image at common multiples of all units, in strips or not."""
+    if unit == 1:  # a window has a handful of pixels then
+        y, x = y % 40 + 1, x % 40 + 1
     grid = lay((y, x), layouts, tile=(32, 32))
     heads = heads_of(layouts, (1, 1))
     outputs = [Blocks(head.shape_over((y, x)), unit) for head in heads]

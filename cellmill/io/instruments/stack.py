@@ -89,7 +89,8 @@ def chosen_image(
     if series >= 0:
         return series
     areas = [y * x for y, x in shapes]
-    largest = [place for place, area in enumerate(areas) if area == max(areas)]
+    most = max(areas)
+    largest = [place for place, area in enumerate(areas) if area == most]
     if len(largest) == 1:
         return largest[0]
     listed = ", ".join(f"{n} '{names[n]}'" if names[n] else f"{n}" for n in largest[:8])

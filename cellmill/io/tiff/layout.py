@@ -230,7 +230,8 @@ def _choose_series(all_series: list[Series], wanted: int, label: str, remarks: l
             )
         return all_series[wanted]
     areas = [math.prod(s.page_size) for s in all_series]
-    largest = [s for s, area in zip(all_series, areas, strict=True) if area == max(areas)]
+    most = max(areas)
+    largest = [s for s, area in zip(all_series, areas, strict=True) if area == most]
     if len(largest) > 1:
         height, width = largest[0].page_size
         raise BadInput(
