@@ -39,7 +39,7 @@ SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP DIAMETER Z Z_STEP S
   SMALL_OBJECTS_FRACTION SPOT_SIGMA OUTLINE_SIGMA PROB_THRESHOLD NMS_THRESHOLD REFINEMENTS \
   SIDES BATCH_SIZES TILE_SIZES ENGINES DEVICES PRECISIONS REPEATS ROUNDS PRICES RECORDS BASELINE DATASET \
   X Y X_TRUTH Y_TRUTH HELD_OUT PLANES CROP RESIDUAL ADVERSARIAL CYCLE IDENTITY CHECKPOINT_EVERY TASK_STEPS CHECKPOINTS \
-  VOLUME DESTINATION MASK BLOCK BLACK WHITE SCALE VOLUME_SHAPE
+  WARP MISSING FOLDS DARK VOLUME DESTINATION MASK BLOCK BLACK WHITE SCALE LEVELS VOLUME_SHAPE
 export $(SETTINGS)
 $(foreach name,$(SETTINGS),$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))$(eval override $(name) :=)))
 
@@ -108,7 +108,7 @@ run-style-training: $(RUN_STAMP) ## teach a network to make EM volume X look lik
 
 STYLE_PIPELINE = $(if $(MODEL)$(VOLUME),style_transfer,simulated_style_transfer)
 .PHONY: run-style-transfer
-run-style-transfer: $(RUN_STAMP) ## make an EM volume look like another: MODEL=… VOLUME=… [DESTINATION=… MASK=… BLOCK=… MOST_SHARDS=…]; without them on simulated volumes, training first
+run-style-transfer: $(RUN_STAMP) ## make an EM volume look like another: MODEL=… VOLUME=… [DESTINATION=… MASK=… BLOCK=… LEVELS=… MOST_SHARDS=…]; without them on simulated volumes, training first
 	@$(RUN_ENV)/bin/python -m launch.run $(STYLE_PIPELINE) --make
 
 ESTIMATE_ENV := $(if $(SPOT)$(MACHINE_TYPE)$(filter kubeflow,$(TARGET)),$(CLOUD),$(VENV))

@@ -20,7 +20,7 @@ TRAINED = (
     *("version", "description", "licence"),
 )
 #: Parameters of `plan_transfer` and of `transfer_style`, where a pipeline has the same name.
-PLANNED = ("volume", "mask", "block", "planes", "black", "white", "scale")
+PLANNED = ("volume", "mask", "block", "planes", "black", "white", "scale", "levels")
 APPLIED = (*PLANNED, "batch_size", "engine", "trust_model")
 
 OUTPUTS = (
@@ -100,6 +100,7 @@ def transfer_by_shards(cpu: Machine, gpu: Machine) -> Any:
         black: float,
         white: float,
         scale: int,
+        levels: int,
         batch_size: int,
         engine: str,
         trust_model: bool,
@@ -119,6 +120,7 @@ def transfer_by_shards(cpu: Machine, gpu: Machine) -> Any:
                     black=black,
                     white=white,
                     scale=scale,
+                    levels=levels,
                     batch_size=batch_size,
                     engine=engine,
                     trust_model=trust_model,

@@ -70,9 +70,11 @@ class OmeImage:
 def image_attributes(
     name: str,
     axes: str,
-    factors: Sequence[int],
+    factors: Sequence[int | Sequence[int]],
     *,
     mpp: tuple[float, ...] | None = None,
+    unit: str = "micrometer",
+    origins: Sequence[Sequence[int]] = (),
     channels: Sequence[str] = (),
     dtype: np.dtype | type | str = "uint16",
     label: bool = False,
@@ -82,9 +84,13 @@ def image_attributes(
     Args:
         name: of the image.
         axes: as they are shown.
-        factors: how many times smaller each level is than the first, along Y and X.
-        mpp: pixel size (y, x), or (z, y, x), of the first level in microns; None leaves the unit
+        factors: how many times smaller each level is than the first, along Y and X, or an axis
+            each.
+        mpp: pixel size (y, x), or (z, y, x), of the first level in `unit`; None leaves the unit
             out.
+        unit: of `mpp`.
+        origins: where the first pixel of each level lies, in its own pixels, an axis each; none is
+            0.
         channels: names.
         dtype: of the pixels, whose range is shown at first.
         label: whether it is a label image, one of those that a group `labels` names.
@@ -95,38 +101,45 @@ def image_attributes(
     for axis in stored:
         about.append({"name": axis.lower(), "type": _KINDS[axis]})
         if axis in sizes:
-            about[-1]["unit"] = "micrometer"
-
-    def scale(factor: int) -> list[float]:
-        return [sizes.get(a, 1.0) * (factor if a in "YX" else 1) for a in stored]
-
-    def shift(factor: int) -> list[float]:
-        # A pixel that stands for several has its centre in their middle.
-        return [sizes.get(a, 1.0) * (factor - 1) / 2 if a in "YX" else 0.0 for a in stored]
-
+            about[-1]["unit"] = unit
     levels = []
     for number, factor in enumerate(factors):
-        moves: list[dict[str, Any]] = [{"type": "scale", "scale": scale(factor)}]
-        if factor > 1:
-            moves.append({"type": "translation", "translation": shift(factor)})
-        levels.append({"path": f"{number}", "coordinateTransformations": moves})
+        each = [factor if a in "YX" else 1 for a in axes] if isinstance(factor, int) else factor
+        steps = dict(zip(axes, each, strict=True))
+        starts = dict(zip(axes, origins[number], strict=True)) if origins else {}
+        along = [(sizes.get(a, 1.0), steps.get(a, 1), starts.get(a, 0)) for a in stored]
+        levels.append({"path": f"{number}", "coordinateTransformations": _moves(along)})
     ome: dict[str, Any] = {
         "version": VERSION,
         "multiscales": [{"name": name, "axes": about, "datasets": levels}],
     }
     if channels and "C" in axes:
-        kind = np.dtype(dtype)
-        low, high = (0, int(np.iinfo(kind).max)) if kind.kind in "iu" else (0.0, 1.0)
-        window = {"min": low, "max": high, "start": low, "end": high}
-        ome["omero"] = {
-            "channels": [
-                {"label": name, "color": color, "window": window, "active": True}
-                for name, color in zip(channels, itertools.cycle(_COLOURS), strict=False)
-            ]
-        }
+        ome["omero"] = {"channels": _shown(channels, np.dtype(dtype))}
     if label:
         ome["image-label"] = {}
     return {"ome": ome}
+
+
+def _moves(along: Sequence[tuple[float, int, int]]) -> list[dict[str, Any]]:
+    """From a level's pixels to places: of each axis pixel size, factor and first pixel."""
+    moves: list[dict[str, Any]] = [
+        {"type": "scale", "scale": [size * step for size, step, _ in along]}
+    ]
+    # A pixel that stands for several has its centre in their middle.
+    shift = [size * (start * step + (step - 1) / 2) for size, step, start in along]
+    if any(shift):
+        moves.append({"type": "translation", "translation": shift})
+    return moves
+
+
+def _shown(channels: Sequence[str], dtype: np.dtype) -> list[dict[str, Any]]:
+    """Name, colour and range of each channel."""
+    low, high = (0, int(np.iinfo(dtype).max)) if dtype.kind in "iu" else (0.0, 1.0)
+    window = {"min": low, "max": high, "start": low, "end": high}
+    return [
+        {"label": name, "color": color, "window": window, "active": True}
+        for name, color in zip(channels, itertools.cycle(_COLOURS), strict=False)
+    ]
 
 
 def read_image(uri: str) -> OmeImage:

@@ -24,7 +24,7 @@ def render_transferred_volume(source: Volume, made: Volume, said: Mapping[str, A
         source: the volume that was given.
         made: what was made of it, of the same shape.
         said: what the stages say of it: `volume`, `source`, `blocks`, `read_amplification`,
-            `neuroglancer`.
+            `levels`, `neuroglancer`.
 
     Returns:
         HTML that asks nothing of the network.
@@ -47,6 +47,7 @@ def render_transferred_volume(source: Volume, made: Volume, said: Mapping[str, A
         ],
         "figures": [
             {"title": "Blocks", "value": number(said["blocks"])},
+            {"title": "Resolutions", "value": number(len(said["levels"]))},
             {"title": "Read for each voxel", "value": fixed(said["read_amplification"])},
             {"title": "Mean grey, source", "value": _mean(source)},
             {"title": "Mean grey, result", "value": _mean(made)},

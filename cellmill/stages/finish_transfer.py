@@ -51,8 +51,8 @@ def finish_transfer(
         record: What was done, with times and versions.
     """
     said = _together([_read(shard.path / FILE_NAME) for shard in shards])
-    levels = tuple(said["levels"]) if said["levels"] else None
-    source = open_volume(said["source"], levels=levels, scale=said["scale"])
+    grey = tuple(said["black_white"]) if said["black_white"] else None
+    source = open_volume(said["source"], levels=grey, scale=said["scale"])
     made = open_volume(said["volume"])
     state = neuroglancer_state(said["source"], said["volume"], source)
     said["neuroglancer"] = neuroglancer_link(state)

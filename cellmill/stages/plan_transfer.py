@@ -11,7 +11,7 @@ from cellmill.errors import BadInput
 from cellmill.models.card import ModelCard
 from cellmill.style_transfer.applying import grid_for
 from cellmill.style_transfer.volumes import levels_of, open_volume
-from cellmill.style_transfer.writing import create_volume
+from cellmill.style_transfer.writing import create_levels, levels_like
 
 FILE_NAME = "plan.json"
 
@@ -37,6 +37,7 @@ def plan_transfer(
     black: float = 0.0,
     white: float = 0.0,
     scale: int = 0,
+    levels: int = 0,
     most_shards: int = 16,
 ) -> Planned:
     """Make the place for what a style-transfer network makes of a volume, and share its blocks.
@@ -57,6 +58,8 @@ def plan_transfer(
         black: Value that becomes 0, for volumes that are not uint8.
         white: Value that becomes 255; 0 with black 0 takes uint8 as it is.
         scale: Of a volume with several resolutions which, 0 is the finest.
+        levels: Resolutions that are written; 0 as many as it takes until no side is longer than 512
+            voxels, 1 the finest alone.
         most_shards: At most so many tasks; a volume of fewer blocks has fewer.
 
     Returns:
@@ -70,14 +73,16 @@ def plan_transfer(
     if mask and (shape := open_volume(mask, levels=(0, 255)).shape) != given.shape:
         raise BadInput(f"mask '{mask}'", expected=f"shape {given.shape}", found=f"{shape}")
     grid, _ = grid_for(ModelCard.load(model.path), given.shape, block, planes)
+    resolutions = levels_like(given, levels)
     where = absolute_place(destination or f"{place.uri or place.path}/volume.zarr")
     with record.step("make volume"):
-        create_volume(where, given, grid.side)
+        create_levels(where, given, grid.side, resolutions)
     count = min(most_shards, len(grid.blocks))
     said = {
         "volume": where,
         "source": volume,
         "shape": [*given.shape],
+        "levels": [[*level.shape] for level in resolutions],
         "block": grid.side,
         "planes": grid.planes,
         "blocks": len(grid.blocks),

@@ -6,6 +6,7 @@ import json
 from typing import Any, Literal
 
 from cellmill.arrays.files import write_text
+from cellmill.arrays.mean_pyramid import MeanPyramid
 from cellmill.arrays.resume import key_of
 from cellmill.arrays.store import Ledger
 from cellmill.contract import Input, Model, Output, Progress, Record, TransferredVolume, stage
@@ -16,13 +17,14 @@ from cellmill.models.networks import network_digest
 from cellmill.style_transfer.applying import (
     Applied,
     BlockGrid,
+    Slices,
     grid_for,
     shard_of,
     transfer_volume,
 )
 from cellmill.style_transfer.viewing import neuroglancer_link, neuroglancer_state
-from cellmill.style_transfer.volumes import levels_of, open_volume
-from cellmill.style_transfer.writing import FILE_NAME, create_volume, marks_of
+from cellmill.style_transfer.volumes import StoredVolume, levels_of, open_volume
+from cellmill.style_transfer.writing import FILE_NAME, create_levels, levels_like, marks_of
 from cellmill.version import __version__
 
 
@@ -39,6 +41,7 @@ def transfer_style(
     black: float = 0.0,
     white: float = 0.0,
     scale: int = 0,
+    levels: int = 0,
     shard: int = 0,
     shards: int = 1,
     batch_size: int = 8,
@@ -69,6 +72,9 @@ def transfer_style(
         black: Value that becomes 0, for volumes that are not uint8.
         white: Value that becomes 255; 0 with black 0 takes uint8 as it is.
         scale: Of a volume with several resolutions which, 0 is the finest.
+        levels: Resolutions that are written, each the mean of 2×2×2 voxels of the one before, or
+            of 2×2×1 where sections are thick; 0 as many as it takes until no side is longer than
+            512 voxels, 1 the finest alone.
         shard: Which of the tasks this is, from 0.
         shards: Tasks that share the volume's blocks.
         batch_size: Planes a call of the network.
@@ -81,11 +87,12 @@ def transfer_style(
         raise BadInput("destination", expected="a place that all shards write to", found="none")
     if batch_size < 1:
         raise BadInput("batch_size", expected="at least 1", found=f"{batch_size}")
-    levels = levels_of(black, white)
-    given = open_volume(volume, levels=levels, scale=scale)
+    grey = levels_of(black, white)
+    given = open_volume(volume, levels=grey, scale=scale)
     kept = open_volume(mask, levels=(0, 255)) if mask else None
     grid, card = grid_for(ModelCard.load(model.path), given.shape, block, planes)
     blocks = shard_of(grid.blocks, shard, shards)
+    resolutions = levels_like(given, levels)
     place = destination or f"{transferred.path / 'volume.zarr'}"
     transferred.path.mkdir(parents=True, exist_ok=True)
     with record.step("load network"):
@@ -99,23 +106,29 @@ def transfer_style(
             threads=threads,
             trusted=trust_model,
         )
-    out = create_volume(place, given, grid.side)
+    arrays = create_levels(place, given, grid.side, resolutions)
     # Whatever tells one result from another; not which task makes it.
-    asked = (volume, levels, scale, mask, grid.side, grid.planes)
+    asked = (volume, grey, scale, mask, grid.side, grid.planes)
     made_by = (network_digest(model.path), predictor.engine, __version__)
     ledger = Ledger(marks_of(place), key_of(*made_by, *asked))
     ledger.claim()
+    pyramid = MeanPyramid(arrays, resolutions, grid.side, ledger)
     with record.step("transfer"), Progress("transferring", len(blocks), "blocks") as progress:
+
+        def on_block(block: Slices) -> None:
+            pyramid.settle(block)
+            progress.advance()
+
         done = transfer_volume(
             given,
-            out,
+            StoredVolume(arrays[0].translate_to[0, 0, 0], place),
             grid,
             predictor,
             blocks=blocks,
             mask=kept,
             ledger=ledger,
             batch_size=batch_size,
-            on_block=progress.advance,
+            on_block=on_block,
         )
     said = _counts(done, grid)
     state = neuroglancer_state(volume, place, given)
@@ -123,9 +136,10 @@ def transfer_style(
     about: dict[str, Any] = {
         "volume": place,
         "source": volume,
-        "levels": list(levels) if levels else None,
+        "black_white": list(grey) if grey else None,
         "scale": scale,
         "shape": list(given.shape),
+        "levels": [list(level.shape) for level in resolutions],
         "shard": shard,
         "shards": shards,
         **said,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cellmill.arrays.indexing import reflected
+from cellmill.arrays.mean_pyramid import unit_of
 from cellmill.arrays.windows import Windowed, WritableWindowed
 from cellmill.errors import BadInput
 from cellmill.models.card import Head, ModelCard
@@ -227,7 +228,7 @@ def transfer_volume(
     mask: Windowed | None = None,
     ledger: Ledger | None = None,
     batch_size: int = 8,
-    on_block: Callable[[], None] | None = None,
+    on_block: Callable[[Slices], None] | None = None,
 ) -> Applied:
     """Apply a network to a volume, or to some of its blocks.
 
@@ -242,7 +243,7 @@ def transfer_volume(
         mask: `(Z, Y, X)`, zero where the volume's own values are kept (its background).
         ledger: marks of blocks that are in `out` already.
         batch_size: planes a call.
-        on_block: called after each block.
+        on_block: called with each block that is in `out` and marked, those too that were before.
 
     Raises:
         BadInput: shapes differ, or a volume cannot be read or written.
@@ -253,7 +254,7 @@ def transfer_volume(
     marked = ledger.done() if ledger is not None else set()
     made = resumed = empty = voxels = voxels_read = 0
     for block in grid.blocks if blocks is None else blocks:
-        unit = "-".join(f"{part.start}" for part in block)
+        unit = unit_of([part.start for part in block])
         if unit in marked:
             resumed += 1
         else:
@@ -273,7 +274,7 @@ def transfer_volume(
             if ledger is not None:
                 ledger.mark(unit)
         if on_block:
-            on_block()
+            on_block(block)
     return Applied(made, resumed, empty, voxels, voxels_read)
 
 

@@ -24,6 +24,7 @@ def plan_transfer(
     black: float = 0.0,
     white: float = 0.0,
     scale: int = 0,
+    levels: int = 0,
     most_shards: int = 16,
 ) -> dsl.ContainerSpec:
     """Make the place for what a style-transfer network makes of a volume, and share its blocks.
@@ -42,6 +43,8 @@ def plan_transfer(
         black: Value that becomes 0, for volumes that are not uint8.
         white: Value that becomes 255; 0 with black 0 takes uint8 as it is.
         scale: Of a volume with several resolutions which, 0 is the finest.
+        levels: Resolutions that are written; 0 as many as it takes until no side is longer than 512
+            voxels, 1 the finest alone.
         most_shards: At most so many tasks; a volume of fewer blocks has fewer.
 
     Returns:

@@ -21,6 +21,7 @@ def transfer_style(
     black: float = 0.0,
     white: float = 0.0,
     scale: int = 0,
+    levels: int = 0,
     shard: int = 0,
     shards: int = 1,
     batch_size: int = 8,
@@ -49,6 +50,9 @@ def transfer_style(
         black: Value that becomes 0, for volumes that are not uint8.
         white: Value that becomes 255; 0 with black 0 takes uint8 as it is.
         scale: Of a volume with several resolutions which, 0 is the finest.
+        levels: Resolutions that are written, each the mean of 2×2×2 voxels of the one before, or of
+            2×2×1 where sections are thick; 0 as many as it takes until no side is longer than 512
+            voxels, 1 the finest alone.
         shard: Which of the tasks this is, from 0.
         shards: Tasks that share the volume's blocks.
         batch_size: Planes a call of the network.

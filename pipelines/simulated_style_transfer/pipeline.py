@@ -52,6 +52,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         dark: float = 0.0,
         task_steps: int = 200,
         block: int = 112,
+        levels: int = 0,
         most_shards: int = 2,
         engine: str = "auto",
         seed: int = 0,
@@ -78,6 +79,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             dark: Part of the sections of crops that are darker and of lower contrast, 0 to 1.
             task_steps: Batches that the gate's networks are trained on.
             block: Side of the blocks in which the network is applied, a multiple of 4.
+            levels: Resolutions of the transferred volume; 0 as many as it takes until no side is
+                longer than 512 voxels.
             most_shards: At most so many tasks share the blocks.
             engine: What computes the network: `tensorflow`, `openvino` or `onnxruntime`; `auto`
                 takes the fastest that is there and equal.
@@ -111,6 +114,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 "black": 0.0,
                 "white": 0.0,
                 "scale": 0,
+                "levels": levels,
                 "batch_size": 8,
                 "engine": engine,
                 "trust_model": False,

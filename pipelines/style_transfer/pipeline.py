@@ -36,6 +36,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         black: float = 0.0,
         white: float = 0.0,
         scale: int = 0,
+        levels: int = 0,
         most_shards: int = 16,
         batch_size: int = 8,
         engine: str = "auto",
@@ -58,6 +59,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             black: Value that becomes 0, for volumes that are not uint8.
             white: Value that becomes 255; 0 with black 0 takes uint8 as it is.
             scale: Of a volume with several resolutions which, 0 is the finest.
+            levels: Resolutions that are written; 0 as many as it takes until no side is longer than
+                512 voxels, 1 the finest alone.
             most_shards: At most so many tasks share the volume's blocks.
             batch_size: Planes a call of the network.
             engine: What computes the network: `tensorflow`, `openvino` or `onnxruntime`; `auto`

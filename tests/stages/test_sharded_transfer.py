@@ -68,9 +68,10 @@ def shard(folder, number, count, volume, source):
     said = {
         "volume": volume,
         "source": source,
-        "levels": None,
+        "black_white": None,
         "scale": 0,
         "shape": list(VALUES.shape),
+        "levels": [list(VALUES.shape)],
         "block": 20,
         "planes": "z",
         "shard": number,

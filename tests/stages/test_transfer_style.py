@@ -48,6 +48,37 @@ def test_a_volume_by_itself(tmp_path, model):
 
 
 @pytest.mark.parametrize("name", ["out.zarr", "precomputed"])
+def test_resolutions_are_made_by_shards_and_shown_beside_the_source(tmp_path, model, name):
+    source = stored.precomputed(tmp_path / "p", VALUES, offset=(3, 4, 5))
+    place = str(tmp_path / name)
+    for shard in (1, 2, 0):
+        given = {"block": 20, "destination": place, "levels": 3, "shard": shard, "shards": 3}
+        code, about = run(tmp_path, model, source, **given)
+        assert code == 0
+    assert about["levels"] == [[26, 45, 52], [26, 23, 27], [26, 12, 14]]
+    sizes = [(30, 5, 4), (30, 10, 8), (30, 20, 16)]
+    finer = open_volume(place)[...]
+    address = about["neuroglancer_state"]["layers"][1]["source"].removeprefix("zarr://")
+    for scale in (1, 2):
+        made = open_volume(address, scale=scale)
+        # The first voxel along y lies at 4, then at 2, then at 1; along x at 5, 2, 1.
+        coarse = halved(finer, [(0, 1), (0, 0)][scale - 1])
+        assert np.abs(made[...].astype(int) - coarse).max() <= 0.5
+        assert made.voxel_nm == sizes[scale]
+        finer = made[...]
+    if name == "precomputed":
+        assert made.origin == (3, 1, 1)
+
+
+def halved(values, before):
+    """Means of 2 × 2 voxels of each section; the first lack those before (y, x)."""
+    sides = [(a, (n + a) % 2) for n, a in zip(values.shape[1:], before, strict=True)]
+    given = np.pad(values.astype(float), [(0, 0), *sides], constant_values=np.nan)
+    parts = [given[:, a::2, b::2] for a in (0, 1) for b in (0, 1)]
+    return np.nanmean(parts, axis=0)
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "precomputed"])
 def test_shards_make_what_one_task_makes(tmp_path, model, name):
     source = stored.precomputed(tmp_path / "p", VALUES, offset=(3, 4, 5))
     whole = str(tmp_path / f"whole-{name}")
@@ -101,6 +132,7 @@ def test_background_and_other_types(tmp_path, model):
         ({"destination": "http://127.0.0.1/a"}, "expected a path, file://, gs:// or s3://"),
         ({"volume": "nowhere"}, "volume 'nowhere': expected a volume, found nothing there"),
         ({"planes": "xy"}, "planes"),
+        ({"levels": 9}, "levels: expected at most 7, the last of which is one voxel, found 9"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(tmp_path, model, capsys, given, line):

@@ -146,7 +146,7 @@ def test_a_killed_task_goes_on_where_it_was(model, tmp_path):
     out = np.zeros(VOLUME.shape, np.uint8)
     left = iter(range(7))
 
-    def kill():
+    def kill(block):
         if next(left) == 6:
             raise Killed
 
