@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Literal
 
 from cellmill.arrays.files import write_text
@@ -23,7 +24,7 @@ from cellmill.style_transfer.applying import (
     transfer_volume,
 )
 from cellmill.style_transfer.viewing import neuroglancer_link, neuroglancer_state
-from cellmill.style_transfer.volumes import StoredVolume, levels_of, open_volume
+from cellmill.style_transfer.volumes import StoredVolume, Volume, levels_of, open_volume
 from cellmill.style_transfer.writing import FILE_NAME, create_levels, levels_like, marks_of
 from cellmill.version import __version__
 
@@ -114,11 +115,6 @@ def transfer_style(
     ledger.claim()
     pyramid = MeanPyramid(arrays, resolutions, grid.side, ledger)
     with record.step("transfer"), Progress("transferring", len(blocks), "blocks") as progress:
-
-        def on_block(block: Slices) -> None:
-            pyramid.settle(block)
-            progress.advance()
-
         done = transfer_volume(
             given,
             StoredVolume(arrays[0].translate_to[0, 0, 0], place),
@@ -128,11 +124,9 @@ def transfer_style(
             mask=kept,
             ledger=ledger,
             batch_size=batch_size,
-            on_block=on_block,
+            on_block=_after(pyramid, progress),
         )
     said = _counts(done, grid)
-    state = neuroglancer_state(volume, place, given)
-    viewer = {"neuroglancer": neuroglancer_link(state), "neuroglancer_state": state}
     about: dict[str, Any] = {
         "volume": place,
         "source": volume,
@@ -143,11 +137,27 @@ def transfer_style(
         "shard": shard,
         "shards": shards,
         **said,
-        **viewer,
+        **_viewer(volume, place, given),
     }
     write_text(transferred.path / FILE_NAME, json.dumps(about, indent=1) + "\n")
     transferred.metadata.update(shard=shard, shards=shards, blocks=done.blocks)
     record.note(**said, engine=predictor.effect)
+
+
+def _after(pyramid: MeanPyramid, progress: Progress) -> Callable[[Slices], None]:
+    """What follows each block."""
+
+    def settle(block: Slices) -> None:
+        pyramid.settle(block)
+        progress.advance()
+
+    return settle
+
+
+def _viewer(volume: str, place: str, given: Volume) -> dict[str, Any]:
+    """How a volume is looked at beside its source."""
+    state = neuroglancer_state(volume, place, given)
+    return {"neuroglancer": neuroglancer_link(state), "neuroglancer_state": state}
 
 
 def _counts(done: Applied, grid: BlockGrid) -> dict[str, Any]:
