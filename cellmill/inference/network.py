@@ -101,6 +101,12 @@ def check_input(shape: Sequence[int | None], is_float: bool, card: ModelCard, fo
     fits = len(shape) == len(expected) + 1 and all(
         side is None or side == wanted for side, wanted in zip(shape[1:], expected, strict=True)
     )
+    if fits and card.tiling.fitted and shape[1:3] != (None, None):
+        raise BadInput(
+            f"input of model '{folder}'",
+            expected="free sides, for its card says that tiles are fitted",
+            found=_text(shape),
+        )
     if not fits or not is_float:
         raise BadInput(
             f"input of model '{folder}'",

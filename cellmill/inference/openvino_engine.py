@@ -154,7 +154,10 @@ def load(
 def _read(
     openvino: Any, core: Any, folder: Path, card: ModelCard, wanted: Sequence[str]
 ) -> tuple[Any, int, list[int]]:
-    """The model of fixed shapes without unwanted heads, tiles at once, and where its heads are."""
+    """The model without unwanted heads, tiles at once, and where its heads are.
+
+    Its shapes are fixed, unless tiles are fitted to images.
+    """
     form = network_form(folder)
     try:
         model = core.read_model(str(folder if form == "savedmodel" else folder / FORMS[form].graph))
@@ -175,7 +178,8 @@ def _read(
     given = _sides(model.inputs[0], axes)
     check_input(given, model.inputs[0].get_element_type().is_real(), card, folder)
     size = given[0] or 1
-    model.reshape([size, *card.input.tile, len(card.input.channels)])
+    sides = (-1, -1) if card.tiling.fitted else card.input.tile
+    model.reshape([size, *sides, len(card.input.channels)])
     check_heads([_sides(model.outputs[names[name]], axes) for name in order], card, folder)
     numbers = [names[name] for name, h in zip(order, card.heads, strict=True) if h.name in wanted]
     kept = [model.outputs[number].get_node() for number in sorted(numbers)]

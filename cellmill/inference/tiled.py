@@ -53,6 +53,7 @@ def card_grid(card: ModelCard, shape: tuple[int, int]) -> TileGrid:
         padding=card.tiling.padding,
         alignment=math.lcm(card.alignment, card.tiling.alignment),
         margin=card.tiling.margin,
+        fitted=card.tiling.fitted,
     )
 
 

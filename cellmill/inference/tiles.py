@@ -21,6 +21,8 @@ from cellmill.models.card import Placement
 
 Padding = Literal["constant", "reflect"]
 OUTSIDE = -1
+_LEAST_SIDE = 64
+"""Pixels of a tile that is fitted to a small image, which is mirrored so far."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,30 @@ class TileAxis:
         """Lay tiles over `size` pixels; see `TileGrid.over`."""
         step = math.lcm(2, alignment)
         stride = min(math.ceil(tile * (1 - overlap) / step) * step, tile)
-        axis = cls(size, tile, stride, 0, padding, margin)
-        leftover = axis.extended - size
-        before = leftover // 2 if size < tile else leftover - leftover // 2
-        return replace(axis, before=before // alignment * alignment)
+        return cls(size, tile, stride, 0, padding, margin)._centred(alignment)
+
+    @classmethod
+    def fitted(
+        cls, size: int, tile: int, overlap: float, padding: Padding, alignment: int
+    ) -> TileAxis:
+        """Lay as many tiles as `tile` asks for, no larger than they need be; see `TileGrid.over`.
+
+        Neighbours share what tiles of the full side would share.
+        """
+        step = math.lcm(2, alignment)
+        shared = math.floor(tile * overlap / step) * step
+        count = math.ceil(max(size - shared, 1) / (tile - shared))
+        side = _up(math.ceil((size + (count - 1) * shared) / count), step)
+        # No three tiles may meet.
+        least = 2 * shared if count > 1 else _up(_LEAST_SIDE, step)
+        side = min(max(side, least), tile)
+        stride = side - shared if count > 1 else side
+        return cls(size, side, stride, 0, padding)._centred(alignment)
+
+    def _centred(self, alignment: int) -> TileAxis:
+        leftover = self.extended - self.size
+        before = leftover // 2 if self.size < self.tile else leftover - leftover // 2
+        return replace(self, before=before // alignment * alignment)
 
     def strided(self, stride: int) -> TileAxis:
         """The same tiles along the axis of a head that has one value for so many pixels.
@@ -140,6 +162,7 @@ class TileGrid:
         padding: Padding = "constant",
         alignment: int = 1,
         margin: int = 0,
+        fitted: bool = False,
     ) -> TileGrid:
         """Lay the grid over an image.
 
@@ -152,6 +175,8 @@ class TileGrid:
             alignment: tiles start at multiples of so many pixels of the image; sides of a tile are
                 multiples too.
             margin: pixels by which tiles reach beyond the image at least; such a multiple too.
+            fitted: take tiles of smaller sides where they cover the image with less beyond it; the
+                margin is 0 then.
 
         Raises:
             BadInput: a side, an overlap or the alignment is out of range.
@@ -170,8 +195,12 @@ class TileGrid:
         if margin < 0 or margin % alignment or 2 * margin >= min(tile):
             expected = f"a multiple of {alignment} below half a tile"
             raise BadInput("tiling.margin", expected=expected, found=f"{margin}")
+        if fitted and margin:
+            raise BadInput("tiling.margin", expected="0 where tiles are fitted", found=f"{margin}")
         rows, columns = (
-            TileAxis.over(size, side, overlap, padding, alignment, margin)
+            TileAxis.fitted(size, side, overlap, padding, alignment)
+            if fitted
+            else TileAxis.over(size, side, overlap, padding, alignment, margin)
             for size, side in zip(shape, tile, strict=True)
         )
         return cls(rows, columns)
@@ -213,6 +242,10 @@ class TileGrid:
         for row in range(self.rows.count):
             for column in range(self.columns.count):
                 yield row, column
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step
 
 
 def spline_window(size: int, before: int, after: int) -> np.ndarray:

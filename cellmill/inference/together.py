@@ -42,7 +42,7 @@ class Together:
         self._is_running = False
 
     def __call__(self, tiles: np.ndarray, /) -> list[np.ndarray]:
-        """Predict tiles, all of one shape.
+        """Predict tiles, of one shape; those of other calls may have another.
 
         Raises:
             Exception: what the network raises of these tiles; those of other threads are not to
@@ -73,10 +73,11 @@ class Together:
 
     def _next(self) -> list[_Call]:
         """The calls that have waited longest and fit one batch, at least one."""
-        count, tiles = 1, len(self._waiting[0].tiles)
+        first = self._waiting[0].tiles
+        count, tiles = 1, len(first)
         for call in self._waiting[1:]:
             tiles += len(call.tiles)
-            if tiles > self._batch_size:
+            if tiles > self._batch_size or call.tiles.shape[1:] != first.shape[1:]:
                 break
             count += 1
         taken, self._waiting = self._waiting[:count], self._waiting[count:]

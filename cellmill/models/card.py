@@ -186,12 +186,15 @@ class Tiling:
         overlap: part of a tile's side that it shares with its neighbour, 0 to 0.5.
         alignment: tiles start at multiples of so many pixels, those that the network pools.
         margin: pixels by which tiles reach beyond the image on each side at least.
+        fitted: tiles are as much smaller than `input.tile` as still covers an image with as many:
+            less is computed beyond the image. For networks of planes that take any such sides.
     """
 
     padding: Literal["constant", "reflect"] = "constant"
     overlap: float = 0.25
     alignment: int = 1
     margin: int = 0
+    fitted: bool = False
 
 
 @dataclass(frozen=True)
@@ -387,6 +390,8 @@ def _check(card: ModelCard) -> None:
     require(len(set(names)) == len(names), "input.channels", "different names", f"{names}")
     require(card.input.mpp >= 0, "input.mpp", "microns per pixel, or 0", f"{card.input.mpp}")
     check_tiles_and_heads(card.input.tile, card.heads, card.tiling.overlap, card.tiling.alignment)
+    whole = len(card.input.tile) == 2 and not card.tiling.margin
+    require(whole or not card.tiling.fitted, "tiling.fitted", "planes, and no margin", "true")
     is_image = bool(card.heads) and all(head.kind == "image" for head in card.heads)
     check_objects(card.postprocessing, card.default_compartment, is_image)
     located = card.weights.source == "folder" or bool(card.weights.location)

@@ -235,6 +235,7 @@ def segment(
     parameters: Mapping[str, Any] | None = None,
     numbering: Numbering = "canonical",
     mpp: tuple[float, ...] | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> dict[str, np.ndarray]:
     """Segment one image in memory from what a network gave, as its card says.
 
@@ -248,6 +249,8 @@ def segment(
         parameters: what is set in place of the card's values.
         numbering: `canonical`, or `reference`: in the order of the method's own reference.
         mpp: µm per pixel of the heads, an axis each; none where unknown.
+        shape: of the image at the model's scale, see `Recipe.maps`; none is right where a head has
+            a value for each pixel.
 
     Returns:
         int32 labels of the image's shape at the model's scale, 1…n, by kind of object.
@@ -259,7 +262,7 @@ def segment(
     recipes = recipes_of(
         card, chosen_compartments(card, wanted), method=method, parameters=parameters
     )
-    return {name: segment_one(heads, each, numbering, mpp) for name, each in recipes.items()}
+    return {name: segment_one(heads, each, numbering, mpp, shape) for name, each in recipes.items()}
 
 
 def segment_one(

@@ -55,7 +55,8 @@ def segment_image(
         `(Y, X)` int32 labels.
     """
     heads = predict_heads(image, network, card)
-    return segment_one(heads, recipes_of(card, (compartment,))[compartment])
+    recipe = recipes_of(card, (compartment,))[compartment]
+    return segment_one(heads, recipe, shape=image.shape[:-1])
 
 
 def measure_accuracy(

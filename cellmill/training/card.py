@@ -35,8 +35,9 @@ MEANINGS = {
 """Of the channels by the names that cards give them."""
 
 
-_STAR_TILE = (512, 512)
-"""Of a star-convex network: tiles are cropped, so each pixel is 64 from its tile's edge."""
+_TILE = (512, 512)
+"""At most: tiles are fitted to images. They share 64 pixels, in which they are blended; those of a
+star-convex network 128, and are cropped, so that each pixel is 64 from its tile's edge."""
 
 SCALE_TOLERANCE = 1.5
 """Objects so many times smaller or larger than the median are found as well: training zooms crops
@@ -104,14 +105,14 @@ def trained_card(
         version=version,
         input=ModelInput(
             inputs,
-            tile=_STAR_TILE if rays else (256, 256),
+            tile=_TILE,
             **sizes,
             scale_tolerance=SCALE_TOLERANCE,
             resampling="averaged",
         ),
         heads=tuple(head for own, _ in found for head in own),
         preprocessing=PREPROCESSING,
-        tiling=Tiling("reflect", 0.25, STRIDE) if rays else Tiling("reflect", 0.25),
+        tiling=Tiling("reflect", 0.25 if rays else 0.125, STRIDE, fitted=True),
         postprocessing=postprocessing,
         default_compartment=compartments[0],
         description=description,
@@ -152,10 +153,10 @@ def class_card(
     return ModelCard(
         name=name,
         version=version,
-        input=ModelInput(inputs, resampling="averaged"),
+        input=ModelInput(inputs, tile=_TILE, resampling="averaged"),
         heads=(Head(HEAD, first, "pixelwise", len(classes)),),
         preprocessing=PREPROCESSING,
-        tiling=Tiling("reflect", 0.25),
+        tiling=Tiling("reflect", 0.125, STRIDE, fitted=True),
         postprocessing=objects,
         default_compartment=first,
         description=description,

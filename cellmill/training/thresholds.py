@@ -45,7 +45,7 @@ def choose_thresholds(
             values = dict(zip(("prob_threshold", "nms_threshold"), pair, strict=True))
             recipe = recipes_of(card, (kind,), parameters=values)[kind]
             results = [
-                evaluate(truth, segment_one(heads, recipe))
+                evaluate(truth, segment_one(heads, recipe, shape=truth.shape))
                 for truth, heads in zip(truths, maps, strict=True)
             ]
             scores[pair] = pool(results)["pooled"]["mean_average_precision"]

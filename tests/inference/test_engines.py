@@ -6,6 +6,7 @@ A new engine is tested by its entry in the registry alone.
 import dataclasses
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,6 +185,21 @@ def test_sides_that_the_network_leaves_free(tmp_path, engine, form):
     module = SAVES[form](tmp_path, tile=(None, None))
     network = load_network(tmp_path, card(), engine=engine)
     assert close(network(TILES), [head.numpy() for head in module.heads(TILES)])
+
+
+@each_pair
+def test_tiles_that_are_fitted_to_images(tmp_path, engine, form):
+    """Any sides that the network takes, in any order; one of fixed sides is refused."""
+    fitted = replace(card(), tiling=replace(card().tiling, fitted=True))
+    for name, sides in (("free", (None, None)), ("fixed", (32, 32))):
+        (tmp_path / name).mkdir()
+        module = SAVES[form](tmp_path / name, tile=sides)
+    with pytest.raises(BadInput, match="expected free sides, for its card says"):
+        load_network(tmp_path / "fixed", fitted, engine=engine)
+    network = load_network(tmp_path / "free", fitted, engine=engine)
+    for rows, columns in ((32, 32), (16, 32), (24, 20), (32, 32)):
+        tiles = np.ascontiguousarray(TILES[:, :rows, :columns])
+        assert close(network(tiles), [head.numpy() for head in module.heads(tiles)])
 
 
 @each_pair

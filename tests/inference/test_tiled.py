@@ -22,6 +22,7 @@ TILINGS = {
     "tile": st.sampled_from([(8, 8), (16, 24), (36, 20)]),
     "overlap": st.sampled_from([0.0, 0.25, 0.5]),
     "padding": st.sampled_from(["constant", "reflect"]),
+    "fitted": st.booleans(),
 }
 #: Stride and placement of each of two heads; the tiles' sides are multiples of all strides.
 HEADS = st.tuples(

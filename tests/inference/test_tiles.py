@@ -29,6 +29,35 @@ def test_every_pixel_is_in_a_tile_and_tiles_advance_by_the_stride(y, x, tile, ov
         assert axis.count == 1 or axis.extended - axis.stride < axis.size
 
 
+@given(SIDES, st.integers(2, 40), st.sampled_from([1, 2, 4]), OVERLAPS, PADDINGS)
+def test_fitted_tiles_are_as_many_and_reach_no_further(size, times, alignment, overlap, padding):
+    tile = times * 2 * alignment
+    options = {"overlap": overlap, "padding": padding, "alignment": alignment}
+    full, axis = (
+        TileGrid.over((size, size), (tile, tile), **options, fitted=fitted).rows
+        for fitted in (False, True)
+    )
+    assert axis.count == full.count
+    assert axis.tile <= tile
+    assert axis.tile % alignment == axis.start(1) % alignment == axis.before % alignment == 0
+    seen = np.concatenate([axis.source(i) for i in range(axis.count)])
+    assert set(seen.tolist()) - {OUTSIDE} == set(range(size))
+    if axis.count > 1:
+        assert axis.overlap == full.overlap
+        assert axis.tile >= 2 * axis.overlap
+    if 64 < axis.tile != 2 * axis.overlap:
+        # Fewer pixels beyond the image than one step of each tile.
+        assert axis.extended - size < axis.count * max(2, alignment)
+
+
+@pytest.mark.parametrize(
+    ("side", "tile", "count"), [(100, 112, 1), (512, 512, 1), (1024, 384, 3), (2048, 464, 5)]
+)
+def test_an_image_has_tiles_that_divide_it(side, tile, count):
+    grid = TileGrid.over((side, side), (512, 512), overlap=0.125, alignment=16, fitted=True)
+    assert (grid.tile, grid.rows.count) == ((tile, tile), count)
+
+
 @given(st.integers(1, 40), st.integers(8, 64), OVERLAPS, PADDINGS)
 def test_padding_is_numpys(size, tile, overlap, padding):
     axis = TileGrid.over((size, size), (tile, tile), overlap=overlap, padding=padding).rows
@@ -119,6 +148,10 @@ def test_the_window_of_mesmer_adds_up_to_what_the_reference_does():
         ({"padding": "wrap"}, "constant or reflect, found 'wrap'"),
         ({"shape": (0, 5)}, "sides of at least 1"),
         ({"tile": (0, 5)}, "sides of at least 1"),
+        (
+            {"margin": 2, "fitted": True, "tile": (8, 8)},
+            "tiling.margin: expected 0 where tiles are",
+        ),
         ({"tile": (9, 8), "alignment": 2}, r"tiles of multiples of 2, found tile \(9, 8\)"),
     ],
 )

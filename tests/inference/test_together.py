@@ -61,6 +61,13 @@ def test_a_call_of_more_than_a_batch_goes_alone(slow):
     assert slow.batches == [1, 9, 9]
 
 
+def test_tiles_of_another_shape_go_by_themselves(slow):
+    asked = [tiles(1, 1), tiles(1, 2), tiles(1, 3)[:, :2], tiles(1, 4), tiles(1, 5)]
+    found = ask_at_once(slow, Together(slow, 8), asked)
+    assert all(np.array_equal(heads[0], 2 * a) for heads, a in zip(found, asked, strict=True))
+    assert len(slow.batches) >= 3
+
+
 def test_a_fault_is_of_those_tiles_alone_that_cause_it(slow):
     found = ask_at_once(slow, Together(slow, 8), [tiles(1, n) for n in (1, 2, -1, 3)])
     assert isinstance(found[2], BadInput)

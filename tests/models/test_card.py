@@ -118,6 +118,11 @@ def changed(path, value):
         (["preprocessing", "method"], "magic", "preprocessing.method"),
         (["preprocessing", "low"], 99.9, "preprocessing.low"),
         (["tiling", "overlap"], 1, "tiling.overlap"),
+        (
+            ["tiling"],
+            {"fitted": True, "margin": 8},
+            "tiling.fitted: expected planes, and no margin",
+        ),
         (["postprocessing"], {}, "postprocessing: expected at least one"),
         (["postprocessing", "nuclear"], [], "postprocessing.nuclear: expected an object"),
         (["postprocessing", "nuclear", "method"], ..., "nuclear.method: expected the name of a"),

@@ -64,7 +64,8 @@ def test_probability_is_one_in_each_middle_and_none_outside():
 def test_a_star_convex_model_is_trained_and_its_thresholds_chosen(tmp_path):
     from cellmill.stages.train_segmenter import train_segmenter
 
-    batches(tmp_path, ["a", "b", "c", "d"])
+    # The sides of the one held out are no multiples of the heads' stride.
+    batches(tmp_path, ["a", "b", "c", "d"], lambda *pair: [each[:-1, :-3] for each in pair])
     model = Model(tmp_path / "model")
     train_segmenter(
         Dataset(tmp_path / "images"),
