@@ -33,15 +33,24 @@ from launch.local.running import RunFailed, run_pipeline
 from launch.runs.collecting import collect, link_latest
 from launch.runs.folders import BOOKKEEPING, LAUNCHER, RunFolder, new_folder, taken_names
 from launch.runs.inputs import Item, find_items
+from launch.runs.models import model_of, weights_of
 from launch.runs.outcome import outcome
 from launch.runs.settings import (
     FILLED,
     arguments_of,
+    check_taken,
     is_required,
     parameters_of,
     settings_of,
 )
-from launch.runs.tables import needs_truth, outputs_of, truth_setting, with_reference
+from launch.runs.tables import (
+    by_setting,
+    needs_truth,
+    outputs_of,
+    takes_weights,
+    truth_setting,
+    with_reference,
+)
 
 #: kfp.local works on two tasks at a time; more batches of few images only load the model again.
 LOCAL_WORKERS = 2
@@ -104,6 +113,9 @@ def _main(argv: Sequence[str]) -> int:
     parameters = parameters_of(_spec(name))
     given = settings_of(name, parameters, {**_SETTINGS, **CLOUD_SETTINGS}, argv[1:])
     name, given = with_reference(name, given)
+    name, because = by_setting(name, given)
+    if because:
+        check_taken(given, parameters, parameters_of(_spec(name)), because)
     spec = _spec(name)
     parameters = parameters_of(spec)
     request = Request(*(given.pop(f.name) for f in fields(Request)))
@@ -125,7 +137,8 @@ def _main(argv: Sequence[str]) -> int:
     items = _items(request, truth, find) if takes_images else _no_items(request, needed)
     workers = LOCAL_WORKERS if target == "local" else CLOUD_WORKERS
     background = partial(find, request.image, request.hard_background)
-    arguments = arguments_of(parameters, given, items, workers, background)
+    find_model = weights_of if takes_weights(name) else model_of
+    arguments = arguments_of(parameters, given, items, workers, background, find_model)
     with new_folder(request.output, items) as folder:
         if not request.image and not needed:
             sample = "this is the sample image" if takes_images else "the volumes are simulated"

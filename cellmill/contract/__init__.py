@@ -42,6 +42,7 @@ from cellmill.contract.types import (
     Table,
     TaskFinalStatus,
     TransferredVolume,
+    Weights,
 )
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "Table",
     "TaskFinalStatus",
     "TransferredVolume",
+    "Weights",
     "for_each_image",
     "stage",
 ]

@@ -188,6 +188,12 @@ class Model(Artifact):
     kind = "cellmill.Model"
 
 
+class Weights(Artifact):
+    """A network's weights, as its own framework writes them."""
+
+    kind = "cellmill.Weights"
+
+
 class Metrics(Artifact):
     """Numbers to show beside a run: its `metadata`."""
 

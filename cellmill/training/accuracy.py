@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,9 @@ from cellmill.training.images import TrainingImage
 from cellmill.version import __version__
 
 REPORTED_IOUS = (0.5, 0.7, 0.9)
+
+Segment = Callable[[TrainingImage, PredictBatch, ModelCard, Compartment], np.ndarray]
+"""Segments a normalised image by a network, its card and a kind of object: `(Y, X)` int32."""
 
 
 def predict_heads(
@@ -59,11 +62,18 @@ def segment_image(
     return segment_one(heads, recipe, shape=image.shape[:-1])
 
 
+def _at_own_scale(
+    image: TrainingImage, network: PredictBatch, card: ModelCard, compartment: Compartment
+) -> np.ndarray:
+    return segment_image(image.image, network, card, compartment)
+
+
 def measure_accuracy(
     images: Sequence[TrainingImage],
     network: PredictBatch,
     card: ModelCard,
     compartment: Compartment,
+    segment: Segment = _at_own_scale,
 ) -> dict[str, Any]:
     """Score a model on images with truth.
 
@@ -72,6 +82,7 @@ def measure_accuracy(
         network: the model.
         card: its card.
         compartment: what is segmented and scored.
+        segment: how; at the images' own scale, if nobody says.
 
     Returns:
         JSON values: `measured`, how; `images`, `objects`, `predicted`; pooled over all objects
@@ -81,7 +92,7 @@ def measure_accuracy(
     results = [
         evaluate(
             truth_of_kind(each.labels, card, compartment),
-            segment_image(each.image, network, card, compartment),
+            segment(each, network, card, compartment),
         )
         for each in images
     ]

@@ -63,7 +63,7 @@ class Failure:
 #: The stage that may download a model, with the user's token.
 DOWNLOADS = "fetch_model"
 #: The stages that run a network, and those of them that reach a store in a bucket.
-_BY_URI = ("transfer_style", "train_style_transfer")
+_BY_URI = ("transfer_style", "train_style_transfer", "train_cellpose")
 _NETWORKS = ("predict", "predict_shard", "train_segmenter", *_BY_URI)
 _IN_STORES = ("predict_shard", *_BY_URI)
 #: Variables that computing needs, by how they begin; and those by which buckets are reached.

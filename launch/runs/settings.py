@@ -83,6 +83,26 @@ def settings_of(
     return {**given, **implied_settings(name, given)}
 
 
+def check_taken(
+    given: Mapping[str, str], before: Parameters, taken: Parameters, because: str
+) -> None:
+    """Refuse settings of a pipeline that another, which is run in its place, does not have.
+
+    Args:
+        given: the user's settings.
+        before: parameters of the pipeline that was asked for.
+        taken: parameters of the one that is run.
+        because: the setting that asks for it.
+
+    Raises:
+        BadInput: one is given.
+    """
+    own = because.split("=")[0].lower()
+    for key in before:
+        if given.get(key) and key not in taken and key != own:
+            raise BadInput(key.upper(), expected=f"none beside {because}", found=given[key])
+
+
 def _check_names(known: set[str]) -> None:
     """Refuse a variable of make's command line that is no setting: most likely a slip."""
     for name in os.environ.get("CELLMILL_SETTINGS", "").split():
@@ -98,6 +118,7 @@ def arguments_of(
     items: list[Item],
     most: int,
     background: Callable[[], list[Item]],
+    find_model: Callable[[str], str] = model_of,
 ) -> dict[str, Any]:
     """Return a pipeline's arguments.
 
@@ -107,12 +128,13 @@ def arguments_of(
         items: the images.
         most: at most so many batches, unless each image has tasks of its own side by side.
         background: finds the items of `hard_background`, for a pipeline that takes them.
+        find_model: gives what tasks are told for a model that the user names.
 
     Raises:
         BadInput: a setting is not of its parameter's type.
     """
     arguments: dict[str, Any] = {}
-    models = {key: model_of(given[key]) for key in parameters if f"{key}_digest" in parameters}
+    models = {key: find_model(given[key]) for key in parameters if f"{key}_digest" in parameters}
     for key, declared in parameters.items():
         kind = declared["parameterType"]
         if key == "batches":

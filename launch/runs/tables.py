@@ -37,6 +37,25 @@ def implied_settings(pipeline: str, given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def by_setting(pipeline: str, given: Mapping[str, str]) -> tuple[str, str]:
+    """The pipeline to run where one of the user's settings asks for another, and that setting.
+
+    Which environments a pipeline needs is settled when it is compiled, so that another environment
+    is another pipeline; the one that is asked for says its name (`INSTEAD`).
+    """
+    module = importlib.import_module(f"pipelines.{pipeline}.pipeline")
+    for (setting, value), other in getattr(module, "INSTEAD", {}).items():
+        if given.get(setting) == value:
+            return other, f"{setting.upper()}={value}"
+    return pipeline, ""
+
+
+def takes_weights(pipeline: str) -> bool:
+    """Whether a pipeline takes a framework's own file of weights, where others take a model."""
+    module = importlib.import_module(f"pipelines.{pipeline}.pipeline")
+    return bool(getattr(module, "TAKES_WEIGHTS", False))
+
+
 def with_reference(pipeline: str, given: dict[str, str]) -> tuple[str, dict[str, str]]:
     """The pipeline to run, and its settings: another where DeepCell's package is compared with.
 

@@ -13,6 +13,8 @@ from pipelines.outputs import OutputFile
 NEEDS_TRUTH = True
 #: What follows from a setting where nobody says otherwise: values of classes are kept as they are.
 IMPLIED = {("task", "semantic"): {"truth_kind": "labels"}}
+#: What is trained in another environment is a pipeline of its own.
+INSTEAD = {("method", "cellpose"): "cellpose_training"}
 
 OUTPUTS = (
     OutputFile("model", "", "model"),
@@ -81,7 +83,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             task: What is taught: `instances`, objects told apart by their numbers; or `semantic`,
                 the class of every pixel, of label images whose values are classes.
             method: How the model's objects will be found: `deep_watershed`, or `stardist` as
-                star-convex polygons.
+                star-convex polygons. `cellpose` runs the pipeline `cellpose_training`.
             rays: Of method `stardist`, along which the distance to an object's edge is taught.
             compartment: What the label images show: `nuclear`, `whole-cell`, or `both` where
                 they have two planes: whole cells, nuclei.

@@ -11,7 +11,7 @@ import importlib
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ import numpy as np
 from cellmill.errors import BadInput
 from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL, Compartment
 from cellmill.models.card import Head, InputChannel, ModelCard, ModelInput, Preprocessing, Tiling
-from cellmill.models.importing.interface import Framework, Original, Said, quiet
+from cellmill.models.importing.interface import Framework, Said, quiet
 
 #: Of a tile, pixels: cellpose's own. And the part that tiles share.
 _TILE, _OVERLAP = 224, 0.1
+#: Channels of the network's input: what is segmented, and nuclei or a blank.
+CHANNELS = 2
 #: Channels of the network's output: steps down and right, and a logit.
-_OUT = 3
+OUTPUTS = 3
 #: Kernel of its convolutions.
 _KERNEL = 3
 _OPSET = 18
@@ -35,6 +37,8 @@ _LIST_BYTES = 1 << 24
 _LEVEL = "downsample.down.res_down_{}.proj.1.weight"
 #: Tensors that say how large objects are, and what that is where there are none: of cells, nuclei.
 _SAID_OF_SIZE, _DIAMETERS = ("diam_mean", "diam_labels"), (30.0, 17.0)
+_NUCLEI = InputChannel("nuclear", "nuclei")
+_CELLS = InputChannel("cytoplasm", "cytoplasm or whole cells")
 _CITATION = "Stringer et al., Cellpose: a generalist algorithm, Nature Methods 18, 2021"
 
 
@@ -53,6 +57,13 @@ class CellposeNetwork:
     alone: bool
     card: ModelCard
     tiles: None = None
+
+    def taking(self, channels: int) -> CellposeNetwork:
+        """The network as one that is given one channel, or two, whatever it finds."""
+        own = self.card.input
+        inputs = own.channels[:1] if channels == 1 else (_CELLS, _NUCLEI)
+        card = replace(self.card, input=replace(own, channels=inputs))
+        return replace(self, alone=channels == 1, card=card)
 
     def export(self, folder: Path) -> None:
         """Write it as an ONNX network."""
@@ -94,9 +105,20 @@ class CellposeNetwork:
                 if alone:
                     given = torch.cat([given, torch.zeros_like(given)], 1)
                 found = self.net(given)[0].permute(0, 2, 3, 1)
-                return found[..., : _OUT - 1], found[..., _OUT - 1 :]
+                return found[..., : OUTPUTS - 1], found[..., OUTPUTS - 1 :]
 
         return Heads()
+
+
+def new_network(widths: Sequence[int], diameter: float) -> Any:
+    """Cellpose's module, as it is before it has learnt anything.
+
+    Args:
+        widths: how many channels it is given, and each of its levels has.
+        diameter: of objects at its scale, pixels.
+    """
+    network = importlib.import_module("cellpose.resnet_torch")
+    return network.CPnet(list(widths), OUTPUTS, sz=_KERNEL, diam_mean=diameter)
 
 
 def _recognises(source: Path) -> bool:
@@ -110,7 +132,12 @@ def _recognises(source: Path) -> bool:
         return False
 
 
-def _open(source: Path, said: Said) -> Original:
+def open_network(source: Path, said: Said) -> CellposeNetwork:
+    """Open a file of weights by cellpose.
+
+    Raises:
+        BadInput: it has no weights of Cellpose 3.
+    """
     torch = importlib.import_module("torch")
     what = f"model '{source}'"
     try:
@@ -125,11 +152,10 @@ def _open(source: Path, said: Said) -> Original:
     # Files of before Cellpose 2 do not say, and cellpose goes by what its models were trained on.
     told = weights.get("diam_mean", torch.tensor(_DIAMETERS[kind == NUCLEAR]))
     diameter = float(told.reshape(-1)[0])
-    if widths[0] != 2 or diameter <= 0:
+    if widths[0] != CHANNELS or diameter <= 0:
         found = f"{widths[0]} channels, diameter {diameter:g}"
         raise BadInput(what, expected="two channels and a diameter above 0", found=found)
-    network = importlib.import_module("cellpose.resnet_torch")
-    net = network.CPnet(list(widths), _OUT, sz=_KERNEL, diam_mean=diameter)
+    net = new_network(widths, diameter)
     try:
         net.load_state_dict({**{k: getattr(net, k).data for k in _SAID_OF_SIZE}, **weights})
     except RuntimeError as error:
@@ -149,20 +175,18 @@ def _widths(weights: Any, what: str) -> tuple[int, ...]:
 
 
 def _card(kind: Compartment, diameter: float, name: str, said: Said) -> ModelCard:
-    nuclei = InputChannel("nuclear", "nuclei")
-    cells = InputChannel("cytoplasm", "cytoplasm or whole cells")
     return ModelCard(
         name=said.name or name,
         version=said.version or "3",
         input=ModelInput(
-            channels=(nuclei,) if kind == NUCLEAR else (cells, nuclei),
+            channels=(_NUCLEI,) if kind == NUCLEAR else (_CELLS, _NUCLEI),
             mpp=said.mpp,
             tile=(_TILE, _TILE),
             object_diameter={kind: diameter},
             resampling="averaged",
         ),
         heads=(
-            Head("flows", kind, "flows", _OUT - 1),
+            Head("flows", kind, "flows", OUTPUTS - 1),
             Head("probability", kind, "pixelwise", 1),
         ),
         postprocessing={
@@ -188,6 +212,6 @@ FRAMEWORK = Framework(
     image="cellpose3",
     files="a file of weights that cellpose wrote, as cyto3 or nucleitorch_0",
     recognises=_recognises,
-    open=_open,
+    open=open_network,
     versions="3.",
 )

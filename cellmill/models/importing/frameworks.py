@@ -68,12 +68,8 @@ def framework_of(source: Path, name: str = "") -> Framework:
     return found[0]
 
 
-def open_original(framework: Framework, source: Path, said: Said) -> Original:
-    """Open a network by its own framework.
-
-    Raises:
-        BadInput: the framework is not installed, or cannot open the files.
-    """
+def check_installed(framework: Framework) -> None:
+    """Refuse a framework that is not installed, by BadInput."""
     if importlib.util.find_spec(framework.package) is None:
         raise BadInput(
             f"framework {framework.name}",
@@ -81,6 +77,15 @@ def open_original(framework: Framework, source: Path, said: Said) -> Original:
             f"'{framework.image}' (make import-model)",
             found="none",
         )
+
+
+def open_original(framework: Framework, source: Path, said: Said) -> Original:
+    """Open a network by its own framework.
+
+    Raises:
+        BadInput: the framework is not installed, or cannot open the files.
+    """
+    check_installed(framework)
     return framework.open(source, said)
 
 

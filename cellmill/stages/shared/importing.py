@@ -25,7 +25,7 @@ from cellmill.models.importing.frameworks import (
     open_original,
     version_of,
 )
-from cellmill.models.importing.interface import Said
+from cellmill.models.importing.interface import Framework, Original, Said
 from cellmill.models.published import fetch_files, is_published_name, published
 from cellmill.models.trust import check_network
 from cellmill.segmentation.methods import check_card
@@ -60,35 +60,91 @@ def bring_in(
         kind = framework_of(files, framework)
         with record.step("open"):
             original = open_original(kind, files, said)
-        card = original.card
-        check_card(card)
-        probed = probe_card(card)
-        with record.step("export"):
-            model.path.mkdir(parents=True, exist_ok=True)
-            original.export(model.path)
-        check_network(model.path, f"model '{card.name}'")
-        with record.step("compare"):
-            own = original.tiles
-            shown = _tiles(tiles, probed) if tiles or own is None else own
-            of_given = with_tile(card, shown.shape[1:-1]) if card.input.sees_volumes else card
-            heads = reference_of(model.path).open(model.path, of_given, device="cpu")(shown)
-            difference = largest_difference(heads, original.predict(shown))
-        if not difference <= BOUND:
-            raise BadInput(
-                f"portable network of '{source}'",
-                expected=f"the original's heads to {BOUND:g}",
-                found=f"a difference of {difference:.2g}",
-            )
-        brought = Import(
-            framework=f"{kind.name} {version_of(kind)}",
-            source=folder_digest(files) if files.is_dir() else uris.digest(str(files)),
-            largest_difference=float(f"{difference:.2g}"),
-            tiles=f"{len(shown)} {'given' if tiles else 'synthetic' if own is None else 'own'}",
+        digest = folder_digest(files) if files.is_dir() else uris.digest(str(files))
+        card = portable_network(original, kind, model.path, record, source, digest, tiles)
+    card.save(model.path)
+    tell_of(card, model, record)
+
+
+def portable_network(
+    original: Original,
+    framework: Framework,
+    folder: Path,
+    record: Record,
+    source: str,
+    digest: str,
+    tiles: str = "",
+) -> ModelCard:
+    """Export a network into a folder, and compare what it gives with the original.
+
+    Args:
+        original: as its framework opened it.
+        framework: whose it is.
+        folder: of the model.
+        record: what is told of it.
+        source: its name in error messages.
+        digest: of the framework's own files.
+        tiles: path of tiles to compare on; empty is those that come with it, or synthetic ones.
+
+    Returns:
+        Its card with what was found. It is not written.
+
+    Raises:
+        BadInput: the network differs, or could do more than compute.
+    """
+    card = original.card
+    check_card(card)
+    probed = probe_card(card)
+    with record.step("export"):
+        folder.mkdir(parents=True, exist_ok=True)
+        original.export(folder)
+    check_network(folder, f"model '{card.name}'")
+    with record.step("compare"):
+        own = original.tiles
+        shown = _tiles(tiles, probed) if tiles or own is None else own
+        of_given = with_tile(card, shown.shape[1:-1]) if card.input.sees_volumes else card
+        heads = reference_of(folder).open(folder, of_given, device="cpu")(shown)
+        difference = largest_difference(heads, original.predict(shown))
+    if not difference <= BOUND:
+        raise BadInput(
+            f"portable network of '{source}'",
+            expected=f"the original's heads to {BOUND:g}",
+            found=f"a difference of {difference:.2g}",
         )
-        replace(card, imported=brought).save(model.path)
+    record.note(largest_difference=difference, bound=BOUND)
+    brought = Import(
+        framework=f"{framework.name} {version_of(framework)}",
+        source=digest,
+        largest_difference=float(f"{difference:.2g}"),
+        tiles=f"{len(shown)} {'given' if tiles else 'synthetic' if own is None else 'own'}",
+    )
+    return replace(card, imported=brought)
+
+
+def tell_of(card: ModelCard, model: Model, record: Record) -> None:
+    """Say of a model that was brought in what travels with it."""
     model.metadata.update(name=card.name, version=card.version)
-    record.note(model=card.name, version=card.version, framework=brought.framework)
-    record.note(largest_difference=difference, bound=BOUND, tiles=brought.tiles)
+    record.note(model=card.name, version=card.version)
+    if card.imported:
+        record.note(framework=card.imported.framework, tiles=card.imported.tiles)
+
+
+@contextlib.contextmanager
+def framework_files(source: str, digest: str = "") -> Iterator[Path]:
+    """A framework's own files on this machine, by path, URI or the name of a published network.
+
+    Args:
+        source: where they are.
+        digest: what a file must be; empty checks nothing.
+
+    Raises:
+        BadInput: there are none, or they are others.
+    """
+    place = str(fetch_files(published(source))) if is_published_name(source) else source
+    with _local(place) as files:
+        if digest and files.is_file() and (found := uris.digest(str(files))) != digest:
+            raise BadInput(f"model '{source}'", expected=digest, found=found)
+        yield files
 
 
 @contextlib.contextmanager
