@@ -21,7 +21,7 @@ SYNTHETIC_DESCRIPTION := SYNTHETIC, for trying the two-channel path (whole cells
 
 # Settings count on make's own command line only: shells and systems set some of these names
 # themselves. They are handed on through the environment, whole, whatever their quotes and spaces.
-SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP DIAMETER Z Z_STEP STITCH_THRESHOLD T SERIES MODEL COMPARTMENT METHOD PARAMETERS \
+SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP DIAMETER Z Z_STEP STITCH_THRESHOLD ORIENTATIONS T SERIES MODEL COMPARTMENT METHOD PARAMETERS \
   TRUTH_KIND TRUTH_COMPARTMENT ON_BAD_IMAGE BATCH_SIZE PRECISION ENGINE TRUST_MODEL LABEL_DTYPE EXPORT RUNNER TARGET \
   STORE MOST_SHARDS MEMORY_MIB \
   NUMERICAL_APERTURE EMISSION_NM MICROSCOPE IMMERSION_INDEX SAMPLE_INDEX DEPTH_UM EXCITATION_NM PINHOLE_AIRY SHEET_UM \
@@ -232,7 +232,7 @@ synthetic-image: setup ## make a two-channel image of cells, with truth, to try 
 
 .PHONY: choose-postprocessing
 choose-postprocessing: $(DEV_STAMP) ## choose the shipped model's post-processing on series held out of its training images
-	@$(DEV)/bin/python -m bench.folds $(FOLDS)
+	@$(DEV)/bin/python -m bench.folds $(BENCH)
 
 .PHONY: evaluate-model
 evaluate-model: setup ## measure a model on validation, varied, test and sample images: [MODEL=…, WRITE=1]

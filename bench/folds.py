@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         groups.setdefault(f"{group}, zoom {zoom:g}", []).append(scores)
         print(f"{image.name}, zoom {zoom:g}: {len(points)} combinations", file=sys.stderr)
     added = {group: Scores.added(each) for group, each in sorted(groups.items())}
-    command = f"make choose-postprocessing FOLDS='--folds {given.folds} --steps {given.steps}'"
+    command = f"make choose-postprocessing BENCH='--folds {given.folds} --steps {given.steps}'"
     document = _document(added, points, grid, command)
     write_text(given.folder / "chosen.json", json.dumps(document, indent=1) + "\n")
     print(json.dumps({key: document[key] for key in ("best", "groups", "held_out")}, indent=1))

@@ -27,9 +27,17 @@ from cellmill.models.chosen import (
     check_made_for,
     chosen_compartments,
 )
-from cellmill.segmentation.methods import check_card, heads_read, reads_image, recipes_of
+from cellmill.segmentation.methods import (
+    Recipe,
+    check_card,
+    heads_read,
+    reads_image,
+    recipes_of,
+)
+from cellmill.segmentation.orientations import check_orientations
 from cellmill.stages.shared.heads import check_image, fill_heads, head_arrays
 from cellmill.stages.shared.notes import note_predictor
+from cellmill.stages.shared.turned import write_turned
 from cellmill.typed_json import WrongField
 
 #: Side of the blocks that are copied at once, pixels.
@@ -54,6 +62,7 @@ def predict(
     threads: int = 0,
     memory_mib: int = 1024,
     trust_model: bool = False,
+    orientations: int = 1,
 ) -> None:
     """Run a model's network over preprocessed images, tile by tile.
 
@@ -89,13 +98,17 @@ def predict(
             is worked on in strips. Results do not depend on it.
         trust_model: Load a network even if it has operations that could do more than compute:
             read files, or run code.
+        orientations: Of a volume and a network of planes: 3 shows it planes across Z, Y and X, and
+            method cellpose adds up what it gives; 1 shows it those across Z. The volume is held in
+            memory.
     """
     check_memory(memory_mib)
     own = ModelCard.load(model.path)
     source = Batch.open(preprocessed.path)
     check_made_for(own, source.attributes, f"batch '{source.folder}'")
     card = _with_tile(own, tile)
-    heads, keep_image = _read(card, compartment, method, parameters)
+    recipes, heads = _read(card, compartment, method, parameters, orientations)
+    keep_image = any(reads_image(recipe) for recipe in recipes.values())
     predictor: Predictor | None = None
     if heads:
         with record.step("load model"):
@@ -116,6 +129,13 @@ def predict(
         def work(entry: Entry) -> None:
             image = source.array(entry, "image")
             check_image(image, entry, card, heads)
+            if orientations > 1 and predictor is not None:
+                check_orientations(orientations, card, recipes, volume=len(image.shape) == 4)
+                with record.step("predict"):
+                    repeated[entry.name] = write_turned(
+                        out, entry, image, predictor, card, recipes, memory_mib
+                    )
+                return
             kept_image = image if keep_image else None
             with head_arrays(out, entry, card, heads, kept_image) as (outputs, kept):
                 if kept is not None:
@@ -146,11 +166,12 @@ def _with_tile(card: ModelCard, side: int) -> ModelCard:
 
 
 def _read(
-    card: ModelCard, compartment: str, method: str, parameters: Mapping[str, Any]
-) -> tuple[tuple[Head, ...], bool]:
-    """The heads to compute, in the card's order, and whether the image itself is read."""
+    card: ModelCard, compartment: str, method: str, parameters: Mapping[str, Any], orientations: int
+) -> tuple[Mapping[str, Recipe], tuple[Head, ...]]:
+    """How objects will be found, and the heads to compute for it, in the card's order."""
     check_card(card)
     kinds = card.compartments if compartment == "all" else chosen_compartments(card, compartment)
     recipes = recipes_of(card, kinds, method=method, parameters=parameters)
-    heads = card.heads if compartment == "all" else heads_read(card, recipes.values())
-    return heads, any(reads_image(recipe) for recipe in recipes.values())
+    check_orientations(orientations, card, recipes)
+    every = compartment == "all" and orientations == 1
+    return recipes, card.heads if every else heads_read(card, recipes.values())

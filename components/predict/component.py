@@ -28,6 +28,7 @@ def predict(
     threads: int = 0,
     memory_mib: int = 1024,
     trust_model: bool = False,
+    orientations: int = 1,
 ) -> dsl.ContainerSpec:
     """Run a model's network over preprocessed images, tile by tile.
 
@@ -58,6 +59,9 @@ def predict(
             worked on in strips. Results do not depend on it.
         trust_model: Load a network even if it has operations that could do more than compute: read
             files, or run code.
+        orientations: Of a volume and a network of planes: 3 shows it planes across Z, Y and X, and
+            method cellpose adds up what it gives; 1 shows it those across Z. The volume is held in
+            memory.
 
     Returns:
         predictions: [cellmill.Predictions] Batch with one array (Y, X, channels) float32 per head

@@ -31,6 +31,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         z: str = "",
         z_step: float = 0.0,
         stitch_threshold: float = 0.25,
+        orientations: int = 1,
         t: str = "",
         series: int = -1,
         batch_size: int = 8,
@@ -63,6 +64,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 unknown.
             stitch_threshold: Of a volume whose planes a network is given one by one: objects of
                 neighbouring planes are one from this intersection over union on.
+            orientations: Of a volume and a network of planes whose method is `cellpose`: 3 shows it
+                planes across Z, Y and X, and adds up what it gives; 1 shows it those across Z.
             t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
                 there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
@@ -124,6 +127,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                     "precision": precision,
                     "engine": engine,
                     "trust_model": trust_model,
+                    "orientations": orientations,
                 },
                 on_bad_image=on_bad_image,
             )
