@@ -386,6 +386,10 @@ lock: $(DEV_STAMP) ## resolve all environments anew
 	  $(DEV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	  --generate-hashes --no-header --upgrade -c images/tensorflow/requirements.lock \
 	  --override images/imaging/overrides.txt --override images/cellpose3/overrides.txt images/cellpose3/requirements.in -o images/cellpose3/requirements.lock; \
+	UV_FIND_LINKS="$${UV_FIND_LINKS-$${PIP_FIND_LINKS// /,}}" \
+	  $(DEV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	  --generate-hashes --no-header --upgrade -c images/tensorflow/requirements.lock \
+	  --override images/imaging/overrides.txt images/cellpose4/requirements.in -o images/cellpose4/requirements.lock; \
 	$(DEV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	  --generate-hashes --no-header --upgrade -c requirements-dev.lock \
 	  --override images/imaging/overrides.txt tests/napari_cellmill/requirements.in -o tests/napari_cellmill/requirements.lock

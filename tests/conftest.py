@@ -91,6 +91,12 @@ def cellpose_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cellpose4_python() -> Path:
+    """Give cellpose 4's interpreter."""
+    return _locked_for_linux("cellpose4", "cellpose4")
+
+
+@pytest.fixture(scope="session")
 def readers() -> Path:
     """Give the interpreter that has the programs which exports are for."""
     return environment_of(Path(__file__).parent / "exports" / "readers.lock", "readers")

@@ -1,4 +1,4 @@
-"""Networks that others publish, by name: `cellpose:cyto3`, `stardist:2D_demo`, `bioimage:…`.
+"""Networks that others publish, by name: `cellpose:cpsam`, `stardist:2D_demo`, `bioimage:…`.
 
 Addresses and checksums are the frameworks' own. What a framework's own program has fetched already
 is taken from where it keeps it. `CELLMILL_MODEL_MIRROR` names a folder or an address that has the
@@ -39,6 +39,9 @@ _CELLPOSE_FILES = {
         *("TN1", "TN2", "TN3", "LC1", "LC2", "LC3", "LC4"),
     )
 }
+#: Cellpose 4's, files that are called as the model is; here too no checksums are published.
+_CELLPOSE_4 = "https://huggingface.co/mouseland/cellpose-sam/resolve/main/"
+_CELLPOSE_4_FILES = ("cpsam", "cpsam_v2")
 #: StarDist's registry: sha256 of each model's archive.
 _STARDIST_SHA256 = {
     "2D_versatile_fluo": "4ad678d0758eed6e55625f1b5ae30771e59adb79f1239e09b9772eac8846c3dd",
@@ -86,7 +89,8 @@ def is_published_name(text: str) -> bool:
 
 def published_names() -> list[str]:
     """All names but those of bioimage.io, which are its own to say."""
-    return [f"cellpose:{name}" for name in _CELLPOSE_FILES] + [
+    cellpose = [*_CELLPOSE_FILES, *_CELLPOSE_4_FILES]
+    return [f"cellpose:{name}" for name in cellpose] + [
         f"stardist:{name}" for name in _STARDIST_SHA256
     ]
 
@@ -112,11 +116,11 @@ def published(name: str) -> Published:
     if family == "cellpose":
         kept = os.environ.get("CELLPOSE_LOCAL_MODELS_PATH")
         folder = Path(kept) if kept else Path.home() / ".cellpose" / "models"
-        file = _CELLPOSE_FILES[own]
+        fourth = own in _CELLPOSE_4_FILES
+        framework, place = ("cellpose4", _CELLPOSE_4) if fourth else ("cellpose3", _CELLPOSE)
+        file = own if fourth else _CELLPOSE_FILES[own]
         kind = NUCLEAR if own == "nuclei" else WHOLE_CELL
-        return Published(
-            full, "cellpose3", family, kind, f"{_CELLPOSE}{file}", file, "", folder / file
-        )
+        return Published(full, framework, family, kind, f"{place}{file}", file, "", folder / file)
     file = f"{own}.zip"
     folder = Path.home() / ".keras" / "models" / f"StarDist{own[:2]}" / own
     return Published(

@@ -36,8 +36,8 @@ def import_model(
         source: Path or URI of the framework's own files: a file, a folder, a .zip or .tar.gz; or
             the name of a network that it publishes, as cellpose:cyto3 or
             stardist:2D_versatile_fluo.
-        framework: Whose files they are: stardist, cellpose3, bioimage_onnx or bioimage_keras;
-            empty finds it out.
+        framework: Whose files they are: stardist, cellpose3, cellpose4, bioimage_onnx or
+            bioimage_keras; empty finds it out.
         name: Of the model; empty is the folder's name.
         version: Of the model.
         compartment: What it finds: nuclear, whole-cell or another kind of object; empty is the

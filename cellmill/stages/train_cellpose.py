@@ -32,7 +32,8 @@ from cellmill.errors import BadInput
 from cellmill.io import uris
 from cellmill.labels.kinds import Compartment, typed_kinds
 from cellmill.models.card import Preprocessing
-from cellmill.models.importing.cellpose3 import CHANNELS, FRAMEWORK, CellposeNetwork, open_network
+from cellmill.models.importing.cellpose3 import CHANNELS, FRAMEWORK, open_network, with_channels
+from cellmill.models.importing.cellpose_network import CellposeNetwork
 from cellmill.models.importing.frameworks import check_installed, framework_of, version_of
 from cellmill.models.importing.interface import Said
 from cellmill.stages.shared.importing import framework_files, portable_network, tell_of
@@ -80,7 +81,7 @@ class _Taught:
 
     def opened(self, weights: Path) -> CellposeNetwork:
         """A network whose card says what it is taught."""
-        found = open_network(weights, self.said).taking(self.channels)
+        found = with_channels(open_network(weights, self.said), self.channels)
         sized = replace(found.card.input, object_diameter_um=self.sizes["object_diameter_um"])
         return replace(found, card=replace(found.card, input=sized))
 

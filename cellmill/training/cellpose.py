@@ -22,7 +22,8 @@ from cellmill.inference.tiled import PredictBatch
 from cellmill.labels.kinds import Compartment
 from cellmill.labels.resizing import resize_labels
 from cellmill.models.card import ModelCard
-from cellmill.models.importing.cellpose3 import CHANNELS, OUTPUTS, new_network
+from cellmill.models.importing.cellpose3 import CHANNELS, new_network
+from cellmill.models.importing.cellpose_network import OUTPUTS
 from cellmill.models.importing.interface import quiet
 from cellmill.preprocessing import resize_image, scaling_of
 from cellmill.training.accuracy import segment_image

@@ -11,10 +11,8 @@ from launch import release
 from launch.compiling.compiled import component_names, pipeline_names
 from launch.compiling.lint_ir import lint
 
-DIGESTS = {
-    name: f"sha256:{str(number) * 64}"
-    for number, name in enumerate(("imaging", "tensorflow", "stardist", "cellpose3"), 1)
-}
+IMAGES = ("imaging", "tensorflow", "stardist", "cellpose3", "cellpose4")
+DIGESTS = {name: f"sha256:{str(number) * 64}" for number, name in enumerate(IMAGES, 1)}
 
 
 def lock(path, names=tuple(DIGESTS)):
@@ -100,7 +98,10 @@ def test_without_pushed_images_there_is_none(tmp_path, capsys):
     missing = ["--lock", str(tmp_path / "none.yaml"), "--output", str(tmp_path / "made")]
     assert release.main(missing) == 2
     assert "make push REGISTRY=" in capsys.readouterr().err
-    partly = ["--lock", str(lock(tmp_path / "part.yaml", ["imaging", "stardist", "cellpose3"]))]
+    partly = [
+        "--lock",
+        str(lock(tmp_path / "part.yaml", [name for name in IMAGES if name != "tensorflow"])),
+    ]
     assert release.main([*partly, "--output", str(tmp_path / "made")]) == 2
     assert "image 'tensorflow'" in capsys.readouterr().err
     assert not (tmp_path / "made").exists()

@@ -1,4 +1,4 @@
-"""The component with cellpose's image does what `import_model` does."""
+"""The components with cellpose's images do what `import_model` does."""
 
 import inspect
 import json
@@ -9,27 +9,28 @@ from cellmill.contract.cli import main
 from cellmill.contract.spec import StageSpec
 from cellmill.models.card import ModelCard
 from cellmill.models.importing.frameworks import FRAMEWORKS, find_framework
+from cellmill.stages.import_cellpose4_model import import_cellpose4_model
 from cellmill.stages.import_cellpose_model import import_cellpose_model
 from cellmill.stages.import_model import import_model
 
 
 def test_every_framework_s_image_has_a_component_that_brings_its_networks_in():
-    images = {
-        StageSpec.load(name).declaration.image for name in ("import_model", "import_cellpose_model")
-    }
+    stages = (import_model, import_cellpose_model, import_cellpose4_model)
+    images = {StageSpec.load(each.__name__).declaration.image for each in stages}
     assert images == {find_framework(name).image for name in FRAMEWORKS}
-    one, other = map(inspect.signature, (import_model, import_cellpose_model))
-    assert one.parameters == other.parameters
+    one, *others = map(inspect.signature, stages)
+    assert all(other.parameters == one.parameters for other in others)
 
 
 @pytest.mark.tensorflow
-def test_everything_told_is_handed_on(monkeypatch, tmp_path):
+@pytest.mark.parametrize("stage", ["import_cellpose_model", "import_cellpose4_model"])
+def test_everything_told_is_handed_on(stage, monkeypatch, tmp_path):
     monkeypatch.setitem(FRAMEWORKS, "toy", "tests.models.importing.toy_framework")
     source = tmp_path / "network"
     source.mkdir()
     (source / "toy.json").write_text(json.dumps({"off": 0}))
     places = ("--model", str(tmp_path / "model"), "--record", str(tmp_path / "record.json"))
     told = ("--framework", "toy", "--name", "mine")
-    assert main(["import_cellpose_model", "--source", str(source), *places, *told]) == 0
+    assert main([stage, "--source", str(source), *places, *told]) == 0
     assert ModelCard.load(tmp_path / "model").name == "mine"
     assert "largest_difference" in json.loads((tmp_path / "record.json").read_text())["notes"]

@@ -1,113 +1,54 @@
 """Networks of Cellpose 3 (and 2): a file of weights, as cellpose writes it with torch.
 
-The file is a zip with tensors by name, opened with `weights_only`: nothing in it is run. How wide
-the network is follows from the tensors. It is exported by torch as an ONNX network of any batch; of
-its tile's size alone, since its style is a mean over the whole tile.
+How wide the network is follows from the tensors. Its tile has one size, since its style is a mean
+over the whole tile.
 """
 
 from __future__ import annotations
 
 import importlib
-import zipfile
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cellmill.errors import BadInput
 from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL, Compartment
-from cellmill.models.card import Head, InputChannel, ModelCard, ModelInput, Preprocessing, Tiling
-from cellmill.models.importing.interface import Framework, Said, quiet
+from cellmill.models.card import InputChannel, ModelCard, ModelInput, Preprocessing, Tiling
+from cellmill.models.importing.cellpose4 import ENCODER
+from cellmill.models.importing.cellpose_network import (
+    OUTPUTS,
+    CellposeNetwork,
+    heads_of,
+    load_weights,
+    method_of,
+    not_loaded,
+    tensor_list,
+)
+from cellmill.models.importing.interface import Framework, Said
 
 #: Of a tile, pixels: cellpose's own. And the part that tiles share.
 _TILE, _OVERLAP = 224, 0.1
 #: Channels of the network's input: what is segmented, and nuclei or a blank.
 CHANNELS = 2
-#: Channels of the network's output: steps down and right, and a logit.
-OUTPUTS = 3
 #: Kernel of its convolutions.
 _KERNEL = 3
-_OPSET = 18
-#: Of the list of tensors in a file of weights.
-_LIST_BYTES = 1 << 24
 #: Where the shape of the weights says how wide a level of the network is, and what it is given.
 _LEVEL = "downsample.down.res_down_{}.proj.1.weight"
 #: Tensors that say how large objects are, and what that is where there are none: of cells, nuclei.
 _SAID_OF_SIZE, _DIAMETERS = ("diam_mean", "diam_labels"), (30.0, 17.0)
 _NUCLEI = InputChannel("nuclear", "nuclei")
 _CELLS = InputChannel("cytoplasm", "cytoplasm or whole cells")
+_EXPECTED = "weights of Cellpose 3"
 _CITATION = "Stringer et al., Cellpose: a generalist algorithm, Nature Methods 18, 2021"
 
 
-@dataclass(frozen=True)
-class CellposeNetwork:
-    """A network that cellpose opened.
-
-    Attributes:
-        net: cellpose's module.
-        alone: whether it is given one channel, the second being blank, as cellpose's `[0, 0]`.
-        card: what is said of it.
-        tiles: its files have none to compare on.
-    """
-
-    net: Any
-    alone: bool
-    card: ModelCard
-    tiles: None = None
-
-    def taking(self, channels: int) -> CellposeNetwork:
-        """The network as one that is given one channel, or two, whatever it finds."""
-        own = self.card.input
-        inputs = own.channels[:1] if channels == 1 else (_CELLS, _NUCLEI)
-        card = replace(self.card, input=replace(own, channels=inputs))
-        return replace(self, alone=channels == 1, card=card)
-
-    def export(self, folder: Path) -> None:
-        """Write it as an ONNX network."""
-        torch = importlib.import_module("torch")
-        names = [head.name for head in self.card.heads]
-        shown = torch.zeros((2, _TILE, _TILE, len(self.card.input.channels)))
-        with quiet():
-            torch.onnx.export(
-                self._module(torch).eval(),
-                (shown,),
-                str(folder / "network.onnx"),
-                dynamo=True,
-                external_data=False,
-                opset_version=_OPSET,
-                input_names=["tiles"],
-                output_names=names,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-            )
-
-    def predict(self, tiles: np.ndarray, /) -> Sequence[np.ndarray]:
-        """Its heads by torch."""
-        torch = importlib.import_module("torch")
-        # Exporting leaves a module in training mode.
-        module = self._module(torch).eval()
-        with torch.no_grad():
-            return [head.numpy() for head in module(torch.from_numpy(tiles))]
-
-    def _module(self, torch: Any) -> Any:
-        """The network on tiles `(N, Y, X, C)`, giving one tensor a head."""
-        net, alone = self.net, self.alone
-
-        class Heads(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.net = net
-
-            def forward(self, tiles: Any) -> Any:
-                given = tiles.permute(0, 3, 1, 2)
-                if alone:
-                    given = torch.cat([given, torch.zeros_like(given)], 1)
-                found = self.net(given)[0].permute(0, 2, 3, 1)
-                return found[..., : OUTPUTS - 1], found[..., OUTPUTS - 1 :]
-
-        return Heads()
+def with_channels(network: CellposeNetwork, count: int) -> CellposeNetwork:
+    """A network as one that is given one channel, or two, whatever it finds."""
+    own = network.card.input
+    inputs = own.channels[:1] if count == 1 else (_CELLS, _NUCLEI)
+    card = replace(network.card, input=replace(own, channels=inputs))
+    return replace(network, blank=CHANNELS - count, card=card)
 
 
 def new_network(widths: Sequence[int], diameter: float) -> Any:
@@ -122,14 +63,9 @@ def new_network(widths: Sequence[int], diameter: float) -> Any:
 
 
 def _recognises(source: Path) -> bool:
-    try:
-        with zipfile.ZipFile(source) as archive:
-            lists = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-            small = len(lists) == 1 and archive.getinfo(lists[0]).file_size <= _LIST_BYTES
-            held = archive.read(lists[0]) if small else b""
-            return b"diam_mean" in held or _LEVEL.format(0).encode() in held
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
-        return False
+    held = tensor_list(source)
+    own = b"diam_mean" in held or _LEVEL.format(0).encode() in held
+    return own and ENCODER.encode() not in held
 
 
 def open_network(source: Path, said: Said) -> CellposeNetwork:
@@ -140,13 +76,9 @@ def open_network(source: Path, said: Said) -> CellposeNetwork:
     """
     torch = importlib.import_module("torch")
     what = f"model '{source}'"
-    try:
-        weights = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise BadInput(what, expected="weights of Cellpose 3", found=text) from error
+    weights = load_weights(source, _EXPECTED)
     if "W2" in weights:
-        raise BadInput(what, expected="weights of Cellpose 3", found="Cellpose 4's")
+        raise BadInput(what, expected=_EXPECTED, found="Cellpose 4's")
     widths = _widths(weights, what)
     kind = said.kind or (NUCLEAR if "nuclei" in source.name.lower() else WHOLE_CELL)
     # Files of before Cellpose 2 do not say, and cellpose goes by what its models were trained on.
@@ -159,9 +91,10 @@ def open_network(source: Path, said: Said) -> CellposeNetwork:
     try:
         net.load_state_dict({**{k: getattr(net, k).data for k in _SAID_OF_SIZE}, **weights})
     except RuntimeError as error:
-        first = str(error).splitlines()[1:2] or [str(error)]
-        raise BadInput(what, expected="weights of Cellpose 3", found=first[0].strip()) from error
-    return CellposeNetwork(net.eval(), kind == NUCLEAR, _card(kind, diameter, source.name, said))
+        raise not_loaded(what, _EXPECTED, error) from error
+    card = _card(kind, diameter, source.name, said)
+    # Cellpose's channels `[0, 0]`: the second one is blank.
+    return CellposeNetwork(net.eval(), card, blank=CHANNELS - len(card.input.channels))
 
 
 def _widths(weights: Any, what: str) -> tuple[int, ...]:
@@ -170,7 +103,7 @@ def _widths(weights: Any, what: str) -> tuple[int, ...]:
     while (name := _LEVEL.format(len(levels))) in weights:
         levels.append(tuple(weights[name].shape[:2]))
     if not levels:
-        raise BadInput(what, expected="weights of Cellpose 3", found=f"{len(weights)} others")
+        raise BadInput(what, expected=_EXPECTED, found=f"{len(weights)} others")
     return (levels[0][1], *(wide for wide, _ in levels))
 
 
@@ -185,17 +118,8 @@ def _card(kind: Compartment, diameter: float, name: str, said: Said) -> ModelCar
             object_diameter={kind: diameter},
             resampling="averaged",
         ),
-        heads=(
-            Head("flows", kind, "flows", OUTPUTS - 1),
-            Head("probability", kind, "pixelwise", 1),
-        ),
-        postprocessing={
-            kind: {
-                "method": "cellpose",
-                "flows_head": "flows",
-                "probability_head": "probability",
-            }
-        },
+        heads=heads_of(kind),
+        postprocessing=method_of(kind),
         default_compartment=kind,
         preprocessing=Preprocessing("percentile", low=1.0, high=99.0),
         tiling=Tiling("constant", _OVERLAP),

@@ -15,6 +15,7 @@ from cellmill.models.importing.interface import Framework, Original, Said
 FRAMEWORKS: dict[str, str] = {
     "stardist": "cellmill.models.importing.stardist",
     "cellpose3": "cellmill.models.importing.cellpose3",
+    "cellpose4": "cellmill.models.importing.cellpose4",
     "bioimage_onnx": "cellmill.models.importing.bioimage:ONNX",
     "bioimage_keras": "cellmill.models.importing.bioimage:KERAS",
 }

@@ -1,0 +1,135 @@
+"""What networks of Cellpose 3 and 4 share: a file of weights, and how a network of it is exported.
+
+The file is a zip with tensors by name, opened with `weights_only`: nothing in it is run. The
+network is exported by torch as an ONNX network of any batch, for tiles of the card's size alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cellmill.errors import BadInput
+from cellmill.models.card import Head, ModelCard
+from cellmill.models.importing.interface import quiet
+
+#: Channels of a network's output: steps down and right, and a logit.
+OUTPUTS = 3
+_OPSET = 18
+#: Of the list of tensors in a file of weights.
+_LIST_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class CellposeNetwork:
+    """A network that cellpose opened.
+
+    Attributes:
+        net: cellpose's module, which gives `(N, 3, Y, X)` first.
+        card: what is said of it.
+        blank: how many channels of zeros it is given behind those of the card.
+        portable: a module of the same weights that torch exports; `None` where that is cellpose's.
+        tiles: its files have none to compare on.
+    """
+
+    net: Any
+    card: ModelCard
+    blank: int = 0
+    portable: Any = None
+    tiles: None = None
+
+    def export(self, folder: Path) -> None:
+        """Write it as an ONNX network."""
+        torch = importlib.import_module("torch")
+        names = [head.name for head in self.card.heads]
+        shown = torch.zeros((2, *self.card.input.tile, len(self.card.input.channels)))
+        with quiet():
+            torch.onnx.export(
+                self._module(torch, self.portable or self.net).eval(),
+                (shown,),
+                str(folder / "network.onnx"),
+                dynamo=True,
+                external_data=False,
+                opset_version=_OPSET,
+                input_names=["tiles"],
+                output_names=names,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+
+    def predict(self, tiles: np.ndarray, /) -> Sequence[np.ndarray]:
+        """Its heads by torch."""
+        torch = importlib.import_module("torch")
+        # Exporting leaves a module in training mode.
+        module = self._module(torch, self.net).eval()
+        with torch.no_grad():
+            return [head.numpy() for head in module(torch.from_numpy(tiles))]
+
+    def _module(self, torch: Any, net: Any) -> Any:
+        """A network on tiles `(N, Y, X, C)`, giving one tensor a head."""
+        blank = self.blank
+
+        class Heads(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.net = net
+
+            def forward(self, tiles: Any) -> Any:
+                given = tiles.permute(0, 3, 1, 2)
+                if blank:
+                    given = torch.cat([given, *[torch.zeros_like(given[:, :1])] * blank], 1)
+                found = self.net(given)[0].permute(0, 2, 3, 1)
+                return found[..., : OUTPUTS - 1], found[..., OUTPUTS - 1 :]
+
+        return Heads()
+
+
+def heads_of(kind: str) -> tuple[Head, ...]:
+    """What a network of Cellpose gives for objects of a kind."""
+    return (Head("flows", kind, "flows", OUTPUTS - 1), Head("probability", kind, "pixelwise", 1))
+
+
+def method_of(kind: str) -> dict[str, dict[str, str]]:
+    """How objects of a kind are found in its heads."""
+    return {kind: {"method": "cellpose", "flows_head": "flows", "probability_head": "probability"}}
+
+
+def tensor_list(source: Path) -> bytes:
+    """The names of the tensors in a file of torch, as they are packed; empty of other files."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            lists = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            small = len(lists) == 1 and archive.getinfo(lists[0]).file_size <= _LIST_BYTES
+            return archive.read(lists[0]) if small else b""
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
+        return b""
+
+
+def load_weights(source: Path, expected: str) -> dict[str, Any]:
+    """The tensors in a file, by name.
+
+    Raises:
+        BadInput: they cannot be read without running what else is in the file, or are no tensors.
+    """
+    torch = importlib.import_module("torch")
+    what = f"model '{source}'"
+    try:
+        weights = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise BadInput(what, expected=expected, found=text) from error
+    if not isinstance(weights, Mapping) or not all(map(torch.is_tensor, weights.values())):
+        raise BadInput(what, expected=expected, found="other things than tensors")
+    return dict(weights)
+
+
+def not_loaded(what: str, expected: str, error: RuntimeError) -> BadInput:
+    """The refusal of weights that torch could not put into a network."""
+    first = str(error).splitlines()[1:2] or [str(error)]
+    return BadInput(what, expected=expected, found=first[0].strip())
