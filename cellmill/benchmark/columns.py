@@ -61,6 +61,7 @@ COLUMNS = (
     Column("width_px", "whole", "Width of what was segmented, pixels.", True),
     Column("pixels", "whole", "Pixels of what was segmented, of one channel.", True),
     Column("channels", "whole", "Channels of the image."),
+    Column("kept", "number", "Share of the truth's objects that were kept; 1: as the image is."),
     Column("mosaic", "truth", "Whether it is a synthetic mosaic of the image, not a crop."),
     Column("segmenter", "text", "The segmenter, as it was asked for.", True),
     Column("model", "text", "Name and version of its card."),

@@ -1,8 +1,8 @@
 """What is measured under: sweeps over sizes, segmenters, devices, and one factor at a time.
 
-Sizes are swept for every segmenter on every device. Engines, precisions, batch sizes and tiles are
-swept one at a time at the largest size, for the first segmenter that has a network: a full grid
-would take hours and answer no more.
+Sizes are swept for every segmenter on every device. Engines, precisions, batch sizes, tiles,
+densities and numbers of channels are swept one at a time at the largest size, for the first
+segmenter that has a network: a full grid would take hours and answer no more.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Condition:
         engine: what computes the network.
         device: where.
         precision: what the network computes in.
+        kept: share of the truth's objects that the image keeps, 0 to 1.
+        channels: of the image; 0 for its own.
     """
 
     run: str
@@ -59,12 +61,17 @@ class Condition:
     engine: str = "auto"
     device: str = "auto"
     precision: str = "float32"
+    kept: float = 1.0
+    channels: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("side", 16), ("repeats", 1), ("batch_size", 1), ("tile", 0)):
+        least_of = {"side": 16, "repeats": 1, "batch_size": 1, "tile": 0, "channels": 0}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 found = f"{getattr(self, name)}"
                 raise BadInput(f"benchmark {name}", expected=f"at least {least}", found=found)
+        if not 0 <= self.kept <= 1:
+            raise BadInput("benchmark kept", expected="a share, 0 to 1", found=f"{self.kept}")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Condition:
@@ -73,12 +80,8 @@ class Condition:
         Raises:
             BadInput: a value is missing, or of another type.
         """
-        whole = {
-            key: int(each) if isinstance(each, float) and each.is_integer() else each
-            for key, each in values.items()
-        }
         try:
-            found: Condition = from_json(cls, whole, "condition")
+            found: Condition = from_json(cls, values, "condition")
         except WrongField as wrong:
             raise BadInput(
                 f"condition of a benchmark, {wrong.place}",
@@ -120,6 +123,8 @@ class Sweeps:
         precisions: what they compute in.
         batch_sizes: tiles predicted at a time.
         tiles: sides of tiles, pixels; 0 for the card's.
+        densities: shares of the truth's objects that the image keeps.
+        channels: numbers of channels of the image; 0 for its own.
         repeats: of each condition in one process, after the warm-up.
         rounds: processes under each condition.
     """
@@ -130,6 +135,8 @@ class Sweeps:
     precisions: Sequence[str] = ("float32",)
     batch_sizes: Sequence[int] = (8,)
     tiles: Sequence[int] = (0,)
+    densities: Sequence[float] = (1.0,)
+    channels: Sequence[int] = (0,)
     repeats: int = 5
     rounds: int = 1
 
@@ -168,20 +175,22 @@ def _one_round(run: str, segmenters: Sequence[Segmenter], sweeps: Sweeps) -> Ite
         "tile": sweeps.tiles[0],
         "engine": sweeps.engines[0],
         "precision": sweeps.precisions[0],
+        "kept": sweeps.densities[0],
+        "channels": sweeps.channels[0],
     }
     for side, each in itertools.product(sweeps.sides, segmenters):
         # Where there is no network there is nothing that a device could change.
         for device in sweeps.devices if each.network else sweeps.devices[:1]:
             yield _condition(each, base, sweep=SIZES, side=side, device=device)
-    first = next((each for each in segmenters if each.network), None)
-    if first is None:
-        return
-    values: dict[str, Sequence[Any]] = {
-        "engine": sweeps.engines,
-        "precision": sweeps.precisions,
-        "batch_size": sweeps.batch_sizes,
-        "tile": sweeps.tiles,
-    }
+    first = next((each for each in segmenters if each.network), segmenters[0])
+    values: dict[str, Sequence[Any]] = {"kept": sweeps.densities, "channels": sweeps.channels}
+    if first.network:
+        values |= {
+            "engine": sweeps.engines,
+            "precision": sweeps.precisions,
+            "batch_size": sweeps.batch_sizes,
+            "tile": sweeps.tiles,
+        }
     for factor, all_values in values.items():
         for value in all_values[1:]:
             varied = {**base, factor: value}

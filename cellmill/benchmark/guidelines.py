@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from cellmill.benchmark.results import Grown, Measured, Results, labels
+from cellmill.benchmark.results import Grown, Measured, Results, kept_text, labels
 from cellmill.benchmark.statistics import Growth, Mean
 from cellmill.reporting.costs import dollars
 from cellmill.reporting.text import number, percent, seconds, size
@@ -27,6 +27,10 @@ FACTORS = {
     "batch_size": "batch size {}",
     "tile_px": "tiles of {} px",
 }
+
+#: Properties of an image that are varied one at a time, how people call their values, and the
+#: stage whose time they may change.
+PROPERTIES = {"kept": ("{}", "postprocess"), "channels": ("{} channels", "preprocess")}
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def guidelines(results: Results) -> list[Guideline]:
     names = labels([grown.setting for grown in sizes])
     for grown in sizes:
         found += _of_one(grown, names[grown.setting])
-    for rule in (_factors, _devices, _machines, _segmenters):
+    for rule in (_factors, _properties, _devices, _machines, _segmenters):
         found += rule(results)
     return found
 
@@ -198,6 +202,39 @@ def _best(
     if equal:
         text += f" {' and '.join(equal)} cannot be told from it."
     yield Guideline(figure, text)
+
+
+def valued(name: str, measured: Measured) -> str:
+    """A property's value of what was measured, as people read it."""
+    if name == "kept":
+        found = "" if measured.objects is None else f" ({number(measured.objects)} found)"
+        return kept_text(measured.setting.kept) + found
+    return PROPERTIES[name][0].format(getattr(measured.setting, name))
+
+
+def _properties(results: Results) -> Iterator[Guideline]:
+    """What fewer objects or more channels change, between the two ends that were measured."""
+    for name, (_, stage) in PROPERTIES.items():
+        for group in results.factor(name):
+            ordered = sorted(group, key=lambda each: getattr(each.setting, name))
+            few, many = ordered[0], ordered[-1]
+            what = f"`{stage}` of {few.setting.segmenter}, {_sized(few)}"
+            ends = [valued(name, few), valued(name, many)]
+            if few.busy or many.busy:
+                yield _beside(name, what, ends)
+                continue
+            less, more = few.stages[stage], many.stages[stage]
+            if not (less.below(more) or more.below(less)):
+                text = f"{what}: with {ends[0]} and with {ends[1]} it cannot be told apart."
+                yield Guideline(name, text, carried=False)
+                continue
+            times = number(more.value / less.value)
+            share = percent(more.value / many.total.value)
+            yield Guideline(
+                name,
+                f"{what}: with {ends[1]} it takes {times} times as long as with {ends[0]} "
+                f"({_mean(more)} against {_mean(less)}), {share} of an image's time.",
+            )
 
 
 def _devices(results: Results) -> Iterator[Guideline]:

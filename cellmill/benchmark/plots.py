@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellmill.benchmark.guidelines import FACTORS, device_pairs
+from cellmill.benchmark.guidelines import FACTORS, PROPERTIES, device_pairs, valued
 from cellmill.benchmark.results import FIRST, Grown, Measured, Results, Setting, labels
 from cellmill.benchmark.statistics import Growth, Mean
 from cellmill.reporting.costs import dollars
@@ -52,6 +52,7 @@ def figures(results: Results) -> list[Figure]:
         ]
     found += [_improvement(results), _accuracy(results), _cost(results)]
     found += [_factor(name, results) for name in FACTORS]
+    found += [_property(name, results) for name in PROPERTIES]
     return [figure for figure in found if figure]
 
 
@@ -271,6 +272,33 @@ def _factor(name: str, results: Results) -> Figure | None:
         title,
         f"Speed of `predict` at steady state, {about}. Lines: 95 % intervals of the mean.",
         bars(f"{title}: {about}", rows, "speed of predict, Mpx/s"),
+    )
+
+
+def _property(name: str, results: Results) -> Figure | None:
+    groups = results.factor(name)
+    if not groups:
+        return None
+    stage, rows = PROPERTIES[name][1], []
+    for group in groups:
+        for each in sorted(group, key=lambda m: getattr(m.setting, name)):
+            mean = each.stages[stage]
+            low, high = (mean.low, mean.high) if mean.count > 1 else (None, None)
+            what = f"{each.setting.segmenter}, " if len(groups) > 1 else ""
+            value, said = f"{what}{valued(name, each)}", seconds(mean.value)
+            rows.append(Bar(value, {"time": mean.value}, low, high, said))
+    title = {"kept": "Density of objects", "channels": "Channels"}[name]
+    how = {
+        "kept": "Objects of the truth are taken out and filled with the background beside them",
+        "channels": "The image's channels are repeated; the segmenter takes its own of them",
+    }[name]
+    about = f"{groups[0][0].setting.segmenter}, {_mpx(groups[0][0])}"
+    return Figure(
+        name,
+        title,
+        f"Wall time of `{stage}` for an image at steady state, {about}. {how}. Lines: 95 % "
+        "intervals of the mean.",
+        bars(f"{title}: {about}", rows, f"wall time of {stage}, s"),
     )
 
 

@@ -34,6 +34,8 @@ class Setting:
         precision: of the network.
         batch_size: tiles at a time; 0 without a network.
         tile_px: side of a tile; 0 without a network.
+        kept: share of the truth's objects that the image keeps.
+        channels: of the image.
     """
 
     machine: str
@@ -45,6 +47,8 @@ class Setting:
     precision: str
     batch_size: int
     tile_px: int
+    kept: float = 1.0
+    channels: int = 0
 
     @property
     def host(self) -> str:
@@ -54,9 +58,19 @@ class Setting:
     def text(self, name: str) -> str:
         """One of its fields, as people read it; empty where it says nothing."""
         value = getattr(self, name)
-        return {"batch_size": f"batch {value}", "tile_px": f"tile {value} px"}.get(
-            name, str(value)
-        ) * bool(value)
+        if name == "kept":
+            return kept_text(self.kept)
+        words = {
+            "batch_size": f"batch {value}",
+            "tile_px": f"tile {value} px",
+            "channels": f"channels {value}",
+        }
+        return words.get(name, str(value)) * bool(value)
+
+
+def kept_text(share: float) -> str:
+    """Say how many of an image's objects were kept."""
+    return "all objects" if share == 1 else f"{share:.3g} of the objects"
 
 
 def labels(settings: Iterable[Setting]) -> dict[Setting, str]:
@@ -268,6 +282,9 @@ def _setting(rows: Sequence[Row]) -> Setting:
         precision=row["precision"],
         batch_size=row["batch_size"] or 0,
         tile_px=row["tile_px"] or 0,
+        # Tables of an earlier cellmill have images as they are.
+        kept=1.0 if row.get("kept") is None else row["kept"],
+        channels=row["channels"] or 0,
     )
 
 

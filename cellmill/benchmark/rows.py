@@ -111,6 +111,7 @@ def _of_condition(condition: Condition, subject: Subject) -> dict[str, Any]:
         "width_px": subject.shape[1],
         "pixels": subject.shape[0] * subject.shape[1],
         "channels": subject.channels,
+        "kept": condition.kept,
         "mosaic": subject.mosaic,
         "diameter": subject.diameter,
         "segmenter": condition.segmenter,

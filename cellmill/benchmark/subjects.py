@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from cellmill.errors import BadInput
 from cellmill.labels.numbering import canonical_labels
+
+#: So far from its label an object still lights the image, pixels.
+GLOW = 3
 
 
 def centre(shape: tuple[int, int], side: int) -> tuple[slice, slice]:
@@ -59,6 +64,57 @@ def square_labels(labels: np.ndarray, side: int) -> np.ndarray:
         numbered = np.where(laid > 0, block * (int(labels.max()) + 1) + laid, 0)
         laid = _joined(numbered, laid, shape)
     return canonical_labels(laid)
+
+
+def thinned(image: np.ndarray, labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Take objects out of an image, so that less dense ones of the same size can be measured.
+
+    Which objects stay is drawn with a fixed seed. What lies in an object that goes, or within
+    `GLOW` pixels of it, becomes what lies as far beyond the next pixel of background as it lies
+    before it, or that pixel: texture and noise stay those of the background.
+
+    Args:
+        image: `(Y, X, C)`.
+        labels: `(Y, X)`, 0 is background.
+        share: of the objects that stay, 0 to 1.
+
+    Returns:
+        the image, and int32 labels with canonical numbers.
+
+    Raises:
+        BadInput: no background is left to fill with.
+    """
+    ids = np.unique(labels[labels > 0])
+    gone = np.random.default_rng(0).permutation(ids)[round(share * ids.size) :]
+    out = np.isin(labels, gone)
+    if not out.any():
+        return image, canonical_labels(labels)
+    near = ndimage.binary_dilation(out, iterations=GLOW)
+    filled, background = near & (out | (labels == 0)), ~near & (labels == 0)
+    if not background.any():
+        raise BadInput("benchmark density", expected="background to fill with", found="none")
+    nearest = ndimage.distance_transform_edt(~background, return_indices=True)[1]
+    y, x = (nearest[axis][filled] for axis in (0, 1))
+    beyond = [2 * at - here for at, here in zip((y, x), np.nonzero(filled), strict=True)]
+    inside = [np.clip(b, 0, length - 1) for b, length in zip(beyond, labels.shape, strict=True)]
+    good = background[inside[0], inside[1]]
+    for b, i in zip(beyond, inside, strict=True):
+        good &= b == i
+    made = image.copy()
+    made[filled] = image[np.where(good, inside[0], y), np.where(good, inside[1], x)]
+    return made, canonical_labels(np.where(out, 0, labels))
+
+
+def with_channels(image: np.ndarray, count: int) -> np.ndarray:
+    """Repeat an image's channels until there are `count`; 0 leaves it as it is.
+
+    Raises:
+        BadInput: it has more.
+    """
+    own = image.shape[-1]
+    if count and count < own:
+        raise BadInput("benchmark channels", expected=f"at least {own}", found=f"{count}")
+    return image[..., np.arange(count) % own] if count else image
 
 
 def _mirrored(length: int, side: int) -> np.ndarray:

@@ -8,9 +8,16 @@ import numpy as np
 
 from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.batch_writer import BatchWriter
+from cellmill.arrays.channels import distinct_names
 from cellmill.benchmark.conditions import Condition
 from cellmill.benchmark.rows import WARM_UP, repeat_names
-from cellmill.benchmark.subjects import is_mosaic, square, square_labels
+from cellmill.benchmark.subjects import (
+    is_mosaic,
+    square,
+    square_labels,
+    thinned,
+    with_channels,
+)
 from cellmill.contract import GroundTruth, Images, Input, Output, Record, stage
 from cellmill.errors import BadInput
 
@@ -64,8 +71,21 @@ def benchmark_images(
         shape = (image.shape[0], image.shape[1])
         pixels = square(np.asarray(image), asked.side)
         labels = _labels(truths, truths.counterpart(entry, source), asked.side)
+        if asked.kept < 1:
+            if labels is None or labels.ndim != 2:
+                expected, found = "truth of one plane, which says what objects are", "none"
+                raise BadInput("benchmark density", expected=expected, found=found)
+            pixels, labels = thinned(pixels, labels, asked.kept)
+        own = pixels.shape[2]
+        pixels = with_channels(pixels, asked.channels)
     mosaic = is_mosaic(shape, asked.side)
     attributes = {**entry.attributes, "mosaic": mosaic, "source_image": entry.name}
+    names = entry.channels
+    if pixels.shape[2] > own:
+        attributes.setdefault("segmentation_channels", [*range(own)])
+        extra = range(own, pixels.shape[2])
+        repeated = [*names, *(names[c % own] for c in extra)] if names else []
+        names = tuple(distinct_names(repeated))
     with (
         record.step("write"),
         BatchWriter(subjects.path) as out,
@@ -78,7 +98,7 @@ def benchmark_images(
                 axes={"image": "YXC"},
                 mpp=entry.mpp,
                 mpp_source=entry.mpp_source,
-                channels=entry.channels,
+                channels=names,
                 attributes=attributes,
             )
             given = {"labels": labels} if name == WARM_UP and labels is not None else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -24,6 +25,8 @@ SETTINGS = {
     "sides": "sizes in px with spaces between, or full; from 224 on by default",
     "batch_sizes": "tiles at a time, the first for all else; 8 1 32 by default",
     "tile_sizes": "sides of the network's tiles in px, 0 for the card's, which is the default",
+    "densities": "shares of the truth's objects to keep; 1 0.5 0.25 by default where TRUTH is",
+    "channel_counts": "numbers of channels of the image, 0 for its own; 0 8 by default",
     "engines": "auto or names, the first for all else",
     "devices": "auto, or cpu gpu",
     "precisions": "float32, mixed_bfloat16, mixed_float16; the first for all else",
@@ -58,6 +61,8 @@ def conditions_of(given: Mapping[str, str], items: Sequence[Item]) -> list[dict[
         precisions=_words(given, "precisions", get_args(Precision)) or ["float32"],
         batch_sizes=_whole(given, "batch_sizes", 1) or [8, 1, 32],
         tiles=_whole(given, "tile_sizes", 0) or [0],
+        densities=_shares(given, "densities", items[0]),
+        channels=_whole(given, "channel_counts", 0) or [0, 8],
         repeats=_one(given, "repeats", 5),
         rounds=_one(given, "rounds", 1),
     )
@@ -123,6 +128,22 @@ def _whole(given: Mapping[str, str], name: str, least: int) -> list[int]:
         expected = f"whole numbers of at least {least}, with spaces between"
         raise BadInput(name.upper(), expected=expected, found=repr(given[name]))
     return [*dict.fromkeys(numbers)]
+
+
+def _shares(given: Mapping[str, str], name: str, item: Item) -> list[float]:
+    words = given.get(name, "").replace(",", " ").split()
+    if not words:
+        return [1.0, 0.5, 0.25] if item["truth"] else [1.0]
+    try:
+        shares = [float(word) for word in words]
+    except ValueError:
+        shares = [math.nan]
+    if not all(0 <= share <= 1 for share in shares):
+        raise BadInput(name.upper(), expected="shares, 0 to 1", found=repr(given[name]))
+    if min(shares) < 1 and not item["truth"]:
+        expected = "TRUTH beside it, which says what objects are"
+        raise BadInput(name.upper(), expected=expected, found="none")
+    return [*dict.fromkeys(shares)]
 
 
 def tables_of(records: str) -> list[Path]:

@@ -66,6 +66,8 @@ def rows(
     gpu=None,
     f1=0.9,
     peak=1 << 28,
+    kept=1.0,
+    channels=1,
 ):
     """Rows of one condition: `seconds` by stage, the first of each the warm-up's."""
     asked = Condition(
@@ -79,6 +81,7 @@ def rows(
         side=side,
         repeats=len(seconds["predict"]) - 1,
         batch_size=batch_size,
+        kept=kept,
     )
     cards = {"cellmill-nuclei": ModelCard.load(default_model()), **known_cards()}
     network = {"engine": engine, "device": device, "batch_size": batch_size}
@@ -106,7 +109,7 @@ def rows(
         "panoptic_quality": 0.8,
         "matching": [{"iou_threshold": 0.5, "f1": f1, "average_precision": f1 / (2 - f1)}],
     }
-    subject = Subject("sample", (side, side), 1, side > 512)
+    subject = Subject("sample", (side, side), channels, side > 512)
     return rows_of(asked, subject, cards[segmenter], found, Found(11, scores))
 
 

@@ -214,3 +214,29 @@ def test_what_differs_from_process_to_process_is_in_the_interval():
             table.append({**row, "run": str(turn)})
     assert not said(table, "batch_size")
     assert said(batches({8: 1.0, 1: 1.5}), "batch_size")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "stage", "words"),
+    [
+        ("kept", (0.25, 1.0), "postprocess", "with all objects (11 found) it takes 3 times"),
+        ("channels", (1, 8), "preprocess", "with 8 channels it takes 3 times"),
+    ],
+)
+def test_what_density_and_channels_change_is_said_beyond_noise(name, values, stage, words):
+    times = {each: [9.0, 1.0, 1.01, 0.99] for each in ("preprocess", "predict", "postprocess")}
+    slow = {**times, stage: [9.0, 3.0, 3.01, 2.99]}
+
+    def told(second):
+        table = rows(512, times, condition="a", **{name: values[0]})
+        table += rows(512, second, condition="b", sweep=name, **{name: values[1]})
+        report = Report.of(table)
+        assert name in {figure.name for figure in report.figures}
+        return [g for g in report.guidelines if g.figure == name]
+
+    (found,) = told(slow)
+    assert found.carried
+    assert words in found.text
+    (same,) = told(times)
+    assert not same.carried
+    assert "cannot be told apart" in same.text

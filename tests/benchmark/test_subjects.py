@@ -14,8 +14,9 @@ from cellmill.benchmark.conditions import (
     conditions,
     default_sides,
 )
-from cellmill.benchmark.subjects import square, square_labels
+from cellmill.benchmark.subjects import square, square_labels, thinned, with_channels
 from cellmill.errors import BadInput
+from cellmill.labels.numbering import canonical_labels
 from tests.segmentation.maps import balls
 
 
@@ -113,3 +114,44 @@ def test_default_sizes_hold_the_whole_image_and_rise(shape):
     assert min(found) >= 16 or min(shape) < 16
     assert max(found) <= 4096
     assert max(16, min(*shape, 4096)) in found
+
+
+@pytest.fixture(scope="module")
+def dense():
+    """Give an image of balls over noise that falls off, and its labels."""
+    labels = canonical_labels(balls(5, (96, 112), 14, 9))
+    noise = np.random.default_rng(1).integers(0, 30, labels.shape)
+    return np.where(labels > 0, 200, noise)[..., None].astype(np.uint8), labels
+
+
+def test_objects_are_taken_out_and_background_is_put_in(dense):
+    image, labels = dense
+    count, background = int(labels.max()), image[labels == 0]
+    for share in (1.0, 0.5, 0.0):
+        made, left = thinned(image, labels, share)
+        assert int(left.max()) == round(share * count)
+        assert np.array_equal(left > 0, (left > 0) & (labels > 0))
+        assert np.array_equal(made[left > 0], image[left > 0])
+        assert made[left == 0].max() <= background.max()
+        again = thinned(image, labels, share)
+        assert np.array_equal(made, again[0])
+        assert np.array_equal(left, again[1])
+    # Texture stays, too: the filling is no flat patch.
+    out = (labels > 0) & (left == 0)
+    assert made[out].std() > 0.5 * background.std()
+
+
+def test_without_background_nothing_can_be_taken_out():
+    full = np.ones((20, 20), np.int32)
+    with pytest.raises(BadInput, match="benchmark density: expected background"):
+        thinned(full[..., None], full, 0.0)
+
+
+def test_channels_are_repeated_and_none_is_lost(dense):
+    image = np.concatenate([dense[0], 255 - dense[0]], axis=2)
+    assert with_channels(image, 0) is image
+    wide = with_channels(image, 5)
+    assert wide.shape == (*image.shape[:2], 5)
+    assert all(np.array_equal(wide[..., c], image[..., c % 2]) for c in range(5))
+    with pytest.raises(BadInput, match="benchmark channels: expected at least 2, found 1"):
+        with_channels(image, 1)

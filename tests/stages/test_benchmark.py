@@ -175,3 +175,13 @@ def test_wrong_prices_and_conditions_are_one_line(tables, converted, tmp_path, c
     assert stage("benchmark_images", **cut, **made, condition=wrong) == 2
     assert "benchmark side: expected at least 16, found 1" in capsys.readouterr().err
     assert not any(path.exists() for path in made.values())
+
+
+def test_fewer_objects_and_more_channels_are_what_is_measured(tables, converted, tmp_path):
+    whole = next(iter(tables.values()))[0]
+    half = measured(converted, tmp_path, condition(kept=0.5, channels=3))
+    subjects = Batch.open(tmp_path / "subjects")
+    assert subjects.entries[0].arrays["image"].shape[2] == 3
+    for row in half:
+        assert (row["kept"], row["channels"]) == (0.5, 3)
+        assert row["objects_true"] == round(whole["objects_true"] / 2)

@@ -25,7 +25,7 @@ def test_nothing_said_measures_what_is_at_hand(items):
     sizes = [c for c in found if c["sweep"] == "size"]
     assert {c["segmenter"] for c in sizes} >= {"cellmill-nuclei", "voronoi_otsu"}
     assert sorted({c["side"] for c in sizes}) == [224, 247, 272, 300, 424, 600]
-    assert {c["sweep"] for c in found} == {"size", "engine", "batch_size"}
+    assert {c["sweep"] for c in found} == {"size", "engine", "batch_size", "channels"}
     assert {c["repeats"] for c in found} == {5}
     assert len({c["run"] for c in found}) == 1
     assert found[0]["run"] != conditions_of({}, items)[0]["run"]
@@ -39,6 +39,7 @@ def test_settings_are_followed(items):
         "batch_sizes": "4",
         "precisions": "float32 mixed_bfloat16",
         "tile_sizes": "0 512",
+        "channel_counts": "0 12 40",
         "repeats": "3",
         "rounds": "2",
     }
@@ -48,6 +49,7 @@ def test_settings_are_followed(items):
     assert {c["engine"] for c in found} == {"auto"}
     assert {c["batch_size"] for c in found} == {4}
     assert {c["tile"] for c in found if c["sweep"] == "tile"} == {512}
+    assert {c["channels"] for c in found if c["sweep"] == "channels"} == {12, 40}
     assert {c["precision"] for c in found if c["sweep"] == "precision"} == {"mixed_bfloat16"}
     assert {c["round"] for c in found} == {1, 2}
 
@@ -58,6 +60,9 @@ def test_settings_are_followed(items):
         ("sides", "big", "SIDES: expected whole numbers of at least 16"),
         ("engines", "fast", "ENGINES: expected of auto"),
         ("devices", "tpu", "DEVICES: expected of"),
+        ("densities", "2", "DENSITIES: expected shares, 0 to 1"),
+        ("densities", "1 0.5", "DENSITIES: expected TRUTH beside it"),
+        ("channel_counts", "-1", "CHANNEL_COUNTS: expected whole numbers of at least 0"),
         ("repeats", "0", "REPEATS: expected whole numbers of at least 1"),
         ("batch_sizes", "8 -1", "BATCH_SIZES: expected whole numbers of at least 1"),
     ],
@@ -65,6 +70,12 @@ def test_settings_are_followed(items):
 def test_what_is_no_setting_is_refused(items, setting, value, expected):
     with pytest.raises(BadInput, match=expected):
         conditions_of({setting: value}, items)
+
+
+def test_with_truth_densities_are_measured(items):
+    found = conditions_of({}, [{**items[0], "truth": items[0]["image"]}])
+    assert [c["kept"] for c in found if c["sweep"] == "kept"] == [0.5, 0.25]
+    assert {c["kept"] for c in found if c["sweep"] != "kept"} == {1.0}
 
 
 def test_a_benchmark_is_of_one_image(items):
