@@ -35,8 +35,9 @@ from cellmill.style_transfer.applying import grid_for, transfer_volume
 from cellmill.style_transfer.fitting import Labelled, fit_transfer
 from cellmill.style_transfer.gate import inside
 from cellmill.style_transfer.network import build_generator, export_generator, generator_card
+from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.spectra import spectrum_gap
-from cellmill.style_transfer.training import TransferParameters, applied, averaged_generator
+from cellmill.style_transfer.training import applied, averaged_generator
 from cellmill.style_transfer.volumes import open_volume
 
 ENGINES = ("tensorflow", "openvino")

@@ -15,7 +15,7 @@ from pipelines.outputs import OutputFile
 TRAINED = (
     *("planes", "steps", "batch_size", "crop", "width", "residual", "adversarial", "cycle"),
     *("identity", "learning_rate", "checkpoint_every", "task_steps", "seed", "name"),
-    *("warp", "missing", "folds", "dark"),
+    *("warp", "missing", "folds", "dark", "precision"),
     *("x", "y", "x_truth", "y_truth", "held_out", "checkpoints"),
     *("version", "description", "licence"),
 )

@@ -15,9 +15,10 @@ from cellmill.reporting.text import MISSING, fixed, number
 from cellmill.style_transfer.fitting import MATCHED, UPPER, Fitted, transferred
 from cellmill.style_transfer.gate import inside
 from cellmill.style_transfer.matching import histogram, histogram_distance
+from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.sampling import Source, sample_volumes
 from cellmill.style_transfer.spectra import log_spectrum, spectrum_gap
-from cellmill.style_transfer.training import LOSSES, TransferParameters
+from cellmill.style_transfer.training import LOSSES
 from cellmill.style_transfer.volumes import Volume
 from cellmill.version import __version__
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
+from cellmill.style_transfer.cyclegan import build_networks
 from cellmill.style_transfer.gate import (
     Planes,
     Row,
@@ -28,14 +29,13 @@ from cellmill.style_transfer.matching import (
     mean_sd_table,
 )
 from cellmill.style_transfer.network import HALO, STRIDE, export_generator, export_table
+from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.sampling import Box, Source, sample_volumes
 from cellmill.style_transfer.training import (
     Checkpoint,
     Domain,
-    TransferParameters,
     applied,
     averaged_generator,
-    build_networks,
     train,
 )
 from cellmill.style_transfer.volumes import Volume
@@ -102,6 +102,7 @@ def fit_transfer(
     folder: Path,
     *,
     task_steps: int = 200,
+    replicas: int = 1,
     on_step: Callable[[int], None] | None = None,
 ) -> Fitted:
     """Train, score every checkpoint and both ways of matching, and choose.
@@ -114,6 +115,7 @@ def fit_transfer(
         parameters: of the training.
         folder: of checkpoints.
         task_steps: batches that the gate's networks are trained on.
+        replicas: devices that share a batch, as `build_networks` takes them.
         on_step: called with the steps done.
 
     Raises:
@@ -149,7 +151,8 @@ def fit_transfer(
         Domain([Source(each.volume, boxes=(each.box,))], level)
         for each, level in zip((x, y), levels, strict=True)
     )
-    curve = train(build_networks(parameters), domain_x, domain_y, parameters, folder, on_step)
+    networks = build_networks(parameters, replicas)
+    curve = train(networks, domain_x, domain_y, parameters, folder, on_step)
     steps = [each.step for each in curve]
     if task is None:
         return Fitted(

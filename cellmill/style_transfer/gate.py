@@ -127,7 +127,7 @@ def train_task(
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, steps))
     weight = float((~truth).sum() / truth.sum())
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def step(images: Any, wanted: Any) -> Any:
         with tf.GradientTape() as tape:
             logits = network(images, training=True)[..., 0]

@@ -30,6 +30,9 @@ HEAD = "transferred"
 Levels = tuple[float, float]
 """Mean and standard deviation of a domain's grey values."""
 
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+"""What a network computes in, as Keras names it; weights and what it gives are float32."""
+
 _SLOPE = 0.2
 
 
@@ -41,7 +44,13 @@ def repeatable(seed: int) -> tuple[Any, Any]:
     return keras, tf
 
 
-def build_generator(width: int = 8, *, residual: bool = True, name: str = "generator") -> Any:
+def build_generator(
+    width: int = 8,
+    *,
+    residual: bool = True,
+    name: str = "generator",
+    precision: str = "float32",
+) -> Any:
     """An untrained generator, `(N, n, n, 1)` to `(N, n - 40, n - 40, 1)` float32.
 
     Values in and out are standardised, each by the mean and standard deviation of its domain.
@@ -51,50 +60,55 @@ def build_generator(width: int = 8, *, residual: bool = True, name: str = "gener
         residual: whether what it makes is added to what it is given; untrained it then gives what
             it is given, which between standardised domains is matching two numbers.
         name: of the model.
+        precision: one of `PRECISIONS`.
     """
     keras = extras.load("keras", "style transfer")
-    layers = keras.layers
+    layers, how = keras.layers, {"dtype": precision}
 
     def convolved(x: Any, channels: int, size: int = 3, stride: int = 1) -> Any:
-        x = layers.Conv2D(channels, size, stride, kernel_initializer="he_normal")(x)
-        return layers.LeakyReLU(_SLOPE)(x)
+        x = layers.Conv2D(channels, size, stride, kernel_initializer="he_normal", **how)(x)
+        return layers.LeakyReLU(_SLOPE, **how)(x)
 
     def upsampled(x: Any, channels: int) -> Any:
-        x = layers.Conv2DTranspose(channels, 2, 2, kernel_initializer="he_normal")(x)
-        return layers.LeakyReLU(_SLOPE)(x)
+        x = layers.Conv2DTranspose(channels, 2, 2, kernel_initializer="he_normal", **how)(x)
+        return layers.LeakyReLU(_SLOPE, **how)(x)
 
     given = layers.Input((None, None, 1), name="image", dtype="float32")
     full = convolved(convolved(given, width), width)
     half = convolved(convolved(convolved(full, 2 * width, 2, 2), 2 * width), 2 * width)
     low = convolved(convolved(convolved(half, 4 * width, 2, 2), 4 * width), 4 * width)
-    x = layers.Concatenate()([upsampled(low, 2 * width), layers.Cropping2D(4)(half)])
+    x = layers.Concatenate(**how)([upsampled(low, 2 * width), layers.Cropping2D(4, **how)(half)])
     x = convolved(convolved(x, 2 * width), 2 * width)
-    x = layers.Concatenate()([upsampled(x, width), layers.Cropping2D(16)(full)])
+    x = layers.Concatenate(**how)([upsampled(x, width), layers.Cropping2D(16, **how)(full)])
     x = convolved(convolved(x, width), width)
     # A residual generator begins as what it is given, which matches mean and deviation.
     last = "zeros" if residual else "glorot_normal"
-    x = layers.Conv2D(1, 1, kernel_initializer=last, name="grey")(x)
+    x = layers.Conv2D(1, 1, kernel_initializer=last, name="grey", dtype="float32")(x)
     if residual:
         x = layers.Add()([x, layers.Cropping2D(HALO)(given)])
     return keras.Model(given, x, name=name)
 
 
-def build_discriminator(width: int = 16, *, name: str = "discriminator") -> Any:
+def build_discriminator(
+    width: int = 16, *, name: str = "discriminator", precision: str = "float32"
+) -> Any:
     """An untrained discriminator: `(N, n, n, 1)` to `(N, m, m, 1)` logits, one a patch.
 
     Args:
         width: channels after the first convolution.
         name: of the model.
+        precision: one of `PRECISIONS`.
     """
     keras = extras.load("keras", "style transfer")
-    layers = keras.layers
+    layers, how = keras.layers, {"dtype": precision}
     given = layers.Input((None, None, 1), name="image", dtype="float32")
     x = given
     for channels, stride in ((width, 2), (2 * width, 1), (2 * width, 2), (4 * width, 1)):
-        x = layers.Conv2D(channels, 3, stride, kernel_initializer="he_normal")(x)
-        x = layers.LeakyReLU(_SLOPE)(x)
+        x = layers.Conv2D(channels, 3, stride, kernel_initializer="he_normal", **how)(x)
+        x = layers.LeakyReLU(_SLOPE, **how)(x)
     small = keras.initializers.RandomNormal(stddev=0.02)
-    return keras.Model(given, layers.Conv2D(1, 1, kernel_initializer=small)(x), name=name)
+    logits = layers.Conv2D(1, 1, kernel_initializer=small, dtype="float32")(x)
+    return keras.Model(given, logits, name=name)
 
 
 def export_generator(generator: keras.Model, folder: Path, source: Levels, target: Levels) -> None:

@@ -21,6 +21,8 @@ def train_style_transfer(
     y_truth: str = "",
     held_out: float = 0.25,
     planes: str = "zyx",
+    precision: str = "float32",
+    replicas: int = 0,
     steps: int = 600,
     batch_size: int = 6,
     crop: int = 108,
@@ -60,12 +62,16 @@ def train_style_transfer(
             half chooses, its second says how good what was chosen is.
         planes: Axes across which planes are cut: z where sections are thick, zyx (all three, whose
             results are averaged) for isotropic volumes.
+        precision: What the networks compute in while they are trained. Mixed: layers in 16 bits,
+            weights and losses in 32; with float16 losses are scaled. What is written is float32.
+        replicas: Devices that share each batch, GPUs where there are any; 0 takes all GPUs, as many
+            as divide a batch. The result is that of one device, but for rounding.
         steps: Batches.
         batch_size: Planes of each volume in a batch.
         crop: Side of a plane in pixels, a multiple of 4 from 96.
         width: Channels of the generators at full resolution.
-        residual: Whether a generator adds to what it is given; it then begins at matching, and may
-            stay there.
+        residual: Whether a generator adds to what it is given; it then begins at matching mean and
+            standard deviation.
         adversarial: Weight of the adversarial loss.
         cycle: Weight of the cycle loss.
         identity: Weight of the identity loss.

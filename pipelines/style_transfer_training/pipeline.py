@@ -40,6 +40,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         y_truth: str = "",
         held_out: float = 0.25,
         planes: str = "zyx",
+        precision: str = "float32",
         steps: int = 600,
         batch_size: int = 6,
         crop: int = 108,
@@ -73,6 +74,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             held_out: Last part of X along z that no training sees.
             planes: Axes across which planes are cut: `z` where sections are thick, `zyx` for
                 isotropic volumes.
+            precision: What the networks compute in while they are trained: `float32`,
+                `mixed_bfloat16` or `mixed_float16`.
             steps: Batches.
             batch_size: Planes of each volume in a batch.
             crop: Side of a plane in pixels, a multiple of 4 from 96.

@@ -2,8 +2,7 @@
 
 Part of a volume is bent, blurred and full of holes; the rest is what it is to look like. What so
 short a training changes is how fine the picture is, and it still shows the same. Whether a task
-finds more in it, and that the adversarial loss alone fails, takes minutes: `make
-bench-style-transfer BENCH=--self-test` and `BENCH=--gate`.
+finds more in it takes minutes: `make bench-style-transfer BENCH=--self-test` and `BENCH=--gate`.
 """
 
 import numpy as np
@@ -11,16 +10,16 @@ import pytest
 
 from cellmill.datasets.spoilt_em import spoil
 from cellmill.datasets.synthetic_em import LOOK_Y, make_tissue, show
+from cellmill.style_transfer.cyclegan import build_networks
 from cellmill.style_transfer.gate import inside
 from cellmill.style_transfer.matching import histogram, mean_and_sd, mean_sd_table
+from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.sampling import Source
 from cellmill.style_transfer.spectra import spectrum_gap
 from cellmill.style_transfer.training import (
     Domain,
-    TransferParameters,
     applied,
     averaged_generator,
-    build_networks,
     train,
 )
 from cellmill.style_transfer.volumes import open_volume

@@ -9,14 +9,14 @@ from cellmill.datasets.synthetic_em import LOOK_X, LOOK_Y, make_tissue, show
 from cellmill.errors import BadInput
 from cellmill.inference.engines import load_network
 from cellmill.style_transfer.augmentation import varied
+from cellmill.style_transfer.cyclegan import build_networks
 from cellmill.style_transfer.fitting import Labelled, export_chosen, fit_transfer, transferred
 from cellmill.style_transfer.network import generator_card
+from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.sampling import Source
 from cellmill.style_transfer.training import (
     Domain,
-    TransferParameters,
     averaged_generator,
-    build_networks,
     train,
 )
 from cellmill.style_transfer.volumes import open_volume

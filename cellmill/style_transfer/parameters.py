@@ -1,0 +1,85 @@
+"""What a training of style transfer is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cellmill.errors import BadInput
+from cellmill.style_transfer.defects import Defects
+from cellmill.style_transfer.network import HALO, PRECISIONS, STRIDE
+
+
+@dataclass(frozen=True)
+class TransferParameters:
+    """How the networks are trained.
+
+    Args:
+        steps: batches.
+        batch_size: planes of each domain in a batch.
+        crop: side of a plane in pixels, a multiple of 4 that leaves something after two passes.
+        width: channels of the generators at full resolution.
+        discriminator_width: channels of the discriminators' first layer.
+        residual: whether a generator adds to what it is given. It then begins at matching mean and
+            standard deviation.
+        adversarial: weight of the adversarial loss.
+        cycle: weight of the cycle loss.
+        identity: weight of the identity loss.
+        learning_rate: of all networks.
+        checkpoint_every: steps between two checkpoints.
+        planes: across which axes planes are cut.
+        precision: what the networks compute in; where it is mixed, weights, averages and losses
+            stay float32.
+        warp: standard deviation of the elastic warp of crops, voxels; 0 bends none.
+        missing: part of the sections that are missing, of planes across y and x.
+        folds: part of the sections that have a fold.
+        dark: part of the sections that are darker and of lower contrast.
+        seed: of everything random.
+    """
+
+    steps: int = 600
+    batch_size: int = 6
+    crop: int = 108
+    width: int = 8
+    discriminator_width: int = 16
+    residual: bool = False
+    adversarial: float = 1.0
+    cycle: float = 2.0
+    identity: float = 1.0
+    learning_rate: float = 1e-3
+    checkpoint_every: int = 100
+    planes: str = "zyx"
+    precision: str = "float32"
+    warp: float = 0.0
+    missing: float = 0.0
+    folds: float = 0.0
+    dark: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "width", "discriminator_width", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise BadInput(name, expected="at least 1", found=f"{getattr(self, name)}")
+        least = 4 * HALO + 4 * STRIDE
+        if self.crop < least or self.crop % STRIDE:
+            expected = f"a multiple of {STRIDE} from {least}"
+            raise BadInput("crop", expected=expected, found=f"{self.crop}")
+        for name in ("adversarial", "cycle", "identity"):
+            if not getattr(self, name) >= 0:
+                raise BadInput(name, expected="0 or more", found=f"{getattr(self, name)}")
+        if not 0 < self.learning_rate < 1:
+            raise BadInput("learning_rate", expected="0 to 1", found=f"{self.learning_rate}")
+        if self.planes not in ("z", "y", "x", "zyx"):
+            raise BadInput("planes", expected="z, y, x or zyx", found=f"'{self.planes}'")
+        if self.precision not in PRECISIONS:
+            expected = ", ".join(PRECISIONS)
+            raise BadInput("precision", expected=f"one of {expected}", found=f"'{self.precision}'")
+        if self.missing and self.planes == "z":
+            expected = "0 where planes are cut across z: a missing one shows nothing"
+            raise BadInput("missing", expected=expected, found=f"{self.missing}")
+        # Says what is wrong with them.
+        _ = self.defects
+
+    @property
+    def defects(self) -> Defects:
+        """How crops are bent and spoilt."""
+        return Defects(self.warp, self.missing, self.folds, self.dark)
