@@ -13,13 +13,22 @@ from cellmill.arrays.windows import Windowed
 from cellmill.compute.threads import threads_within
 from cellmill.errors import BadInput
 from cellmill.restoration.blocks import BlockedRichardsonLucy
-from cellmill.restoration.deconvolution import Deconvolution, Iteration, bytes_for, deconvolve
+from cellmill.restoration.deconvolution import (
+    Deconvolution,
+    Iteration,
+    bytes_for,
+    deconvolve,
+    device_bytes_for,
+)
+from cellmill.restoration.devices import device_for
 from cellmill.restoration.on_disk import deconvolve_on_disk
-from cellmill.restoration.richardson_lucy import Edges
+from cellmill.restoration.richardson_lucy import Edges, computed_shape
 from cellmill.restoration.variation import Variation
 
 #: The image as it was given and as float32, beside what `deconvolve` takes; and the residual.
 _ARRAYS_BESIDE = 3
+#: Arrays of the window that a GPU is given from memory, and gives back.
+_ARRAYS_HANDED_OVER = 5
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,16 @@ class MemoryPlan:
         blocks: how many blocks it is cut into; 0 is none, all at once.
         threads: blocks at once.
         disk_mib: of the files that the blocks work in.
+        device: `cpu`, or `cuda`, a GPU.
+        device_mib: of the GPU's memory.
     """
 
     whole_mib: int
     blocks: int = 0
     threads: int = 1
     disk_mib: int = 0
+    device: str = "cpu"
+    device_mib: int = 0
 
 
 def plan_memory(
@@ -60,6 +73,7 @@ def plan_memory(
     psf_shape: Sequence[int],
     settings: RichardsonLucySettings,
     memory_mib: int,
+    device: str = "cpu",
 ) -> MemoryPlan:
     """Say how an image is deconvolved within a memory.
 
@@ -68,11 +82,22 @@ def plan_memory(
         psf_shape: of the function.
         settings: of the deconvolution.
         memory_mib: memory to work in.
+        device: as `deconvolve` has it; a GPU computes what it holds as a whole.
 
     Raises:
-        BadInput: it does not fit, and blocks cannot do it or do not fit either.
+        BadInput: it does not fit, and blocks cannot do it or do not fit either; or it cannot be
+            computed on the device.
     """
-    whole = bytes_for(shape, psf_shape, settings.edges, settings.accelerate, settings.consensus)
+    sizes = (shape, psf_shape, settings.edges, settings.accelerate, settings.consensus)
+    on_device = device_bytes_for(*sizes)
+    if device_for(device, on_device) == "cuda":
+        handed = 4 * math.prod(computed_shape(shape, psf_shape, settings.edges))
+        host = _mib(_ARRAYS_HANDED_OVER * handed + _ARRAYS_BESIDE * 4 * math.prod(shape))
+        if host <= memory_mib:
+            return MemoryPlan(host, device="cuda", device_mib=_mib(on_device))
+        if device != "auto":
+            raise BadInput("memory_mib", expected=f"{host} beside the GPU", found=f"{memory_mib}")
+    whole = bytes_for(*sizes)
     whole_mib = _mib(whole + _ARRAYS_BESIDE * 4 * math.prod(shape))
     if whole_mib <= memory_mib:
         return MemoryPlan(whole_mib)
@@ -161,6 +186,7 @@ def deconvolve_bounded(
         gain=gain,
         background=background,
         saturation=saturation,
+        device=plan.device,
         progress=progress,
         residual=True,
     )

@@ -11,16 +11,15 @@ says little, and smoothed by what the microscope itself smooths, hᵀ ∗ h.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from cellmill.restoration import richardson_lucy_kernels as kernels
+from cellmill.restoration.devices import Operations
 from cellmill.restoration.fourier import Convolution
 
 #: Less than this part of the light still follows: all that could be known is in the object.
 LEAST_AGREED = 0.01
-Band = tuple[int, int]
 
 
 class Consensus:
@@ -29,45 +28,30 @@ class Consensus:
     Args:
         psf: float32, odd sides, sum 1.
         convolution: with it, of the window that is computed.
-        threads: how many.
+        on: what computes.
         gain: grey levels a photon.
     """
 
     def __init__(
-        self, psf: np.ndarray, convolution: Convolution, threads: int, gain: float
+        self, psf: np.ndarray, convolution: Convolution, on: Operations, gain: float
     ) -> None:
-        self._convolution = convolution
-        self._squared = Convolution(psf * psf, convolution.shape, threads)
-        self._gain = np.float32(gain)
+        self._convolution, self._on, self._gain = convolution, on, gain
+        self._squared = Convolution(psf * psf, convolution.shape, on=on)
 
-    def hold(
-        self,
-        arrays: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-        shared: Callable[[Callable[[Band], float], int], list[float]],
-    ) -> float:
+    def hold(self, arrays: tuple[Any, Any, Any, Any, Any]) -> float:
         """Make the correction 1 where there is no consensus.
 
         Args:
             arrays: object, ratio y / m, correction Hᵀ[ratio], 1 / α, and what was acquired, all
                 float32 of the window; the correction is changed in place.
-            shared: calls a function on bands of rows.
 
         Returns:
             The part of the light that goes on.
         """
         object_, ratio, correction, gains, acquired = arrays
-        noise = np.empty_like(ratio)
-        count = noise.size // noise.shape[-1]
-        first = tuple(map(_rows, (ratio, acquired)))
-        out = _rows(noise)
-        shared(lambda band: kernels.relative_noise(*first, self._gain, out, *band), count)
+        noise = self._on.empty_like(ratio)
+        self._on.relative_noise(ratio, acquired, self._gain, noise)
         noise = self._squared.adjoint(noise)
-        agreement, rows = _rows(noise), tuple(map(_rows, (object_, correction, gains)))
-        lit = sum(shared(lambda band: kernels.agreement(*rows, agreement, *band), count))
-        smooth = _rows(self._convolution.both(noise))
-        on = sum(shared(lambda band: kernels.hold(*rows, smooth, *band), count))
-        return on / max(lit, 1e-30)
-
-
-def _rows(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1, array.shape[-1])
+        lit = self._on.agreement(object_, correction, gains, noise)
+        smooth = self._convolution.both(noise)
+        return self._on.hold(object_, correction, gains, smooth) / max(lit, 1e-30)

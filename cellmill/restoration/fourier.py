@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import fft
 
-from cellmill.compute.threads import thread_count
+from cellmill.restoration.devices import Operations
+from cellmill.restoration.processors import Processors
 
 
 class Convolution:
@@ -20,50 +22,53 @@ class Convolution:
         psf: float32, odd sides; its middle is the point.
         shape: of the arrays, at least the function's.
         threads: how many; None is `thread_count()`.
+        on: what computes; None are processors. Arrays are its own.
     """
 
-    def __init__(self, psf: np.ndarray, shape: Sequence[int], threads: int | None = None) -> None:
+    def __init__(
+        self,
+        psf: np.ndarray,
+        shape: Sequence[int],
+        threads: int | None = None,
+        on: Operations | None = None,
+    ) -> None:
         self.shape = tuple(shape)
-        self._threads = thread_count() if threads is None else threads
+        self._on = on or Processors(threads)
         whole = np.zeros(self.shape, np.float32)
         whole[tuple(slice(0, side) for side in psf.shape)] = psf
         middle = tuple(-(side // 2) for side in psf.shape)
         whole = np.roll(whole, middle, tuple(range(psf.ndim)))
-        self._transform = fft.rfftn(whole, workers=self._threads)
+        self._transform = self._on.rfftn(self._on.put(whole))
 
-    def forward(self, image: np.ndarray) -> np.ndarray:
+    def forward(self, image: Any) -> Any:
         """What the microscope makes of an object: `h ∗ image`."""
-        spectrum = fft.rfftn(image, workers=self._threads)
-        np.multiply(spectrum, self._transform, out=spectrum)
-        return self._back(spectrum)
+        spectrum = self._on.rfftn(image)
+        spectrum *= self._transform
+        return self._on.irfftn(spectrum, self.shape)
 
-    def adjoint(self, image: np.ndarray) -> np.ndarray:
+    def adjoint(self, image: Any) -> Any:
         """The convolution with the function turned around."""
-        spectrum = fft.rfftn(image, workers=self._threads)
-        # conj(h) · s, without another array: conj(h · conj(s)).
-        np.conjugate(spectrum, out=spectrum)
-        np.multiply(spectrum, self._transform, out=spectrum)
-        np.conjugate(spectrum, out=spectrum)
-        return self._back(spectrum)
+        spectrum = self._on.rfftn(image)
+        self._on.times_conjugate(spectrum, self._transform)
+        return self._on.irfftn(spectrum, self.shape)
 
-    def both(self, image: np.ndarray) -> np.ndarray:
+    def both(self, image: Any) -> Any:
         """`hᵀ ∗ h ∗ image`."""
-        spectrum = fft.rfftn(image, workers=self._threads)
-        spectrum *= self._transform.real**2 + self._transform.imag**2
-        return self._back(spectrum)
+        spectrum = self._on.rfftn(image)
+        spectrum *= self._power()
+        return self._on.irfftn(spectrum, self.shape)
 
-    def inverse(self, image: np.ndarray, penalty: float) -> np.ndarray:
+    def inverse(self, image: Any, penalty: float) -> Any:
         """`conj(h) · s / (|h|² + penalty)`: the regularised inverse."""
-        spectrum = fft.rfftn(image, workers=self._threads)
-        power = self._transform.real**2 + self._transform.imag**2 + np.float32(penalty)
-        spectrum *= np.conjugate(self._transform) / power
-        return self._back(spectrum)
+        spectrum = self._on.rfftn(image)
+        self._on.times_conjugate(spectrum, self._transform)
+        power = self._power()
+        power += penalty
+        spectrum /= power
+        return self._on.irfftn(spectrum, self.shape)
 
-    def _back(self, spectrum: np.ndarray) -> np.ndarray:
-        found: np.ndarray = fft.irfftn(
-            spectrum, s=self.shape, workers=self._threads, overwrite_x=True
-        )
-        return found
+    def _power(self) -> Any:
+        return self._transform.real**2 + self._transform.imag**2
 
 
 def fast_shape(least: Sequence[int]) -> tuple[int, ...]:

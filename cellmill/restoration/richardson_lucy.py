@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 
-from cellmill.compute.threads import in_threads, thread_count
 from cellmill.errors import BadInput
-from cellmill.restoration import richardson_lucy_kernels as kernels
 from cellmill.restoration.consensus import Consensus
+from cellmill.restoration.devices import Operations
 from cellmill.restoration.fourier import Convolution, fast_shape
 from cellmill.restoration.variation import FLAT, Variation
 
@@ -21,7 +19,6 @@ EDGES: tuple[Edges, ...] = ("valid", "circulant", "same")
 LEAST_SEEN = 1e-3
 #: A model is never darker than this part of the brightest voxel that was acquired.
 _DARKEST = 1e-7
-_Sums = TypeVar("_Sums")
 
 
 def computed_shape(shape: Sequence[int], psf_shape: Sequence[int], edges: Edges) -> tuple[int, ...]:
@@ -48,7 +45,7 @@ class Window:
         edges: Edges,
         background: float,
         saturation: float | None,
-        threads: int | None,
+        on: Operations,
     ) -> None:
         radii = tuple(side // 2 for side in psf.shape)
         shape = computed_shape(image.shape, psf.shape, edges)
@@ -60,30 +57,34 @@ class Window:
             )
         offset = radii if edges == "valid" else (0,) * image.ndim
         self.core = tuple(slice(o, o + n) for o, n in zip(offset, image.shape, strict=True))
-        self.threads = thread_count() if threads is None else threads
-        self._convolution = Convolution(psf, shape, self.threads)
+        self.on = on
+        self._convolution = Convolution(psf, shape, on=on)
         self._psf = psf
         self._consensus: Consensus | None = None
         self.agreed = 1.0
-        self._background = np.float32(background)
-        self._acquired = np.full(shape, -1, np.float32)
-        self._acquired[self.core] = image
+        self._background = float(np.float32(background))
+        acquired = np.full(shape, -1, np.float32)
+        acquired[self.core] = image
         if saturation is not None:
-            self._acquired[self._acquired >= saturation] = -1
-        self._measured = int((self._acquired >= 0).sum())
+            acquired[acquired >= saturation] = -1
+        self._measured = int((acquired >= 0).sum())
         if not self._measured:
             raise BadInput("saturation", expected="some voxels below it", found=f"{saturation:g}")
-        self._least = np.float32(max(float(self._acquired.max()) * _DARKEST, 1e-30))
-        self._gain = self._gains(edges, radii, image.shape)
-        self.object: np.ndarray = np.empty(0, np.float32)
+        self._least = float(np.float32(max(float(acquired.max()) * _DARKEST, 1e-30)))
+        self._gain = on.put(self._gains(acquired, edges, radii, image.shape))
+        self._acquired = on.put(acquired)
+        self.object: Any = None
 
-    def _gains(self, edges: Edges, radii: Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    def _gains(
+        self, acquired: np.ndarray, edges: Edges, radii: Sequence[int], shape: Sequence[int]
+    ) -> np.ndarray:
         """1 / α where enough light is seen, and 0 where the object is not."""
         if edges == "same":
-            gain = np.zeros(self._acquired.shape, np.float32)
+            gain = np.zeros(acquired.shape, np.float32)
             gain[self.core] = 1
             return gain
-        seen = self._convolution.adjoint((self._acquired >= 0).astype(np.float32))
+        measured = self.on.put((acquired >= 0).astype(np.float32))
+        seen = self.on.get(self._convolution.adjoint(measured))
         enough = seen > LEAST_SEEN
         gain = np.divide(np.float32(1), seen, out=np.zeros_like(seen), where=enough)
         if edges == "valid":
@@ -95,86 +96,66 @@ class Window:
 
     def begin(self, start: np.ndarray | float | None) -> None:
         """Put the first object there."""
-        shape = self._acquired.shape
+        acquired, gain = self.on.get(self._acquired), self.on.get(self._gain)
         if start is None:
-            there = self._acquired[self._acquired >= 0]
-            mean = float(there.mean(dtype=np.float64)) - float(self._background)
-            start = max(mean, float(self._least))
-        first = np.zeros(shape, np.float32)
+            there = acquired[acquired >= 0]
+            mean = float(there.mean(dtype=np.float64)) - self._background
+            start = max(mean, self._least)
+        first = np.zeros(acquired.shape, np.float32)
         if np.ndim(start):
-            acquired = first[self.core].shape
-            if np.shape(start) != acquired:
-                raise BadInput("start", expected=f"shape {acquired}", found=f"{np.shape(start)}")
+            inner = first[self.core].shape
+            if np.shape(start) != inner:
+                raise BadInput("start", expected=f"shape {inner}", found=f"{np.shape(start)}")
             first[self.core] = start
         else:
             first[...] = start
-        first[self._gain == 0] = 0
-        self.object = first
-        lit = first[self._gain > 0]
+        first[gain == 0] = 0
+        lit = first[gain > 0]
         mean = float(lit.mean(dtype=np.float64)) if lit.size else 0.0
-        self._epsilon = np.float32(max(FLAT * mean, 1e-20))
+        self._epsilon = float(np.float32(max(FLAT * mean, 1e-20)))
+        self.object = self.on.put(first)
 
     def divide(self) -> float:
         """Compare the object's image with what was acquired; the divergence a voxel."""
         self._seen = self._convolution.forward(self.object)
-        seen, acquired = _rows(self._seen), _rows(self._acquired)
-
-        def part(band: tuple[int, int]) -> float:
-            found: float = kernels.ratio(seen, acquired, self._background, self._least, *band)
-            return found
-
-        return sum(self.shared(part, len(seen))) / self._measured
+        found = self.on.ratio(self._seen, self._acquired, self._background, self._least)
+        return found / self._measured
 
     def agree(self, gain: float) -> None:
         """From now on go on only where there is consensus; `gain` is grey levels a photon."""
-        self._consensus = Consensus(self._psf, self._convolution, self.threads, gain)
+        self._consensus = Consensus(self._psf, self._convolution, self.on, gain)
 
     def multiply(self, variation: Variation) -> float:
         """Make the next object from the last; how much changed."""
         correction = self._convolution.adjoint(self._seen)
         if self._consensus is not None:
             arrays = (self.object, self._seen, correction, self._gain, self._acquired)
-            self.agreed = self._consensus.hold(arrays, self.shared)
-        old, new, gain = map(_rows, (self.object, correction, self._gain))
+            self.agreed = self._consensus.hold(arrays)
         if variation.weight:
-            sizes = tuple(map(np.float32, variation.steps))
             # The ratio is not needed any more; its memory is.
-            volumes = tuple(map(_volume, (self.object, correction, self._gain, self._seen)))
-            self.shared(
-                lambda band: kernels.flatness(volumes[0], sizes, self._epsilon, volumes[3], *band),
-                len(old),
+            change, total = self.on.update_with_variation(
+                (self.object, correction, self._gain, self._seen),
+                self._epsilon,
+                variation.weight,
+                variation.steps,
             )
-
-            def part(band: tuple[int, int]) -> tuple[float, float]:
-                found: tuple[float, float] = kernels.update_with_variation(
-                    *volumes, np.float32(variation.weight), sizes, *band
-                )
-                return found
         else:
-
-            def part(band: tuple[int, int]) -> tuple[float, float]:
-                found: tuple[float, float] = kernels.update(old, new, gain, *band)
-                return found
-
-        sums = self.shared(part, len(old))
+            change, total = self.on.update(self.object, correction, self._gain)
         del self._seen
         self.object = correction
-        return sum(s[0] for s in sums) / max(sum(s[1] for s in sums), 1e-30)
+        return change / max(total, 1e-30)
 
     def residual(self) -> np.ndarray:
         """What was acquired less the model; 0 where nothing was measured."""
-        model = self._convolution.forward(self.object)[self.core] + self._background
-        acquired = self._acquired[self.core]
-        left: np.ndarray = np.where(acquired >= 0, acquired - model, np.float32(0))
+        model = self.on.get(self._convolution.forward(self.object)[self.core])
+        acquired = self.on.get(self._acquired[self.core])
+        left = acquired - model - np.float32(self._background)
+        left[acquired < 0] = 0
         return left
 
     def acquired_part(self) -> np.ndarray:
         """The object on the window that was acquired."""
-        return np.ascontiguousarray(self.object[self.core])
-
-    def shared(self, part: Callable[[tuple[int, int]], _Sums], rows: int) -> list[_Sums]:
-        """Work on bands of rows side by side: the same ones, so the same sums, for any threads."""
-        return in_threads(part, _bands(rows), self.threads)
+        return np.ascontiguousarray(self.on.get(self.object[self.core]))
 
 
 class Acceleration:
@@ -184,38 +165,18 @@ class Acceleration:
         self._window = window
         self._before = window.object
         self._newest = window.object
-        self._step = np.zeros_like(window.object)
+        self._step = window.on.zeros_like(window.object)
         self._along, self._square = 0.0, 0.0
 
     def guess(self, number: int) -> None:
         """Go on from the newest object in the direction in which it came."""
         factor = self._along / self._square if number > 2 and self._square > 0 else 0.0
         factor = min(max(factor, 0.0), 1.0)
-        self._guess = np.empty_like(self._newest)
-        arrays = tuple(map(_rows, (self._newest, self._before)))
-        out = _rows(self._guess)
-        self._window.shared(
-            lambda band: kernels.extrapolate(*arrays, np.float32(factor), out, *band), len(out)
-        )
+        self._guess = self._window.on.extrapolate(self._newest, self._before, factor)
         self._window.object = self._guess
 
     def learn(self) -> None:
         """Keep the object that the guess led to, and how far it went."""
         self._before, self._newest = self._newest, self._window.object
-        arrays = tuple(map(_rows, (self._newest, self._guess, self._step)))
-        sums = self._window.shared(lambda band: kernels.steps_along(*arrays, *band), len(arrays[0]))
-        self._along, self._square = (sum(each[k] for each in sums) for k in (0, 1))
-
-
-def _bands(rows: int) -> list[tuple[int, int]]:
-    count = max(1, min(64, rows // 16))
-    edges = [rows * k // count for k in range(count + 1)]
-    return list(itertools.pairwise(edges))
-
-
-def _rows(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1, array.shape[-1])
-
-
-def _volume(array: np.ndarray) -> np.ndarray:
-    return array.reshape((1,) * (3 - array.ndim) + array.shape)
+        sums = self._window.on.steps_along(self._newest, self._guess, self._step)
+        self._along, self._square = sums

@@ -37,6 +37,14 @@ def ratio(seen, acquired, background, least, start, stop):  # type: ignore[no-un
 
 
 @kernel
+def times_conjugate(spectrum, transform, start, stop):  # type: ignore[no-untyped-def]
+    """Multiply rows of a spectrum by conj(transform), in place."""
+    for row in range(start, stop):
+        for i in range(spectrum.shape[1]):
+            spectrum[row, i] *= transform[row, i].conjugate()
+
+
+@kernel
 def update(object_, correction, gain, start, stop):  # type: ignore[no-untyped-def]
     """Overwrite the correction by the new object: x · c · gain, not negative.
 

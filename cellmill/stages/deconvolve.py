@@ -35,6 +35,7 @@ from cellmill.restoration.bounded import (
     plan_memory,
 )
 from cellmill.restoration.deconvolution import Iteration
+from cellmill.restoration.devices import Device
 from cellmill.stages.shared.psfs import (
     ChosenPsf,
     channel_names,
@@ -75,6 +76,7 @@ def deconvolve(
     saturation: float = 0.0,
     penalty: float = 0.01,
     dtype: Literal["float32", "uint16"] = "float32",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     memory_mib: int = 4096,
 ) -> None:
     """Deconvolve images and volumes, each channel with its point spread function.
@@ -107,6 +109,8 @@ def deconvolve(
             image can have.
         penalty: Of regularised_inverse, as a part of the strongest frequency's power.
         dtype: What is written: float32, or uint16 scaled so that the brightest fits.
+        device: What richardson_lucy computes on: cuda, a GPU, where torch is installed; or auto,
+            a GPU if there is one that holds the whole image, else cpu.
         memory_mib: Memory that richardson_lucy works in, MiB, beyond what the program itself takes.
     """
     check_memory(memory_mib)
@@ -117,7 +121,7 @@ def deconvolve(
     source, functions = Batch.open(images.path), Batch.open(psf.path)
     notes: dict[str, Any] = {}
     with BatchWriter(restored.path, attributes=source.attributes) as out:
-        run = _Run(method, settings, penalty, levels, gain, memory_mib, out, record)
+        run = _Run(method, settings, penalty, levels, gain, (device, memory_mib), out, record)
 
         def work(entry: Entry) -> None:
             image = pixels_of(source, entry)
@@ -157,7 +161,7 @@ class _Run:
     penalty: float
     levels: Levels
     gain: float
-    memory_mib: int
+    room: tuple[Device, int]
     out: BatchWriter
     record: Record
 
@@ -204,7 +208,8 @@ class _Run:
         size: tuple[float, ...] | None,
     ) -> RestoredChannel:
         shape = image.shape[:-1]
-        plan = plan_memory(shape, psf.values.shape, self.settings, self.memory_mib)
+        device, memory_mib = self.room
+        plan = plan_memory(shape, psf.values.shape, self.settings, memory_mib, device)
         light = self.levels.light(image, index)
         part: Windowed = light if plan.blocks else light.whole()
         with self.record.step("estimate background"):

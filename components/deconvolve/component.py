@@ -27,6 +27,7 @@ def deconvolve(
     saturation: float = 0.0,
     penalty: float = 0.01,
     dtype: str = "float32",
+    device: str = "auto",
     memory_mib: int = 4096,
 ) -> dsl.ContainerSpec:
     """Deconvolve images and volumes, each channel with its point spread function.
@@ -58,6 +59,8 @@ def deconvolve(
             image can have.
         penalty: Of regularised_inverse, as a part of the strongest frequency's power.
         dtype: What is written: float32, or uint16 scaled so that the brightest fits.
+        device: What richardson_lucy computes on: cuda, a GPU, where torch is installed; or auto, a
+            GPU if there is one that holds the whole image, else cpu.
         memory_mib: Memory that richardson_lucy works in, MiB, beyond what the program itself takes.
 
     Returns:
