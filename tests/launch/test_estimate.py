@@ -111,7 +111,7 @@ def test_images_are_counted_by_their_headers(tmp_path, capsys):
     [
         ([], "IMAGE or PIXELS: expected one of them, found neither"),
         (["--pixels", "1", "--image", "x"], "found both"),
-        (["slides", "--pixels", "1"], "NAME: expected one of benchmark, cellpose_training, deepcell_"),
+        (["slides", "--pixels", "1"], "NAME: expected one of benchmark, cellpose_training"),
         (["--pixels", "1", "--target", "moon"], "TARGET: expected vertex"),
         (["--pixels", "1", "--accelerator", "X"], "ACCELERATOR: expected one of"),
     ],
