@@ -28,9 +28,8 @@ FACTORS = {
     "tile_px": "tiles of {} px",
 }
 
-#: Properties of an image that are varied one at a time, how people call their values, and the
-#: stage whose time they may change.
-PROPERTIES = {"kept": ("{}", "postprocess"), "channels": ("{} channels", "preprocess")}
+#: Properties of an image that are varied one at a time, and the stage whose time they may change.
+PROPERTIES = {"kept": "postprocess", "channels": "preprocess"}
 
 
 @dataclass(frozen=True)
@@ -209,12 +208,13 @@ def valued(name: str, measured: Measured) -> str:
     if name == "kept":
         found = "" if measured.objects is None else f" ({number(measured.objects)} found)"
         return kept_text(measured.setting.kept) + found
-    return PROPERTIES[name][0].format(getattr(measured.setting, name))
+    count = measured.setting.channels
+    return f"{number(count)} channel" + "s" * (count != 1)
 
 
 def _properties(results: Results) -> Iterator[Guideline]:
     """What fewer objects or more channels change, between the two ends that were measured."""
-    for name, (_, stage) in PROPERTIES.items():
+    for name, stage in PROPERTIES.items():
         for group in results.factor(name):
             ordered = sorted(group, key=lambda each: getattr(each.setting, name))
             few, many = ordered[0], ordered[-1]

@@ -279,7 +279,7 @@ def _property(name: str, results: Results) -> Figure | None:
     groups = results.factor(name)
     if not groups:
         return None
-    stage, rows = PROPERTIES[name][1], []
+    stage, rows = PROPERTIES[name], []
     for group in groups:
         for each in sorted(group, key=lambda m: getattr(m.setting, name)):
             mean = each.stages[stage]

@@ -87,7 +87,7 @@ def points(title: str, series: Sequence[Series], x: Axis, y: Axis) -> Drawing:
         x: horizontal axis.
         y: vertical axis.
     """
-    top = _TOP + _LEGEND * len(series) + 16
+    top = _TOP + _LEGEND * len(series) + 22
     drawing = Drawing(WIDTH, top + _PLOT + _BOTTOM, f"{title}: {y.label} against {x.label}")
     drawing.parts.append(Words(_LEFT - 50, 22, title, _INK, 14, bold=True))
     across = _scale([v for s in series for v in s.x], x, _LEFT, WIDTH - _RIGHT)
@@ -166,12 +166,18 @@ def _scale(values: Sequence[float], axis: Axis, begin: float, end: float) -> _Sc
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Round values between two ends: 1, 2 and 5 of each power of ten, fewer over many powers."""
+    """Round values between two ends: 1, 2 and 5 of each power of ten, fewer over many powers.
+
+    Between ends so near that fewer than three are left, every digit is one.
+    """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1, 2, 5), (1, 3), (1,)):
         found = [s * 10.0**p for p in powers for s in steps if low <= s * 10.0**p <= high]
         if len(found) <= 8:
             break
+    if len(found) < 3:
+        digits = [s * 10.0**p for p in powers for s in range(1, 10)]
+        found = [tick for tick in digits if low <= tick <= high]
     return found or [math.sqrt(low * high)]
 
 
@@ -193,7 +199,7 @@ def _axes(drawing: Drawing, across: _Scale, up: _Scale, x: Axis, y: Axis, top: f
         drawing.parts.append(Words(place, floor + 18, text, _QUIET, 11.5, "middle"))
     drawing.parts.append(Line([(_LEFT, floor), (right, floor)], _QUIET, 1))
     drawing.parts.append(Words(right, floor + 38, x.label, _QUIET, 12, "end"))
-    drawing.parts.append(Words(_LEFT - 50, top - 8, y.label, _QUIET, 12))
+    drawing.parts.append(Words(_LEFT - 50, top - 14, y.label, _QUIET, 12))
 
 
 def _draw(drawing: Drawing, index: int, series: Series, across: _Scale, up: _Scale) -> None:

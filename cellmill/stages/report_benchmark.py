@@ -24,6 +24,7 @@ def report_benchmark(
     numbers: Output[Metrics],
     record: Output[Record],
     baseline: Input[Table] | None = None,
+    others: Input[Table] | None = None,
     prices: dict = {},
 ) -> None:
     """Turn a benchmark's tables into means, fits, figures, guidelines and a page.
@@ -41,6 +42,7 @@ def report_benchmark(
         numbers: Means, fits and sentences as JSON; its metadata are the headlines.
         record: What was done, with times and versions.
         baseline: A stored table, CSV or Parquet, in comparison with which regressions are named.
+        others: A table that counts with them, as this stage writes it.
         prices: US dollars an hour by a machine's name as the table has it, a JSON object; before
             the table of prices that cellmill brings.
     """
@@ -50,7 +52,8 @@ def report_benchmark(
                 f"prices, '{name}'", expected="US dollars an hour, 0 or more", found=repr(price)
             )
     with record.step("read"):
-        rows = merged([read_table(each.path) for each in tables])
+        given = [*([others] if others else []), *tables]
+        rows = merged([read_table(each.path) for each in given])
         before = read_table(baseline.path) if baseline else []
     if not rows:
         raise BadInput("benchmark tables", expected="at least one row", found="none")

@@ -21,6 +21,7 @@ def report_benchmark(
     numbers: dsl.Output[dsl.Metrics],
     record: dsl.Output[dsl.Artifact],
     baseline: dsl.Input[dsl.Dataset] = None,
+    others: dsl.Input[dsl.Dataset] = None,
     prices: dict[str, Any] = {},
 ) -> dsl.ContainerSpec:
     """Turn a benchmark's tables into means, fits, figures, guidelines and a page.
@@ -33,6 +34,7 @@ def report_benchmark(
             Parquet.
         baseline: [cellmill.Table] A stored table, CSV or Parquet, in comparison with which
             regressions are named.
+        others: [cellmill.Table] A table that counts with them, as this stage writes it.
         prices: US dollars an hour by a machine's name as the table has it, a JSON object; before
             the table of prices that cellmill brings.
 

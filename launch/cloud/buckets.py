@@ -109,7 +109,7 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
     for key in READ_PLACES:
         if sent := model(changed.get(key, "")):
             changed[key] = sent[0]
-    for key in ("segmenters", "conditions"):
+    for key in ("segmenters", "conditions", "reference_conditions"):
         if key in changed:
             changed[key] = [_segmenter(each, model(each["model"])) for each in changed[key]]
     return changed

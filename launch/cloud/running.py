@@ -185,7 +185,7 @@ def _with_model_here(arguments: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("model", "reference_model"):
         if key in changed:
             changed[key] = _model_here(changed[key])
-    for key in ("segmenters", "conditions"):
+    for key in ("segmenters", "conditions", "reference_conditions"):
         if key in changed:
             models = {model: _model_here(model) for model in {e["model"] for e in changed[key]}}
             changed[key] = [{**each, "model": models[each["model"]]} for each in changed[key]]

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, get_args
 
-from cellmill.benchmark.conditions import Segmenter, Sweeps, conditions, default_sides
+from cellmill.benchmark.conditions import SIZES, Segmenter, Sweeps, conditions, default_sides
 from cellmill.errors import BadInput
 from cellmill.inference.engines import AUTO
 from cellmill.inference.network import Device, Precision
@@ -17,7 +17,8 @@ from cellmill.inference.registry import ENGINES
 from cellmill.io.images import open_file, open_image_at
 from cellmill.models.card import FILE_NAME, ModelCard, known_cards
 from launch.runs.inputs import Item, plane_choice
-from launch.runs.segmenters import segmenters_of
+from launch.runs.models import model_of
+from launch.runs.segmenters import REFERENCE, file_digest, segmenters_of
 
 #: The settings of a benchmark beside its pipeline's parameters, and what help says of them.
 SETTINGS = {
@@ -68,6 +69,24 @@ def conditions_of(given: Mapping[str, str], items: Sequence[Item]) -> list[dict[
     )
     run = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     return [each.to_dict() for each in conditions(run, models, sweeps)]
+
+
+def reference_conditions(measured: Sequence[Mapping[str, Any]], model: str) -> list[dict[str, Any]]:
+    """Return what DeepCell's own package is measured under: the sizes of the others.
+
+    Args:
+        measured: the conditions of the others, as `conditions_of` gives them.
+        model: Mesmer's network: a name, a path or a URI.
+    """
+    sizes = [each for each in measured if each["sweep"] == SIZES]
+    rounds = max(each["round"] for each in sizes)
+    first = sizes[0]
+    model = model_of(model)
+    segmenter = Segmenter(REFERENCE, model, file_digest(model))
+    sides = [*dict.fromkeys(each["side"] for each in sizes)]
+    sweeps = Sweeps(sides=sides, repeats=first["repeats"], rounds=rounds)
+    asked = conditions(first["run"], [segmenter], sweeps)
+    return [{**each.to_dict(), "condition": f"r{i:02d}"} for i, each in enumerate(asked, 1)]
 
 
 def _one(given: Mapping[str, str], name: str, default: int) -> int:

@@ -17,7 +17,7 @@ from cellmill.exports.programs import PROGRAMS, check_volumes, programs_of
 from launch.compiling.choices import flag
 from launch.runs.axes import axes_of, axis_settings, json_object
 from launch.runs.benchmarks import SETTINGS as BENCHMARK_SETTINGS
-from launch.runs.benchmarks import conditions_of
+from launch.runs.benchmarks import conditions_of, reference_conditions
 from launch.runs.command_line import SettingsParser
 from launch.runs.inputs import MAX_BATCHES, Item, cut
 from launch.runs.models import model_of
@@ -27,7 +27,7 @@ from launch.runs.tables import implied_settings, needs_truth, truth_setting
 #: Batches of fewer images only load the model again.
 IMAGES_PER_WORKER = 4
 #: Parameters that the launcher fills, not the user.
-FILLED = ("batches", "items", "hard_background", "conditions")
+FILLED = ("batches", "items", "hard_background", "conditions", "reference_conditions")
 #: Parameters that are places of this machine or elsewhere: those that tasks read, and those that
 #: they write to and share.
 READ_PLACES = ("x", "y", "x_truth", "y_truth", "volume", "mask")
@@ -152,6 +152,11 @@ def arguments_of(
             arguments[key] = axes_of(given)
         elif key == "conditions":
             arguments[key] = conditions_of(given, items)
+            if "reference_conditions" in parameters:
+                model = given["reference_model"]
+                arguments["reference_conditions"] = reference_conditions(arguments[key], model)
+        elif key == "reference_conditions":
+            continue
         elif key == "segmenters":
             arguments[key] = segmenters_of(given[key])
         elif key == "export":

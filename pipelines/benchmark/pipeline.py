@@ -1,39 +1,17 @@
 """`benchmark`: sizes × segmenters × machines → one table, fits, figures, guidelines."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from kfp import dsl
 
-from components.benchmark_images.component import benchmark_images
-from components.fetch_model.component import fetch_model
-from components.metrics.component import metrics
 from components.predict.component import predict
-from components.report_benchmark.component import report_benchmark
-from components.tabulate_benchmark.component import tabulate_benchmark
-from components.tiff_to_npz.component import tiff_to_npz
-from pipelines.hardware import PORTABLE, Hardware, Machine
-from pipelines.outputs import OutputFile
-from pipelines.segmenting import segment
+from pipelines.benchmarking import OUTPUTS, Outputs, measure
+from pipelines.hardware import PORTABLE, Hardware
 
-OUTPUTS = (
-    OutputFile("benchmark", "", "benchmark.html"),
-    OutputFile("table", "", "benchmark.csv"),
-    OutputFile("parquet", "", "benchmark.parquet"),
-    OutputFile("schema", "", "benchmark.schema.json"),
-    OutputFile("plots", "", "plots"),
-    OutputFile("numbers", "", "benchmark.json"),
-)
+__all__ = ["OUTPUTS", "WITH_REFERENCE", "build"]
 
-
-class Outputs(NamedTuple):
-    """What the pipeline gives."""
-
-    benchmark: dsl.HTML
-    table: dsl.Dataset
-    parquet: dsl.Artifact
-    schema: dsl.Artifact
-    plots: dsl.Artifact
-    numbers: dsl.Metrics
+#: The same with DeepCell's own package among the segmenters.
+WITH_REFERENCE = "reference_benchmark"
 
 
 def build(hardware: Hardware = PORTABLE) -> Any:
@@ -82,94 +60,6 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             plots: Every figure as PNG and SVG.
             numbers: Means, fits and sentences as JSON.
         """
-        converted = cpu.place(
-            tiff_to_npz(
-                items=items,
-                channels=channels,
-                mpp=mpp,
-                z=z,
-                t=t,
-                series=series,
-                truth_kind=truth_kind,
-            )
-        )
-        # One at a time: what runs beside a measurement is measured, too.
-        with dsl.ParallelFor(conditions, name="conditions", parallelism=1) as condition:
-            table = _measured(
-                cpu,
-                gpu,
-                predict_on_gpu,
-                converted,
-                condition,
-                diameter=diameter,
-                compartment=compartment,
-                truth_compartment=truth_compartment,
-                trust_model=trust_model,
-            )
-        reported = cpu.place(report_benchmark(tables=dsl.Collected(table), prices=prices))
-        return Outputs(**{name: reported.outputs[name] for name in Outputs._fields})
+        return measure(cpu, gpu, predict_on_gpu, dict(locals()))
 
     return benchmark
-
-
-def _measured(
-    cpu: Machine,
-    gpu: Machine,
-    predict_on_gpu: Any,
-    converted: Any,
-    condition: Any,
-    *,
-    diameter: Any,
-    compartment: Any,
-    truth_compartment: Any,
-    trust_model: Any,
-) -> Any:
-    """Add the tasks that measure one condition, and return its table."""
-    subject = cpu.place(
-        benchmark_images(
-            images=converted.outputs["images"],
-            truth=converted.outputs["truth"],
-            condition=condition,
-        )
-    )
-    fetched = cpu.place(
-        fetch_model(source=condition.model, digest=condition.digest, trust_model=trust_model)
-    )
-    segmented = segment(
-        cpu,
-        gpu,
-        predict_on_gpu,
-        images=subject.outputs["subjects"],
-        model=fetched.outputs["model"],
-        diameter=diameter,
-        compartment=compartment,
-        method="",
-        parameters={},
-        network={
-            "batch_size": subject.outputs["batch_size"],
-            "tile": subject.outputs["tile"],
-            "precision": condition.precision,
-            "engine": condition.engine,
-            "device": condition.device,
-            "trust_model": trust_model,
-        },
-        on_bad_image="fail",
-    )
-    scored = cpu.place(
-        metrics(
-            labels=segmented.labels,
-            truth=subject.outputs["subjects_truth"],
-            truth_compartment=truth_compartment,
-        )
-    )
-    tabulated = cpu.place(
-        tabulate_benchmark(
-            subjects=subject.outputs["subjects"],
-            labels=segmented.labels,
-            scores=scored.outputs["scores"],
-            condition=condition,
-            diameter=diameter,
-            **{f"{role}_record": record for role, record in segmented.records.items()},
-        )
-    )
-    return tabulated.outputs["table"]

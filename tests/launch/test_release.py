@@ -41,7 +41,11 @@ def released():
 
 
 def released_pipelines():
-    return [name for name in pipeline_names() if name != "reference_comparison"]
+    return [
+        name
+        for name in pipeline_names()
+        if name not in ("reference_benchmark", "reference_comparison")
+    ]
 
 
 def test_every_component_and_pipeline_is_there_but_what_may_not_be_handed_on(folder):

@@ -9,7 +9,8 @@ import tifffile
 from cellmill.benchmark.tables import read_table, table_csv
 from cellmill.errors import BadInput
 from launch import merge_benchmarks
-from launch.runs.benchmarks import conditions_of, tables_of
+from launch.runs.benchmarks import conditions_of, reference_conditions, tables_of
+from launch.runs.tables import with_reference
 from tests.benchmark.tables import LAWS, sweep
 
 
@@ -76,6 +77,21 @@ def test_with_truth_densities_are_measured(items):
     found = conditions_of({}, [{**items[0], "truth": items[0]["image"]}])
     assert [c["kept"] for c in found if c["sweep"] == "kept"] == [0.5, 0.25]
     assert {c["kept"] for c in found if c["sweep"] != "kept"} == {1.0}
+
+
+def test_deepcells_own_package_is_measured_at_the_sizes_of_the_others(items):
+    given = {"segmenters": "voronoi_otsu deepcell_reference:mine", "rounds": "2", "repeats": "3"}
+    name, given = with_reference("benchmark", given)
+    assert (name, given["segmenters"]) == ("reference_benchmark", "voronoi_otsu")
+    measured = conditions_of(given, items)
+    found = reference_conditions(measured, given["reference_model"])
+    sizes = [c for c in measured if c["sweep"] == "size"]
+    assert {c["segmenter"] for c in found} == {"deepcell_reference"}
+    assert all(c["model"].endswith("mine") for c in found)
+    assert [(c["side"], c["round"]) for c in found] == [(c["side"], c["round"]) for c in sizes]
+    assert {c["run"] for c in found} == {measured[0]["run"]}
+    assert not {c["condition"] for c in found} & {c["condition"] for c in measured}
+    assert {c["repeats"] for c in found} == {3}
 
 
 def test_a_benchmark_is_of_one_image(items):
