@@ -111,8 +111,28 @@ class SelectedChannels:
         return pixels if dtype is None else pixels.astype(dtype, copy=False)
 
 
+def filled_channels(channels: Sequence[int], wanted: int, fewest: int) -> list[int]:
+    """The channels chosen, with blank ones for those that a model can do without.
+
+    Args:
+        channels: indices.
+        wanted: how many the model is given.
+        fewest: how many of them must be there; 0 is all.
+
+    Example:
+        >>> filled_channels([4], 3, 1)
+        [4, -1, -1]
+    """
+    lacking = wanted - len(channels) if 0 < fewest <= len(channels) else 0
+    return [*channels, *[BLANK] * lacking]
+
+
 def selected_channels(
-    image: Windowed, entry: Entry, wanted: Sequence[str] | None = None, model: str = ""
+    image: Windowed,
+    entry: Entry,
+    wanted: Sequence[str] | None = None,
+    model: str = "",
+    fewest: int = 0,
 ) -> SelectedChannels:
     """The channels of an image that are to be segmented, as its entry says; else all.
 
@@ -121,6 +141,7 @@ def selected_channels(
         entry: of the image; its attribute `segmentation_channels` has the indices.
         wanted: names of what the model is given; `None` takes any number of channels.
         model: the model's name in error messages.
+        fewest: how many of the wanted channels must be there, the others are blank; 0 is all.
 
     Raises:
         BadInput: another number of channels is chosen than the model wants, or see
@@ -131,6 +152,7 @@ def selected_channels(
     count = image.shape[2]
     given = entry.attribute("segmentation_channels", tuple[int, ...], None)
     channels: Sequence[int] = given or range(count)
+    channels = filled_channels(channels, len(wanted or ()), fewest)
     if wanted is not None and len(channels) != len(wanted):
         names = ", ".join(entry.channels) or f"{count} without names"
         chosen = "chosen" if given else "none chosen"

@@ -24,7 +24,7 @@ from cellmill.arrays.files import write_text
 from cellmill.errors import BadInput
 from cellmill.labels.kinds import Compartment
 from cellmill.models import earlier
-from cellmill.models.card_network import check_tiles_and_heads
+from cellmill.models.card_network import check_channels, check_tiles_and_heads
 from cellmill.models.card_objects import check_objects
 from cellmill.typed_json import WrongField, from_json, require, to_json
 
@@ -47,10 +47,12 @@ class InputChannel:
     Args:
         name: short name, a word of the field (`nuclear`, `membrane`).
         meaning: what it must show, for a person to read.
+        optional: an image may lack it, and the network is given zeros.
     """
 
     name: str
     meaning: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ class ModelInput:
                 require(diameter > 0, f"{name}.{kind}", "more than 0", f"{diameter}")
         tolerance = self.scale_tolerance
         require(tolerance >= 1, "scale_tolerance", "1 or more", f"{tolerance}")
+
+    @property
+    def fewest_channels(self) -> int:
+        """How many channels an image must have; optional ones are behind them."""
+        return sum(not channel.optional for channel in self.channels)
 
     @property
     def sees_volumes(self) -> bool:
@@ -384,14 +391,9 @@ def _check(card: ModelCard) -> None:
     """Hold the card's fields against each other; raises `WrongField`."""
     require(card.format == FORMAT, "format", FORMAT, repr(card.format))
     require(bool(card.name.strip()), "name", "a name", "an empty text")
-    require(bool(card.input.channels), "input.channels", "at least one channel", "none")
-    names = [channel.name for channel in card.input.channels]
-    require(all(n.strip() for n in names), "input.channels", "a name for each", "an empty name")
-    require(len(set(names)) == len(names), "input.channels", "different names", f"{names}")
+    check_channels(card.input.channels)
     require(card.input.mpp >= 0, "input.mpp", "microns per pixel, or 0", f"{card.input.mpp}")
-    check_tiles_and_heads(card.input.tile, card.heads, card.tiling.overlap, card.tiling.alignment)
-    whole = len(card.input.tile) == 2 and not card.tiling.margin
-    require(whole or not card.tiling.fitted, "tiling.fitted", "planes, and no margin", "true")
+    check_tiles_and_heads(card.input.tile, card.heads, card.tiling)
     is_image = bool(card.heads) and all(head.kind == "image" for head in card.heads)
     check_objects(card.postprocessing, card.default_compartment, is_image)
     located = card.weights.source == "folder" or bool(card.weights.location)

@@ -9,16 +9,31 @@ from cellmill.labels.kinds import is_kind
 from cellmill.typed_json import require
 
 
-def check_tiles_and_heads(
-    tile: tuple[int, ...], heads: Sequence[Any], overlap: float, alignment: int
-) -> None:
+def check_channels(channels: Sequence[Any]) -> None:
+    """Check what the network is given.
+
+    Args:
+        channels: of class `InputChannel`.
+
+    Raises:
+        WrongField: there are none, names are not told apart, or an optional one comes too early.
+    """
+    place, names = "input.channels", [channel.name for channel in channels]
+    require(bool(channels), place, "at least one channel", "none")
+    require(all(name.strip() for name in names), place, "a name for each", "an empty name")
+    require(len(set(names)) == len(names), place, "different names", f"{names}")
+    optional = [channel.optional for channel in channels]
+    behind = optional == sorted(optional) and not all(optional)
+    require(behind, place, "optional ones behind the others, not all", f"{optional}")
+
+
+def check_tiles_and_heads(tile: tuple[int, ...], heads: Sequence[Any], tiling: Any) -> None:
     """Check tiles and heads.
 
     Args:
         tile: `(Y, X)` or `(Z, Y, X)`.
         heads: of class `Head`.
-        overlap: part of a tile's side that it shares with its neighbour.
-        alignment: tiles start at multiples of so many pixels.
+        tiling: of class `Tiling`.
 
     Raises:
         WrongField: something is out of range, or contradicts the rest.
@@ -30,9 +45,12 @@ def check_tiles_and_heads(
     require(len(set(names)) == len(names), "heads", "different names", f"{[*dict.fromkeys(names)]}")
     for i, head in enumerate(heads):
         _check_head(head, tile, f"heads[{i}]")
+    overlap, alignment = tiling.overlap, tiling.alignment
     require(0 <= overlap <= 0.5, "tiling.overlap", "0 to 0.5", f"{overlap}")
     fits = alignment >= 1 and not any(side % alignment for side in tile)
     require(fits, "tiling.alignment", f"a divisor of {sides}", f"{alignment}")
+    whole = len(tile) == 2 and not tiling.margin
+    require(whole or not tiling.fitted, "tiling.fitted", "planes, and no margin", "true")
 
 
 def _check_head(head: Any, tile: tuple[int, ...], place: str) -> None:

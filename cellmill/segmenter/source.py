@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellmill.arrays.channels import BLANK, SelectedChannels
+from cellmill.arrays.channels import BLANK, SelectedChannels, filled_channels
 from cellmill.arrays.windows import WritableWindowed, sections_of
 from cellmill.errors import BadInput
 from cellmill.io.images import Image, channels_to_segment, open_image, read_pixels
@@ -92,7 +92,8 @@ def source_in_memory(
     names = read.channels if read else tuple(str(i) for i in range(planar.shape[-1]))
     text = channels_text(channels)
     chosen = select_channels(text, names, what) if text else [*range(planar.shape[-1])]
-    _check_channels(chosen, card, what, f"{describe(names)} in shape {pixels.shape}")
+    has = f"{describe(names)} in shape {pixels.shape}"
+    chosen = _checked_channels(chosen, card, what, has)
     known = read.mpp if read else None
     given = checked_mpp(mpp, volume)
     planes = [SelectedChannels(each, chosen, what) for each in sections_of(planar, 3)]
@@ -137,7 +138,7 @@ def source_at(
     with open_image(uri, z=choice.z, t=choice.t, series=choice.series) as image:
         remarks += image.remarks
         chosen = channels_to_segment(image, channels_text(channels), remarks, memory_mib)
-        _check_channels(chosen, card, image.label, describe(image.channels))
+        chosen = _checked_channels(chosen, card, image.label, describe(image.channels))
         kept = [c for c in dict.fromkeys(chosen) if c != BLANK]
         whole = (*image.shape, len(kept))
         # Volumes are segmented in memory.
@@ -174,8 +175,9 @@ def checked_mpp(mpp: PixelSize, volume: bool = False) -> tuple[float, ...] | Non
     return tuple(float(size) for size in np.broadcast_to(sizes, 2 + volume))
 
 
-def _check_channels(chosen: Sequence[int], card: ModelCard, what: str, has: str) -> None:
+def _checked_channels(chosen: Sequence[int], card: ModelCard, what: str, has: str) -> list[int]:
     wanted = [channel.name for channel in card.input.channels]
+    chosen = filled_channels(chosen, len(wanted), card.input.fewest_channels)
     if len(chosen) != len(wanted):
         raise BadInput(
             f"channels of {what}",
@@ -183,3 +185,4 @@ def _check_channels(chosen: Sequence[int], card: ModelCard, what: str, has: str)
             "chooses",
             found=has,
         )
+    return chosen

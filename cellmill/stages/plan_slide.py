@@ -110,7 +110,8 @@ def plan_slide(
         def work(entry: Entry) -> None:
             image = source.array(entry, "image")
             wanted = [channel.name for channel in card.input.channels]
-            selected = selected_channels(image, entry, wanted, card.name)
+            fewest = card.input.fewest_channels
+            selected = selected_channels(image, entry, wanted, card.name, fewest)
             with record.step("find scale"):
                 scaling = scaling_for(settings, entry, selected, memory_mib)
             scalings[entry.name] = scaling

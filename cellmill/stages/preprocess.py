@@ -91,7 +91,8 @@ def preprocess(
             names = [channel.name for channel in card.input.channels]
             array = source.array(entry, "image")
             planes = [
-                selected_channels(plane, entry, names, card.name) for plane in sections_of(array, 3)
+                selected_channels(plane, entry, names, card.name, card.input.fewest_channels)
+                for plane in sections_of(array, 3)
             ]
             depth = array.shape[:-3]
             # Of a volume the plane in its middle stands for all.

@@ -39,6 +39,15 @@ def test_an_entry_says_which_else_all():
     assert selected_channels(IMAGE, entry, ("nuclear", "membrane")).channels == (2, BLANK)
 
 
+def test_channels_that_a_model_can_do_without_are_blank():
+    one = Entry("a", attributes={"segmentation_channels": [2]})
+    assert selected_channels(IMAGE, one, ("a", "b", "c"), fewest=1).channels == (2, BLANK, BLANK)
+    assert selected_channels(IMAGE, Entry("a"), ("a", "b", "c"), fewest=1).channels == (0, 1, 2)
+    for entry, wanted, fewest in ((one, 3, 2), (one, 3, 0), (Entry("a"), 2, 1)):
+        with pytest.raises(BadInput, match=f"expected {wanted} for model"):
+            selected_channels(IMAGE, entry, ("a", "b", "c")[:wanted], fewest=fewest)
+
+
 @pytest.mark.parametrize(
     ("channels", "message"),
     [

@@ -106,6 +106,12 @@ def changed(path, value):
         (["tiling", "alignment"], 96, "tiling.alignment: expected a divisor of"),
         (["heads", 0, "placement"], "mixed", "heads[0].placement: expected one of"),
         (["input", "channels"], [], "input.channels"),
+        (["input", "channels"], [{"name": "a", "optional": True}], "not all, found [True]"),
+        (
+            ["input", "channels"],
+            [{"name": "a", "optional": True}, {"name": "b"}],
+            "optional ones behind the others",
+        ),
         (["input", "mpp"], -0.5, "input.mpp"),
         (["input", "mpp"], float("nan"), "input.mpp: expected a finite number"),
         (["input", "mpp"], True, "input.mpp"),

@@ -106,6 +106,26 @@ def test_kinds_of_object_and_another_scale(tmp_path, cells, memory_mib):
     assert swapped.facts.mpp_source == "parameter"
 
 
+def test_channels_that_the_model_can_do_without_may_be_lacking(tmp_path, cells):
+    path, model = cells
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    card = ModelCard.load(folder)
+    first, second = card.input.channels
+    optional = replace(card.input, channels=(first, replace(second, optional=True)))
+    replace(card, input=optional).save(folder)
+    pixels = cellmill.read_image(path, channels=[first.name]).pixels[:200, :190]
+    tifffile.imwrite(tmp_path / "one.tif", pixels)
+    segmenter = Segmenter(str(folder), engine=ENGINE)
+    expected = Segmenter(model, engine=ENGINE)(pixels, channels=[0, -1]).labels
+    assert max(labels.max() for labels in expected.values()) > 0
+    equal(segmenter(pixels).labels, expected)
+    equal(segmenter(tmp_path / "one.tif").labels, expected)
+    equal(by_stages(tmp_path, tmp_path / "one.tif", folder)[0], expected)
+    with pytest.raises(BadInput, match="channels of image: expected 2 for model"):
+        Segmenter(model, engine=ENGINE)(pixels)
+
+
 def test_a_file_that_is_larger_than_memory_is_worked_on_tile_by_tile(tmp_path, nuclei, sample):
     pixels = np.zeros((2080, 2112), np.uint16)
     for y, x in ((0, 0), (100, 1600), (790, 770), (1568, 1000)):

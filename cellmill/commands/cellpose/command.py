@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cellmill.arrays.channels import BLANK
+from cellmill.arrays.channels import BLANK, filled_channels
 from cellmill.arrays.files import open_staged
 from cellmill.commands.cellpose.flags import Flags, parsed_flags
 from cellmill.compute.faults import fault_of
@@ -136,7 +136,7 @@ def _model_name(given: str) -> str:
 def _channels(flags: Flags, card: ModelCard) -> tuple[int, ...] | None:
     """The model's channels by their 0-based indices; `None` for the image's only one."""
     wanted = len(card.input.channels)
-    if wanted > 2:
+    if card.input.fewest_channels > 2:
         raise BadInput(
             "--pretrained_model",
             expected="a model of one channel, or of two (cytoplasm and nuclei)",
@@ -147,7 +147,8 @@ def _channels(flags: Flags, card: ModelCard) -> tuple[int, ...] | None:
         raise BadInput("--chan2", expected="0", found=found)
     if wanted == 1 and not flags.chan:
         return None
-    return (flags.chan - 1, flags.chan2 - 1 if flags.chan2 else BLANK)[:wanted]
+    chosen = (flags.chan - 1, flags.chan2 - 1 if flags.chan2 else BLANK)
+    return tuple(filled_channels(chosen, wanted, len(chosen)))[:wanted]
 
 
 def _checked_channels(

@@ -216,7 +216,9 @@ def _card(kind: Compartment, name: str, said: Said) -> ModelCard:
         name=said.name or name,
         version=said.version or "4",
         input=ModelInput(
-            channels=tuple(InputChannel(f"channel_{k + 1}", meaning) for k in range(_CHANNELS)),
+            channels=tuple(
+                InputChannel(f"channel_{k + 1}", meaning, optional=k > 0) for k in range(_CHANNELS)
+            ),
             mpp=said.mpp,
             tile=(_TILE, _TILE),
             object_diameter={kind: _DIAMETER},

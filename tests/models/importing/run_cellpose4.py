@@ -1,11 +1,10 @@
-"""Make a network of Cellpose 4's form and run cellpose on it; its interpreter runs this file.
+"""Make a network of Cellpose 4's form; its interpreter runs this file, not ours.
 
-`python run_cellpose4.py FOLDER`: `fields.npz` there has images `(Y, X, 3)` and `lessons.npz` images
-with labels. Written are `cpsam`, the weights of a network of the real form, much narrower and
-shallower, whose blocks are random and whose last layer is fitted to the flows of the lessons by
-least squares; `heads.npy`, what it gives for the tiles `(N, Y, X, 3)` of `tiles.npy`; for each
-field `NAME.eval.npz`, with what cellpose's `eval` gives: `flows`, `probability`, `masks`; and by
-name `refused.json`, what cellmill says of weights that are of no such network.
+`python run_cellpose4.py FOLDER`: `lessons.npz` there has images `(Y, X, 3)` with labels. Written
+are `cpsam`, the weights of a network of the real form, much narrower and shallower, whose blocks
+are random and whose last layer is fitted to the flows of the lessons by least squares; `heads.npy`,
+what it gives for the tiles `(N, Y, X, 3)` of `tiles.npy`; and by name `refused.json`, what cellmill
+says of weights that are of no such network.
 """
 
 import contextlib
@@ -25,7 +24,6 @@ from cellmill.models.importing.cellpose4 import import_cellpose
 vit = import_cellpose()
 from cellpose import transforms  # noqa: E402
 from cellpose.dynamics import masks_to_flows_gpu  # noqa: E402
-from cellpose.models import CellposeModel  # noqa: E402
 from segment_anything.modeling import ImageEncoderViT  # noqa: E402
 
 WIDTH, DEPTH, HEADS, FEATURES = 64, 2, 2, 192
@@ -108,11 +106,6 @@ if __name__ == "__main__":
     tiles = np.load(folder / "tiles.npy")
     with torch.no_grad():
         np.save(folder / "heads.npy", network(torch.from_numpy(tiles.transpose(0, 3, 1, 2)))[0])
-    model = CellposeModel(pretrained_model=str(folder / "cpsam"), use_bfloat16=False)
-    with np.load(folder / "fields.npz") as fields:
-        for name, image in fields.items():
-            masks, (_, flows, probability), _ = model.eval(image, channel_axis=-1)
-            np.savez(folder / f"{name}.eval.npz", masks=masks, flows=flows, probability=probability)
     weights = network.state_dict()
     half = {name: values for name, values in weights.items() if ".blocks.1.mlp" not in name}
     others = {"dino": {**weights, "encoder.cls_token": torch.zeros(3)}, "half": half}

@@ -1,4 +1,4 @@
-"""Networks of Cellpose 4 come in equal, by file and by name, and find what cellpose's own finds."""
+"""Networks of Cellpose 4 come in equal, by their file and by their name; others are refused."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellmill.datasets.samples import mnfinder, sample_image
+from cellmill.datasets.samples import mnfinder
 from cellmill.inference.proofs import reference_of
 from cellmill.labels.numbering import canonical_labels
 from cellmill.models.card import ModelCard
@@ -29,12 +29,6 @@ def colours(image: np.ndarray) -> np.ndarray:
     return np.stack([plain, plain**0.5, np.zeros_like(plain)], -1)
 
 
-def fields() -> dict[str, np.ndarray]:
-    """Give images smaller than a tile, and some that take several, of odd sides."""
-    nuclei = tifffile.imread(sample_image()[0])
-    return {"small": nuclei[:150, :131], "wide": nuclei[:241, :509], "high": nuclei[:470, :300]}
-
-
 @pytest.fixture(scope="module")
 def made(
     cellpose4_python: Path, tmp_path_factory: pytest.TempPathFactory
@@ -51,7 +45,6 @@ def made(
         images=[colours(tifffile.imread(each.image)[EVERY]) for each in lessons],
         labels=[canonical_labels(tifffile.imread(each.nuclei)[EVERY]) for each in lessons],
     )
-    np.savez(folder / "fields.npz", **{name: colours(image) for name, image in fields().items()})
     tiles = np.random.default_rng(1).random((3, 256, 256, 3), np.float32) * 2 - 0.5
     np.save(folder / "tiles.npy", tiles)
     run(cellpose4_python, Path(__file__).with_name("run_cellpose4.py"), folder)
@@ -79,6 +72,7 @@ def test_the_card_says_what_cellpose_would_do(made: tuple[Path, ModelCard, Path]
     assert card.default_compartment == "whole_cell"
     assert card.input.object_diameter == {"whole_cell": 30.0}
     assert (len(card.input.channels), card.input.tile) == (3, (256, 256))
+    assert card.input.fewest_channels == 1
     assert (card.preprocessing.low, card.preprocessing.high) == (1.0, 99.0)
     assert card.postprocessing["whole_cell"]["method"] == "cellpose"
     assert card.imported is not None
