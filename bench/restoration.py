@@ -30,6 +30,7 @@ import numpy as np
 from cellmill.arrays.files import write_text
 from cellmill.compute.memory import peak_rss
 from cellmill.compute.threads import thread_count
+from cellmill.errors import BadInput
 from cellmill.restoration import Microscope, deconvolve, make_psf
 from cellmill.restoration.devices import DEVICES, device_for, operations_on
 from cellmill.restoration.richardson_lucy import computed_shape
@@ -62,8 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.row:
         print(json.dumps(measure(given.row[0], given.row[1], given)))
         return 0
-    # Where there is no such device that is one line, before anything is measured.
-    device_for(given.device, 1)
+    try:
+        device_for(given.device, 1)
+    except BadInput as bad:
+        parser.exit(2, f"{bad}\n")
     rows = [_in_process(shape, way, given) for shape in SHAPES for way in WAYS]
     print(f"{thread_count()} threads, load {os.getloadavg()[0]:.1f} at the end")
     heads = f"{'ratio':>7}{'CPU ratio':>10}{'arrays':>8}{'of limit':>9}"
