@@ -131,7 +131,7 @@ fetch: $(CLOUD_STAMP) ## follow a run that a cloud has (OUTPUT=its folder) and f
 .PHONY: run-training
 run-training: export IMAGE = $(IMAGES)
 run-training: export TRUTH = $(LABELS)
-run-training: $(RUN_STAMP) ## train a model: IMAGES=… LABELS=… [BASE=cellmill-nuclei: go on from it; METHOD=stardist [RAYS=32]: star-convex polygons; METHOD=cellpose [BASE=cellpose:cyto3]: by Cellpose 3; TASK=semantic CLASSES=…: classes of pixels; NAME=… STEPS=… HARD_BACKGROUND=… OUTPUT=… TARGET=…]
+run-training: $(RUN_STAMP) ## train a model: IMAGES=… LABELS=… [BASE=cellmill-nuclei: go on from it; Z=all: of volumes; METHOD=stardist [RAYS=32]: star-convex polygons; METHOD=cellpose [BASE=cellpose:cyto3]: by Cellpose 3; TASK=semantic CLASSES=…: classes of pixels; NAME=… STEPS=… HARD_BACKGROUND=… OUTPUT=… TARGET=…]
 	@$(RUN_ENV)/bin/python -m launch.run training --make
 
 .PHONY: run-tuning

@@ -31,19 +31,21 @@ from cellmill.models.card import ModelCard
 from cellmill.stages.shared.instance_training import InstanceTraining
 from cellmill.stages.shared.semantic_training import SemanticTraining
 from cellmill.stages.shared.training_base import Base, Named, open_base, origin
-from cellmill.stages.shared.training_images import TrainingBatch, split_images
+from cellmill.stages.shared.training_images import TrainingBatch, are_volumes, split_images
+from cellmill.stages.shared.volume_training import VolumeTraining
 from cellmill.terminal import say
 from cellmill.training.card import PREPROCESSING, made_with
 from cellmill.training.export import export_network
 from cellmill.training.extents import extents_beside
 from cellmill.training.fit import FitParameters, fit, seed_everything
 from cellmill.training.images import TrainingImage
-from cellmill.training.network import receptive_field
 
-Task = InstanceTraining | SemanticTraining
+Task = InstanceTraining | SemanticTraining | VolumeTraining
 
 #: The greatest learning rates, if nobody says.
 _FROM_NOTHING, _FROM_A_BASE = 0.003, 0.0003
+#: Sides of crops, if nobody says.
+_CROP, _VOLUME_CROP = 192, 48
 
 
 @stage(image="tensorflow", family="training")
@@ -71,7 +73,7 @@ def train_segmenter(
     validation_fraction: float = 0.15,
     steps: int = 1000,
     batch_size: int = 8,
-    crop: int = 192,
+    crop: int = 0,
     learning_rate: float = 0.0,
     validate_every: int = 100,
     patience: int = 0,
@@ -88,10 +90,11 @@ def train_segmenter(
     threads, unless a time limit ends the training.
 
     Args:
-        images: Batch with array `image` (Y, X, C); all with the same number of channels to segment.
-        labels: Batch with array `labels` (Y, X) or (Y, X, 2: whole cells, nuclei) int32, or arrays
-            named as the kinds of object that are taught, an entry of the same name for each image;
-            images without truth are left out.
+        images: Batch with array `image` (Y, X, C), or of volumes (Z, Y, X, C), whose network sees
+            volumes; all with the same number of channels to segment.
+        labels: Batch with array `labels` (Y, X), of volumes (Z, Y, X), or (Y, X, 2: whole cells,
+            nuclei) int32, or arrays named as the kinds of object that are taught, an entry of the
+            same name for each image; images without truth are left out.
         model: The model's folder, SavedModel and model.json.
         metrics: Accuracy on the validation images (of the base model too, if given) and the
             training's curve, JSON.
@@ -124,7 +127,8 @@ def train_segmenter(
         validation_fraction: Part of the images to hold out, at least one image.
         steps: Batches to train on at most; about 0.6 CPU seconds each with the defaults.
         batch_size: Crops in a batch.
-        crop: Side of a crop in pixels, a multiple of 16.
+        crop: Side of a crop in pixels, a multiple of 16; 0 is 192, of volumes 48. A crop of a
+            volume is about as deep in microns.
         learning_rate: The greatest learning rate; it falls along a half cosine. 0 is 0.003, or
             from a base 0.0003: what it has learnt is to be kept.
         validate_every: Steps between two looks at the validation images; the best look's weights
@@ -138,13 +142,14 @@ def train_segmenter(
             code.
     """
     extras.load("tensorflow", "training")
-    if not base_source.strip():
-        base = None
+    begun = open_base(base, base_source, trust_model) if base and base_source.strip() else None
+    given, truth = Batch.open(images.path), Batch.open(labels.path)
+    volumes = are_volumes(given)
     parameters = FitParameters(
         steps=steps,
         batch_size=batch_size,
-        crop=crop,
-        learning_rate=learning_rate or (_FROM_A_BASE if base else _FROM_NOTHING),
+        crop=crop or (_VOLUME_CROP if volumes else _CROP),
+        learning_rate=learning_rate or (_FROM_A_BASE if begun else _FROM_NOTHING),
         validate_every=min(validate_every, steps),
         patience=patience,
         seed=seed,
@@ -152,12 +157,10 @@ def train_segmenter(
     )
     if not 0 < validation_fraction < 1:
         raise BadInput("validation_fraction", expected="0 to 1", found=f"{validation_fraction}")
-    taught = _task(task, (compartment, method, rays), classes, class_weights, zero)
-    begun = open_base(base, base_source, trust_model) if base else None
+    taught = _task(task, (compartment, method, rays, volumes), classes, class_weights, zero)
     if begun:
         taught.check_base(begun)
     preprocessing = begun.card.preprocessing if begun else PREPROCESSING
-    given, truth = Batch.open(images.path), Batch.open(labels.path)
     hard = Batch.open(hard_background.path) if hard_background else None
     batch = TrainingBatch(given, truth, hard, taught.kinds, preprocessing)
     for_each_image(batch.images, batch.read, writers=[], record=record, on_bad_image=on_bad_image)
@@ -168,7 +171,7 @@ def train_segmenter(
     with record.step("build"):
         seed_everything(seed)
         network = begun.network(len(channels)) if begun else taught.network(len(channels))
-    said = _said(taught, training, held_out, batch, origin(begun, network, taught.rays))
+    said = _said(taught, training, held_out, batch, origin(begun, network, taught.built()))
     with record.step("fit"), Progress("training", steps, "steps") as progress:
         done = fit(
             network,
@@ -200,15 +203,22 @@ def train_segmenter(
 
 
 def _task(
-    task: str, objects: tuple[str, str, int], classes: str, class_weights: str, zero: str
+    task: str,
+    objects: tuple[str, str, int, bool],
+    classes: str,
+    class_weights: str,
+    zero: str,
 ) -> Task:
-    """What is taught, and how that is done; of objects their kind, method and rays."""
+    """What is taught, and how that is done; of objects kind, method, rays, and if in volumes."""
+    compartment, method, rays, volumes = objects
+    if volumes:
+        return VolumeTraining.of(task, compartment, method)
     if task == "semantic":
         return SemanticTraining.of(classes, class_weights, zero)
     for name, given in (("classes", classes), ("class_weights", class_weights)):
         if given.strip():
             raise BadInput(name, expected="none, where objects are taught", found=repr(given))
-    return InstanceTraining.of(*objects)
+    return InstanceTraining.of(compartment, method, rays)
 
 
 def _said(
@@ -234,7 +244,7 @@ def _extents(
     taught: Task, training: Sequence[TrainingImage], network: dict[str, Any]
 ) -> dict[str, Any]:
     """Say for the card how long objects are beside what the network sees, and warn of it."""
-    sees = receptive_field(network["widths"], network.get("bottom", 0))
+    sees = taught.sees(network)
     found, warnings = extents_beside(taught.lengths(training), sees)
     for line in warnings:
         say(f"warning: {line}", to=sys.stderr)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cellmill.inference.blocks import BlockGrid, fitted, predict_volume
 from cellmill.inference.tiled import PredictBatch, card_grid, predict_tiled
 from cellmill.labels.kinds import Compartment
 from cellmill.metrics import evaluate, evaluate_classes, pool, pool_classes
@@ -30,13 +31,20 @@ def predict_heads(
     """The maps of a normalised image, predicted tile by tile.
 
     Args:
-        image: `(Y, X, C)` float32, preprocessed as the card asks for.
+        image: `(Y, X, C)` float32, preprocessed as the card asks for; or `(Z, Y, X, C)` where the
+            network sees volumes.
         network: the model, as `cellmill.inference.engines.load_network` gives it.
         card: its card.
 
     Returns:
-        `(Y, X, C)` float32 by head, its sides divided by the head's stride.
+        `(Y, X, C)` or `(Z, Y, X, C)` float32 by head, its sides divided by the head's stride.
     """
+    if card.input.sees_volumes:
+        sides = image.shape[:-1]
+        heads = {h.name: np.zeros(h.shape_over(sides), np.float32) for h in card.heads}
+        blocks = BlockGrid.over(fitted(card, sides), sides)
+        predict_volume(image, network, blocks, list(heads.values()), card.heads)
+        return heads
     grid = card_grid(card, (image.shape[0], image.shape[1]))
     heads = {h.name: np.zeros(h.shape_over(grid.shape), np.float32) for h in card.heads}
     predict_tiled(image, network, grid, list(heads.values()), heads=card.heads)
@@ -49,13 +57,13 @@ def segment_image(
     """Segment a normalised image: tiles, network, the card's method and parameters.
 
     Args:
-        image: `(Y, X, C)` float32, preprocessed as the card asks for.
+        image: as `predict_heads` takes it.
         network: the model, as `cellmill.inference.engines.load_network` gives it.
         card: its card.
         compartment: what to segment.
 
     Returns:
-        `(Y, X)` int32 labels.
+        `(Y, X)` or `(Z, Y, X)` int32 labels.
     """
     heads = predict_heads(image, network, card)
     recipe = recipes_of(card, (compartment,))[compartment]
@@ -161,7 +169,9 @@ def _rounded(values: Any) -> Any:
 
 
 def truth_of_kind(labels: np.ndarray, card: ModelCard, compartment: Compartment) -> np.ndarray:
-    """The label image `(Y, X)` of a kind, of labels of one kind or of all the card's."""
+    """The label image of a kind, of labels of one kind or of all the card's; volumes have one."""
+    if card.input.sees_volumes:
+        return labels
     return labels[..., card.compartments.index(compartment)] if labels.ndim == 3 else labels
 
 

@@ -84,29 +84,68 @@ def random_crop(
     Returns:
         The image `(size, size, C)` float32 and the label images `(size, size)` int32.
     """
-    scale = _log_uniform(random, ranges.scale)
-    angle = random.uniform(0, 2 * np.pi) if random.random() < 0.5 else 0.0
-    angle += random.integers(4) * np.pi / 2
-    flip = -1.0 if random.random() < 0.5 else 1.0
-    centre = _crowded_centre(label_images[0], size / scale, random)
-    c, s = np.cos(angle) / scale, np.sin(angle) / scale
-    to_source = np.array([[c * flip, -s, 0.0], [s * flip, c, 0.0]])
-    to_source[:, 2] = np.array(centre[::-1]) - to_source[:, :2] @ np.full(2, (size - 1) / 2)
+    warp = random_warp(label_images[0], size, random, ranges)
+    return warp.picture(image), [warp.labels(each) for each in label_images]
 
-    def warp(array: np.ndarray, interpolation: int) -> np.ndarray:
+
+@dataclass(frozen=True)
+class Warp:
+    """A square of a plane at some place, angle, zoom and handedness.
+
+    Args:
+        to_source: affine, `(2, 3)`, from the square's (x, y) to the plane's.
+        size: side of the square in pixels.
+        scale: zoom.
+    """
+
+    to_source: np.ndarray
+    size: int
+    scale: float
+
+    def picture(self, image: np.ndarray) -> np.ndarray:
+        """Of a plane `(Y, X, C)` the square `(size, size, C)`; beyond the border it is mirrored."""
+        # Zooming out by linear interpolation alone would alias.
+        small = self.scale < 0.8
+        source = cv2.GaussianBlur(image, (0, 0), 0.5 / self.scale) if small else image
+        found = self._warped(source, cv2.INTER_LINEAR)
+        return found.reshape(self.size, self.size, image.shape[2])
+
+    def labels(self, labels: np.ndarray) -> np.ndarray:
+        """Of a label image `(Y, X)` the square, int32, by nearest neighbour."""
+        found = self._warped(_as_cv(labels), cv2.INTER_NEAREST)
+        whole: np.ndarray = np.rint(found).astype(np.int32)
+        return whole
+
+    def _warped(self, array: np.ndarray, interpolation: int) -> np.ndarray:
         return cv2.warpAffine(
             array,
-            to_source,
-            (size, size),
+            self.to_source,
+            (self.size, self.size),
             flags=interpolation | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,
         )
 
-    # Zooming out by linear interpolation alone would alias.
-    source = cv2.GaussianBlur(image, (0, 0), 0.5 / scale) if scale < 0.8 else image
-    picture = warp(source, cv2.INTER_LINEAR).reshape(size, size, image.shape[2])
-    cut = [warp(_as_cv(labels), cv2.INTER_NEAREST) for labels in label_images]
-    return picture, [np.rint(array).astype(np.int32) for array in cut]
+
+def random_warp(
+    labels: np.ndarray, size: int, random: np.random.Generator, ranges: Augmentation
+) -> Warp:
+    """Draw a square of a plane, rather where objects are.
+
+    Args:
+        labels: `(Y, X)` integer, 0 is background.
+        size: side of the square in pixels.
+        random: source of chance.
+        ranges: `scale` is used.
+    """
+    scale = _log_uniform(random, ranges.scale)
+    angle = random.uniform(0, 2 * np.pi) if random.random() < 0.5 else 0.0
+    angle += random.integers(4) * np.pi / 2
+    flip = -1.0 if random.random() < 0.5 else 1.0
+    centre = _crowded_centre(labels, size / scale, random)
+    c, s = np.cos(angle) / scale, np.sin(angle) / scale
+    to_source = np.array([[c * flip, -s, 0.0], [s * flip, c, 0.0]])
+    to_source[:, 2] = np.array(centre[::-1]) - to_source[:, :2] @ np.full(2, (size - 1) / 2)
+    return Warp(to_source, size, scale)
 
 
 def vary_objects(
@@ -234,6 +273,29 @@ def vary_picture(
             greys = _log_uniform(random, (ranges.greys, 255))
             plane = np.rint(plane * greys) / greys
         varied[..., channel] = plane
+    return varied.astype(np.float32)
+
+
+def vary_light(volume: np.ndarray, random: np.random.Generator, ranges: Augmentation) -> np.ndarray:
+    """Vary brightness, contrast and noise of a volume, alike in all planes.
+
+    Args:
+        volume: `(Z, Y, X, C)` float32, background about 0, bright objects about 1.
+        random: source of chance.
+        ranges: `gamma`, `noise`, `offset` and `gain` are used.
+
+    Returns:
+        `(Z, Y, X, C)` float32.
+    """
+    varied = volume.copy()
+    for channel in range(volume.shape[-1]):
+        light = varied[..., channel]
+        if random.random() < 0.5:
+            light = np.sign(light) * np.abs(light) ** _log_uniform(random, ranges.gamma)
+        if random.random() < 0.6:
+            light = light + _noise(random, light, _log_uniform(random, ranges.noise))
+        light = light + random.uniform(-ranges.offset, ranges.offset)
+        varied[..., channel] = light * _log_uniform(random, ranges.gain)
     return varied.astype(np.float32)
 
 

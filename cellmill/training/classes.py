@@ -18,7 +18,7 @@ import numpy as np
 from cellmill import extras
 from cellmill.errors import BadInput
 from cellmill.training.augmentation import Augmentation, random_crop, vary_picture
-from cellmill.training.images import TrainingImage
+from cellmill.training.images import TrainingImage, whole_image
 from cellmill.training.objective import Taught
 
 _REACH = 9
@@ -55,7 +55,8 @@ class ClassObjective:
 
     def whole(self, image: TrainingImage) -> Taught:
         """An image as it is, and the classes of its pixels."""
-        return image.image.astype(np.float32), image.labels.astype(np.int32)
+        seen = whole_image(image)
+        return seen.image.astype(np.float32), seen.labels.astype(np.int32)
 
     def loss(self, heads: Sequence[Any], *taught: Any) -> Any:
         """Weighted cross entropy and Dice, of labelled pixels; 0 where there are none."""

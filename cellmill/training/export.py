@@ -12,6 +12,7 @@ from cellmill.models.card import ModelCard
 from cellmill.models.savedmodel import write_savedmodel
 from cellmill.pixel_classification.card import HEAD
 from cellmill.training.network import build_class_network, build_network, build_star_network
+from cellmill.training.volume_network import VolumeShape, build_volume_network
 
 if TYPE_CHECKING:
     import keras
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 def export_network(network: keras.Model, folder: Path) -> None:
     """Write the network as a SavedModel with a serving signature.
 
-    The signature takes `image`, `(N, Y, X, C)` float32 with free N, Y and X, and gives one output
-    per head, by the head's name.
+    The signature takes `image`, `(N, Y, X, C)` or `(N, Z, Y, X, C)` float32 with free
+    sides, and gives one output per head, by the head's name.
 
     Args:
         network: as `build_network` or `build_class_network` makes it.
@@ -29,10 +30,9 @@ def export_network(network: keras.Model, folder: Path) -> None:
     """
     tf = extras.load("tensorflow", "training")
     names = network.output_names
-    channels = network.input_shape[-1]
 
     @tf.function(
-        input_signature=[tf.TensorSpec((None, None, None, channels), tf.float32, name="image")],
+        input_signature=[tf.TensorSpec(network.input_shape, tf.float32, name="image")],
         autograph=False,
     )
     def serve(image: Any) -> dict[str, Any]:
@@ -63,7 +63,11 @@ def trainable_network(folder: Path, card: ModelCard) -> keras.Model:
         )
     shape = (tuple(made["widths"]), tuple(made.get("gains", ())), made.get("bottom", 0))
     channels = len(card.input.channels)
-    if classes:
+    if card.input.sees_volumes:
+        distance, interior = (head.name for head in card.heads)
+        own = VolumeShape.from_card(made)
+        network = build_volume_network(channels, (distance, interior), own)
+    elif classes:
         network = build_class_network(channels, HEAD, card.heads[0].channels, *shape)
     elif rays:
         network = build_star_network(channels, [head.name for head in card.heads], rays, *shape)

@@ -13,13 +13,13 @@ _PERCENTILE = 95
 
 
 def object_lengths(labels: np.ndarray) -> np.ndarray:
-    """The longer side of each object's bounding box, `(N,)` int64, in pixels.
+    """The longer side within a plane of each object's box, `(N,)` int64, in pixels.
 
     Args:
-        labels: `(Y, X)` integer, 0 is background.
+        labels: `(Y, X)` or `(Z, Y, X)` integer, 0 is background.
     """
     boxes = [box for box in ndimage.find_objects(labels) if box is not None]
-    return np.array([max(s.stop - s.start for s in box) for box in boxes], np.int64)
+    return np.array([max(s.stop - s.start for s in box[-2:]) for box in boxes], np.int64)
 
 
 def piece_lengths(places: np.ndarray, place: int) -> np.ndarray:

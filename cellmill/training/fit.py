@@ -18,7 +18,7 @@ import numpy as np
 from cellmill import extras
 from cellmill.errors import BadInput, CellmillError
 from cellmill.training.augmentation import Augmentation
-from cellmill.training.images import TrainingImage, whole_image
+from cellmill.training.images import TrainingImage
 from cellmill.training.instances import INSTANCES
 from cellmill.training.network import STRIDE
 from cellmill.training.objective import Objective, Taught
@@ -145,7 +145,7 @@ def fit(
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=1e-4, global_clipnorm=1.0)
     optimizer.build(network.trainable_variables)
     step, loss_of = _compiled(network, optimizer, objective)
-    fixed = [_stack([objective.whole(whole_image(image))]) for image in validation]
+    fixed = [_stack([objective.whole(image)]) for image in validation]
 
     def validated() -> float:
         return float(np.mean([float(loss_of(*batch)) for batch in fixed]))

@@ -15,12 +15,13 @@ class TrainingImage:
 
     Args:
         name: for messages.
-        image: `(Y, X, C)` float32, normalised as the card will say.
-        labels: `(Y, X)` int32: objects, 0 is background, or `(Y, X, K)` for K compartments; or
+        image: `(Y, X, C)`, or `(Z, Y, X, C)` of a volume, float32, normalised as the card will say.
+        labels: `(Y, X)` int32: objects, 0 is background, or `(Y, X, K)` for K compartments,
+            or `(Z, Y, X)` of a volume; or
             of classes of pixels their places from 1 on, 0 is not labelled.
         hard_background: `(Y, X)` integer, non-zero on what looks like an object and is none; or
             `(Y, X, K)`.
-        mpp: microns per pixel `(y, x)`; `None` if unknown.
+        mpp: microns per pixel `(y, x)` or `(z, y, x)`; `None` if unknown.
     """
 
     name: str

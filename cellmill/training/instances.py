@@ -21,7 +21,7 @@ from cellmill.training.augmentation import (
     vary_picture,
 )
 from cellmill.training.crowding import crowd
-from cellmill.training.images import TrainingImage
+from cellmill.training.images import TrainingImage, whole_image
 from cellmill.training.objective import Taught
 from cellmill.training.targets import inner_distance, pixel_classes, pixel_weights
 
@@ -53,7 +53,7 @@ class InstanceObjective:
 
     def whole(self, image: TrainingImage) -> Taught:
         """An image as it is, and what its objects teach."""
-        return _taught(pictured(image))
+        return _taught(pictured(whole_image(image)))
 
     def loss(self, heads: Sequence[Any], *taught: Any) -> Any:
         """Squared error and weighted cross entropy, added up over compartments."""

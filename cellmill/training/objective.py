@@ -11,7 +11,8 @@ from cellmill.training.augmentation import Augmentation
 from cellmill.training.images import TrainingImage
 
 Taught = tuple[np.ndarray, ...]
-"""Pictures `(N, Y, X, C)` float32, or one without N, and whatever the loss compares heads with."""
+"""Pictures `(N, Y, X, C)` or `(N, Z, Y, X, C)` float32, or one without N, and
+whatever the loss compares heads with."""
 
 
 class Objective(Protocol):
@@ -33,7 +34,7 @@ class Objective(Protocol):
         ...
 
     def whole(self, image: TrainingImage) -> Taught:
-        """A whole image as it is, and what it teaches."""
+        """A whole image as it is, cut to sides that the network pools, and what it teaches."""
         ...
 
     def loss(self, heads: Sequence[Any], *taught: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from cellmill import extras
 from cellmill.training.augmentation import Augmentation
-from cellmill.training.images import TrainingImage
+from cellmill.training.images import TrainingImage, whole_image
 from cellmill.training.instances import Pictured, pictured, varied_crop
 from cellmill.training.network import STAR_STRIDE
 from cellmill.training.objective import Taught
@@ -49,7 +49,7 @@ class StarObjective:
 
     def whole(self, image: TrainingImage) -> Taught:
         """An image as it is, and what its objects teach."""
-        return self._taught(pictured(image))
+        return self._taught(pictured(whole_image(image)))
 
     def loss(self, heads: Sequence[Any], *taught: Any) -> Any:
         """Cross entropy and error of distances, added up over compartments."""

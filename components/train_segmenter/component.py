@@ -33,7 +33,7 @@ def train_segmenter(
     validation_fraction: float = 0.15,
     steps: int = 1000,
     batch_size: int = 8,
-    crop: int = 192,
+    crop: int = 0,
     learning_rate: float = 0.0,
     validate_every: int = 100,
     patience: int = 0,
@@ -50,11 +50,11 @@ def train_segmenter(
     threads, unless a time limit ends the training.
 
     Args:
-        images: [cellmill.Images] Batch with array `image` (Y, X, C); all with the same number of
-            channels to segment.
-        labels: [cellmill.GroundTruth] Batch with array `labels` (Y, X) or (Y, X, 2: whole cells,
-            nuclei) int32, or arrays named as the kinds of object that are taught, an entry of the
-            same name for each image; images without truth are left out.
+        images: [cellmill.Images] Batch with array `image` (Y, X, C), or of volumes (Z, Y, X, C),
+            whose network sees volumes; all with the same number of channels to segment.
+        labels: [cellmill.GroundTruth] Batch with array `labels` (Y, X), of volumes (Z, Y, X), or
+            (Y, X, 2: whole cells, nuclei) int32, or arrays named as the kinds of object that are
+            taught, an entry of the same name for each image; images without truth are left out.
         hard_background: [cellmill.GroundTruth] Batch like `labels` whose objects look like those to
             find and are none (micronuclei, debris); they count four times as background.
         base: [cellmill.Model] Model made by this stage to go on from (fine-tuning), instead of from
@@ -84,7 +84,8 @@ def train_segmenter(
         validation_fraction: Part of the images to hold out, at least one image.
         steps: Batches to train on at most; about 0.6 CPU seconds each with the defaults.
         batch_size: Crops in a batch.
-        crop: Side of a crop in pixels, a multiple of 16.
+        crop: Side of a crop in pixels, a multiple of 16; 0 is 192, of volumes 48. A crop of a
+            volume is about as deep in microns.
         learning_rate: The greatest learning rate; it falls along a half cosine. 0 is 0.003, or from
             a base 0.0003: what it has learnt is to be kept.
         validate_every: Steps between two looks at the validation images; the best look's weights

@@ -42,6 +42,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         base_digest: str = "",
         channels: str = "",
         mpp: float = 0.0,
+        z: str = "",
+        z_step: float = 0.0,
         truth_kind: str = "",
         name: str = "my-model",
         version: str = "1",
@@ -74,6 +76,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             base_digest: Digest of a base that is a file, so that changed bytes miss the cache.
             channels: Channels to train on, by name or 0-based index.
             mpp: Pixel size in microns, where the files do not say; 0 for unknown.
+            z: Plane of a stack, 0-based; `all` trains a network of volumes; empty where there is
+                only one.
+            z_step: Microns between the planes of a stack, where the file does not say; 0 for
+                unknown.
             truth_kind: What label images are: `labels`, `mask`, `colours` or `planes`; empty for
                 what each says of itself.
             name: The model's name.
@@ -105,20 +111,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             model: The model's folder, SavedModel and card.
             metrics: Accuracy on the images held out, of the base too, and the training's curve.
         """
-        converted = cpu.place(
-            tiff_to_npz(
-                items=items,
-                channels=channels,
-                mpp=mpp,
-                truth_kind=truth_kind,
-                on_bad_image=on_bad_image,
-            )
-        )
-        background = cpu.place(
-            tiff_to_npz(
-                items=hard_background, channels=channels, mpp=mpp, on_bad_image=on_bad_image
-            )
-        )
+        read = {"channels": channels, "mpp": mpp, "z": z, "z_step": z_step}
+        read["on_bad_image"] = on_bad_image
+        converted = cpu.place(tiff_to_npz(items=items, truth_kind=truth_kind, **read))
+        background = cpu.place(tiff_to_npz(items=hard_background, **read))
         background.set_display_name("tiff_to_npz: hard background")
         # Without a base this fetches the model that ships, which base_source then leaves aside:
         # an artifact that is there or not, as a parameter says, is more than kfp.local runs.

@@ -12,7 +12,7 @@ from cellmill.errors import BadInput
 from cellmill.inference.tiled import PredictBatch
 from cellmill.labels.kinds import NUCLEAR, Compartment, typed, typed_kinds
 from cellmill.models.card import ModelCard
-from cellmill.stages.shared.training_base import Base, Named
+from cellmill.stages.shared.training_base import Base, Named, built_of_planes
 from cellmill.stages.shared.training_images import count_objects
 from cellmill.training.accuracy import measure_accuracy
 from cellmill.training.augmentation import Augmentation
@@ -20,11 +20,11 @@ from cellmill.training.card import head_names, trained_card
 from cellmill.training.extents import object_lengths
 from cellmill.training.images import TrainingImage
 from cellmill.training.instances import INSTANCES
-from cellmill.training.network import build_network, build_star_network
+from cellmill.training.network import build_network, build_star_network, receptive_field
 from cellmill.training.object_sizes import trained_sizes
 from cellmill.training.objective import Objective
 from cellmill.training.stars import StarObjective
-from cellmill.training.thresholds import choose_thresholds
+from cellmill.training.thresholds import STAR_CONVEX, choose_thresholds
 
 #: Of star-convex networks.
 _FEWEST_RAYS, _MOST_RAYS = 8, 128
@@ -91,6 +91,14 @@ class InstanceTraining:
             return build_star_network(channels, names, self.rays)
         return build_network(channels, names)
 
+    def built(self) -> dict[str, Any]:
+        """How a new network is built, for the card."""
+        return {**built_of_planes(), **({"rays": self.rays} if self.rays else {})}
+
+    def sees(self, network: dict[str, Any]) -> int:
+        """How many pixels in a row the network sees, by what the card says of it."""
+        return receptive_field(network["widths"], network.get("bottom", 0))
+
     def said(self, training: Sequence[TrainingImage]) -> dict[str, Any]:
         """What the card says of the truth."""
         return {"objects": sum(count_objects(image.labels) for image in training)}
@@ -129,7 +137,7 @@ class InstanceTraining:
         self, card: ModelCard, images: Sequence[TrainingImage], network: PredictBatch
     ) -> ModelCard:
         """The card with thresholds chosen on images held out, where the method asks for that."""
-        return choose_thresholds(images, network, card) if self.rays else card
+        return choose_thresholds(images, network, card, STAR_CONVEX) if self.rays else card
 
     def accuracy(
         self, which: str, images: Sequence[TrainingImage], network: PredictBatch, card: ModelCard
@@ -143,14 +151,19 @@ class InstanceTraining:
 
     def headline(self, accuracy: dict[str, Any]) -> dict[str, Any]:
         """The few numbers that travel with the metrics artifact, within its 500 bytes."""
-        return {
-            f"{which}_{key}": value
-            for which, measured in accuracy.items()
-            for key, value in (
-                ("ap50", measured["average_precision"]["0.5"]),
-                ("ap70", measured["average_precision"]["0.7"]),
-                ("pq", measured["panoptic_quality"]),
-                ("objects", measured["objects"]),
-            )
-            if len(accuracy) < 4 or key.startswith("ap")
-        }
+        return instance_headline(accuracy)
+
+
+def instance_headline(accuracy: dict[str, Any]) -> dict[str, Any]:
+    """The few numbers of `measure_accuracy` that travel with an artifact."""
+    return {
+        f"{which}_{key}": value
+        for which, measured in accuracy.items()
+        for key, value in (
+            ("ap50", measured["average_precision"]["0.5"]),
+            ("ap70", measured["average_precision"]["0.7"]),
+            ("pq", measured["panoptic_quality"]),
+            ("objects", measured["objects"]),
+        )
+        if len(accuracy) < 4 or key.startswith("ap")
+    }

@@ -14,14 +14,14 @@ from cellmill.labels.kinds import Compartment
 from cellmill.models.card import ModelCard
 from cellmill.pixel_classification.card import BACKGROUND, HEAD, class_objects, classes_of
 from cellmill.pixel_classification.classifier import PixelClass, named_classes
-from cellmill.stages.shared.training_base import Base, Named
+from cellmill.stages.shared.training_base import Base, Named, built_of_planes
 from cellmill.training.accuracy import measure_classes
 from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import class_card
 from cellmill.training.classes import class_objective, pixel_counts
 from cellmill.training.extents import piece_lengths
 from cellmill.training.images import TrainingImage
-from cellmill.training.network import build_class_network
+from cellmill.training.network import build_class_network, receptive_field
 from cellmill.training.objective import Objective
 
 #: More values than these are numbers of objects rather than classes.
@@ -123,6 +123,14 @@ class SemanticTraining:
     def network(self, channels: int) -> Any:
         """A new network."""
         return build_class_network(channels, HEAD, len(self.classes))
+
+    def built(self) -> dict[str, Any]:
+        """How a new network is built, for the card."""
+        return built_of_planes()
+
+    def sees(self, network: dict[str, Any]) -> int:
+        """How many pixels in a row the network sees, by what the card says of it."""
+        return receptive_field(network["widths"], network.get("bottom", 0))
 
     def said(self, training: Sequence[TrainingImage]) -> dict[str, Any]:
         """What the card says of the truth."""

@@ -24,6 +24,10 @@ class Named:
     description: str
     licence: str
 
+    def on(self, card: ModelCard) -> ModelCard:
+        """A card with what is said of the model."""
+        return replace(card, description=self.description, licence=self.licence)
+
 
 @dataclass(frozen=True)
 class Base:
@@ -75,7 +79,12 @@ def open_base(base: Model, source: str, trusted: bool) -> Base:
     return Base(base.path, card, source)
 
 
-def origin(base: Base | None, network: Any, rays: int = 0) -> dict[str, Any]:
+def built_of_planes() -> dict[str, Any]:
+    """How a new network of planes is built, for the card."""
+    return {"widths": list(WIDTHS), "gains": list(GAINS), "bottom": BOTTOM}
+
+
+def origin(base: Base | None, network: Any, built: Mapping[str, Any]) -> dict[str, Any]:
     """Say for the card what the training began with, and how its network is built."""
     if base:
         return {
@@ -83,6 +92,5 @@ def origin(base: Base | None, network: Any, rays: int = 0) -> dict[str, Any]:
             "base_source": base.source,
             "network": base.card.training["network"],
         }
-    shape = {"widths": list(WIDTHS), "gains": list(GAINS), "bottom": BOTTOM}
-    made = {**shape, "weights": network.count_params(), **({"rays": rays} if rays else {})}
+    made = {**built, "weights": network.count_params()}
     return {"base": "", "base_source": "", "network": made}

@@ -52,7 +52,7 @@ class TrainingBatch:
         if target is None:
             say(f"{entry.name}: no truth, left out", to=sys.stderr)
             return
-        image, names = _image(self.images, entry, target.shape[:2], self.preprocessing)
+        image, names = _image(self.images, entry, target.shape, self.preprocessing)
         if self.channels and len(names) != len(self.channels[0]):
             raise BadInput(
                 f"image '{entry.name}'",
@@ -61,11 +61,12 @@ class TrainingBatch:
             )
         self.channels.append(names)
         hard = _labels(self.hard, entry, self.kinds, "hard background") if self.hard else None
-        if hard is not None and hard.shape[:2] != target.shape[:2]:
+        sides = image.ndim - 1
+        if hard is not None and hard.shape[:sides] != target.shape[:sides]:
             raise BadInput(
                 f"hard background of '{entry.name}'",
-                expected=f"shape {target.shape[:2]}",
-                found=f"{hard.shape[:2]}",
+                expected=f"shape {target.shape[:sides]}",
+                found=f"{hard.shape[:sides]}",
             )
         self.found.append(TrainingImage(entry.name, image, target, hard, entry.mpp))
 
@@ -77,6 +78,21 @@ class TrainingBatch:
             return (singular(kind) if kind == WHOLE_CELL else kind,)
         agreed = len(set(found)) == 1 and len(set(found[0])) == count and all(found[0])
         return found[0] if agreed else tuple(f"channel_{i}" for i in range(count))
+
+
+def are_volumes(images: Batch) -> bool:
+    """Whether a batch is of volumes, not of images.
+
+    Raises:
+        BadInput: it is of both.
+    """
+    shapes = {e.name: e.arrays["image"].shape for e in images.entries if "image" in e.arrays}
+    volumes = [name for name, shape in shapes.items() if len(shape) == 4]
+    if volumes and len(volumes) < len(shapes):
+        plane = next(name for name in shapes if name not in volumes)
+        found = f"image '{plane}' and volume '{volumes[0]}'"
+        raise BadInput("images", expected="images or volumes, not both", found=found)
+    return bool(volumes)
 
 
 def split_images(
@@ -126,15 +142,15 @@ def _labels(
 ) -> np.ndarray | None:
     """The label images of that name, int32, or None where there are none.
 
-    They are `(Y, X)` of one kind of object, `(Y, X, K)` of several; what is no truth of objects may
-    be `(Y, X)` for several too.
+    They are `(Y, X)`, or `(Z, Y, X)`, of one kind of object, `(Y, X, K)` of several; what is
+    no truth of objects may be `(Y, X)` for several too.
     """
     mine = next((e for e in batch.entries if e.name == entry.name), None)
     if mine is None or not mine.arrays:
         return None
     if not compartments and what == "labels":
         return _class_labels(batch, mine)
-    one_plane = "labels" in mine.arrays and len(mine.arrays["labels"].shape) == 2
+    one_plane = "labels" in mine.arrays and "C" not in mine.arrays["labels"].axes
     if one_plane and what != "labels":
         return batch.read(mine, "labels").astype(np.int32)
     several = len(compartments) > 1
@@ -169,10 +185,14 @@ def _image(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The channels to segment, normalised as the model's card will say, and their names."""
     image = source.read(entry, "image")
-    if image.shape[:2] != shape:
-        raise BadInput(f"labels of '{entry.name}'", expected=f"{image.shape[:2]}", found=f"{shape}")
-    chosen = selected_channels(image, entry)
+    sides = image.shape[:-1]
+    if sides != shape[: len(sides)] or len(shape) > 3:
+        raise BadInput(f"labels of '{entry.name}'", expected=f"{sides}", found=f"{shape}")
+    # A volume has one contrast: its planes lie one below the other, as where it is predicted.
+    laid = image.reshape(-1, *image.shape[-2:])
+    chosen = selected_channels(laid, entry)
     names = tuple(
         entry.channels[c] if 0 <= c < len(entry.channels) else "blank" for c in chosen.channels
     )
-    return preprocess(np.asarray(chosen), preprocessing, what=f"image '{entry.name}'"), names
+    ready = preprocess(np.asarray(chosen), preprocessing, what=f"image '{entry.name}'")
+    return ready.reshape(*sides, -1), names
