@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cellmill.terminal import printable
 
 
@@ -37,6 +39,21 @@ class BadInput(CellmillError):
         """The same of a thing that is named otherwise; what a machine refused stays that."""
         kind = MachineFault if isinstance(self, MachineFault) else BadInput
         return kind(what, expected=self.expected, found=self.found)
+
+
+def check_least(settings: object, names: Iterable[str], least: int) -> None:
+    """Refuse, by `BadInput`, settings of which a number is too small, or is none.
+
+    Args:
+        settings: whose attributes are looked at.
+        names: of the attributes, as the user knows them.
+        least: that each may be: 0 or 1.
+    """
+    expected = "0 or more" if least == 0 else f"at least {least}"
+    for name in names:
+        value = getattr(settings, name)
+        if not value >= least:
+            raise BadInput(name, expected=expected, found=f"{value}")
 
 
 class MachineFault(BadInput):

@@ -14,10 +14,8 @@ from components.tabulate_benchmark.component import tabulate_benchmark
 from components.tiff_to_npz.component import tiff_to_npz
 from pipelines.hardware import Machine
 from pipelines.outputs import OutputFile
-from pipelines.restoring import chosen
+from pipelines.parameters import CONVERSION, chosen
 from pipelines.segmenting import segment
-
-_CONVERSION = ("channels", "mpp", "z", "t", "series", "truth_kind")
 
 OUTPUTS = (
     OutputFile("benchmark", "", "benchmark.html"),
@@ -53,7 +51,7 @@ def measure(cpu: Machine, gpu: Machine, predict: Any, given: Mapping[str, Any]) 
         predict: the component `predict`, as it is called on that machine (`Machine.use`).
         given: the pipeline's parameters by name, all of them.
     """
-    converted = cpu.place(tiff_to_npz(items=given["items"], **chosen(given, _CONVERSION)))
+    converted = cpu.place(tiff_to_npz(items=given["items"], **chosen(given, CONVERSION)))
 
     def by_stages(subject: Any, model: Any, condition: Any) -> tuple[Any, Mapping[str, Any]]:
         segmented = segment(

@@ -12,7 +12,7 @@ from components.metrics.component import metrics
 from components.tiff_to_npz.component import tiff_to_npz
 from pipelines.hardware import Machine
 from pipelines.outputs import OutputFile
-from pipelines.restoring import CONVERSION, chosen
+from pipelines.parameters import CONVERSION, chosen
 from pipelines.segmenting import segment
 
 OUTPUTS = (

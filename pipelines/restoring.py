@@ -1,6 +1,6 @@
 """From a batch of images to restored ones, and the page that shows what that did."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from components.deconvolve.component import deconvolve
 from components.make_psf.component import make_psf
 from components.report_restoration.component import report_restoration
 from pipelines.hardware import Machine
+from pipelines.parameters import chosen
 
 #: Parameters of `make_psf` and of `deconvolve`, where a pipeline has them under the same name.
 OPTICS = (
@@ -18,25 +19,6 @@ DECONVOLUTION = (
     *("iterations", "total_variation", "accelerate", "edges", "background", "offset"),
     *("saturation", "memory_mib", "consensus", "gain"),
 )
-
-#: Parameters of `tiff_to_npz`, likewise.
-CONVERSION = (
-    *("channels", "measure_channels", "mpp", "z", "z_step", "t", "series", "truth_kind"),
-    "on_bad_image",
-)
-
-
-def chosen(given: Mapping[str, Any], names: Sequence[str], **renamed: str) -> dict[str, Any]:
-    """Those of a pipeline's parameters that a component takes.
-
-    Args:
-        given: the pipeline's parameters by name, all of them.
-        names: what the component takes, where the pipeline has it under the same name.
-        **renamed: by the component's name the pipeline's, where they differ.
-    """
-    return {name: given[name] for name in names if name in given} | {
-        name: given[theirs] for name, theirs in renamed.items() if theirs in given
-    }
 
 
 def optics_of(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from cellmill.contract.cli import OneLineParser
-from cellmill.errors import BadInput
+from cellmill.errors import BadInput, check_least
 from cellmill.inference.network import Device, Precision
 
 #: What a variable of the server's own begins with: `CELLMILL_SERVING_MODEL`.
@@ -101,12 +101,8 @@ class Settings:
         return self.most_seconds or ENDPOINTS.get(self.endpoint, (0, 600.0))[1]
 
     def __post_init__(self) -> None:
-        for name in ("most_pixels", "batch_size", "most_waiting", "memory_mib"):
-            if getattr(self, name) < 1:
-                raise BadInput(name, expected="at least 1", found=f"{getattr(self, name)}")
-        for name in ("most_bytes", "most_seconds", "workers", "threads", "block"):
-            if getattr(self, name) < 0:
-                raise BadInput(name, expected="0 or more", found=f"{getattr(self, name)}")
+        check_least(self, ("most_pixels", "batch_size", "most_waiting", "memory_mib"), 1)
+        check_least(self, ("most_bytes", "most_seconds", "workers", "threads", "block"), 0)
         if not 0 <= self.port < 1 << 16:
             raise BadInput("port", expected="0 to 65535", found=f"{self.port}")
         for name in ("health_route", "predict_route"):

@@ -10,6 +10,16 @@ import numpy as np
 from cellmill.arrays.windows import Box
 
 
+def round_up(size: int, step: int) -> int:
+    """Round a size up to a multiple of a step.
+
+    Example:
+        >>> round_up(5, 4), round_up(8, 4)
+        (8, 8)
+    """
+    return -(-size // step) * step
+
+
 def box_of(window: Any, shape: Sequence[int]) -> tuple[Box, tuple[Any, ...]]:
     """Read an index of a `(Y, X, …)` array as a box and what is left to take from its pixels.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cellmill.arrays.indexing import reflected
+from cellmill.arrays.indexing import reflected, round_up
 from cellmill.arrays.windows import Windowed, WritableWindowed
 from cellmill.errors import BadInput
 from cellmill.models.card import Head, ModelCard
@@ -52,8 +52,8 @@ class BlockAxis:
             overlap: what neighbours share at least, voxels, half of the side at most.
             alignment: blocks begin, and are cut, at multiples of it.
         """
-        padded = max(_up(size, alignment), side)
-        half = _up(math.ceil(overlap / 2), alignment)
+        padded = max(round_up(size, alignment), side)
+        half = round_up(math.ceil(overlap / 2), alignment)
         step = max(side - 2 * half, alignment)
         starts = [*range(0, padded - side, step), padded - side]
         middles = [
@@ -125,7 +125,7 @@ def fitted(card: ModelCard, shape: tuple[int, ...]) -> ModelCard:
     A thin volume is one block high, and nothing beyond it is computed.
     """
     alignment = _alignment(card)
-    sides = (max(_up(size, alignment), _up(_LEAST_SIDE, alignment)) for size in shape)
+    sides = (max(round_up(size, alignment), round_up(_LEAST_SIDE, alignment)) for size in shape)
     tile = tuple(min(side, own) for side, own in zip(sides, card.input.tile, strict=True))
     return with_tile(card, tile)
 
@@ -203,7 +203,3 @@ def _put(
 
 def _alignment(card: ModelCard) -> int:
     return math.lcm(card.alignment, card.tiling.alignment)
-
-
-def _up(size: int, step: int) -> int:
-    return -(-size // step) * step

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from cellmill.arrays.indexing import reflected
+from cellmill.arrays.indexing import reflected, round_up
 from cellmill.errors import BadInput
 from cellmill.models.card import Placement
 
@@ -75,9 +75,9 @@ class TileAxis:
         step = math.lcm(2, alignment)
         shared = math.floor(tile * overlap / step) * step
         count = math.ceil(max(size - shared, 1) / (tile - shared))
-        side = _up(math.ceil((size + (count - 1) * shared) / count), step)
+        side = round_up(math.ceil((size + (count - 1) * shared) / count), step)
         # No three tiles may meet.
-        least = 2 * shared if count > 1 else _up(_LEAST_SIDE, step)
+        least = 2 * shared if count > 1 else round_up(_LEAST_SIDE, step)
         side = min(max(side, least), tile)
         stride = side - shared if count > 1 else side
         return cls(size, side, stride, 0, padding)._centred(alignment)
@@ -242,10 +242,6 @@ class TileGrid:
         for row in range(self.rows.count):
             for column in range(self.columns.count):
                 yield row, column
-
-
-def _up(value: int, step: int) -> int:
-    return -(-value // step) * step
 
 
 def spline_window(size: int, before: int, after: int) -> np.ndarray:

@@ -169,8 +169,8 @@ def bytes_for(
     consensus: bool = False,
 ) -> int:
     """What `deconvolve` takes beside the image, bytes."""
-    arrays = _ARRAYS + _ARRAYS_TO_ACCELERATE * accelerate + _ARRAYS_TO_AGREE * consensus
-    return math.ceil(arrays * 4) * math.prod(computed_shape(shape, psf_shape, edges))
+    voxels = math.prod(computed_shape(shape, psf_shape, edges))
+    return _bytes_a_voxel(_ARRAYS, accelerate, consensus) * voxels
 
 
 def device_bytes_for(
@@ -181,9 +181,15 @@ def device_bytes_for(
     consensus: bool = False,
 ) -> int:
     """What `deconvolve` takes of a GPU's memory, bytes."""
-    arrays = _DEVICE_ARRAYS + _ARRAYS_TO_ACCELERATE * accelerate + _ARRAYS_TO_AGREE * consensus
     voxels = math.prod(computed_shape(shape, psf_shape, edges))
-    return math.ceil(arrays * 4) * voxels + min(_SLABS, 8 * 4 * voxels)
+    each = _bytes_a_voxel(_DEVICE_ARRAYS, accelerate, consensus)
+    return each * voxels + min(_SLABS, 8 * 4 * voxels)
+
+
+def _bytes_a_voxel(arrays: float, accelerate: bool, consensus: bool) -> int:
+    """Of so many arrays, and of those that acceleration and consensus ask for."""
+    more = _ARRAYS_TO_ACCELERATE * accelerate + _ARRAYS_TO_AGREE * consensus
+    return math.ceil((arrays + more) * 4)
 
 
 def _check_parameters(

@@ -31,12 +31,12 @@ from cellmill.contract import (
 from cellmill.errors import BadInput
 from cellmill.io import uris
 from cellmill.labels.kinds import Compartment, typed_kinds
-from cellmill.models.card import Preprocessing
 from cellmill.models.importing.cellpose3 import CHANNELS, FRAMEWORK, open_network, with_channels
-from cellmill.models.importing.cellpose_network import CellposeNetwork
+from cellmill.models.importing.cellpose_network import PREPROCESSING, CellposeNetwork
 from cellmill.models.importing.frameworks import check_installed, framework_of, version_of
 from cellmill.models.importing.interface import Said
 from cellmill.stages.shared.importing import framework_files, portable_network, tell_of
+from cellmill.stages.shared.instance_training import instance_headline
 from cellmill.stages.shared.training_images import TrainingBatch, count_objects, split_images
 from cellmill.training.accuracy import measure_accuracy
 from cellmill.training.cellpose import (
@@ -50,8 +50,6 @@ from cellmill.training.images import TrainingImage
 from cellmill.training.object_sizes import trained_sizes
 from cellmill.version import __version__
 
-#: As cellpose's networks are given images.
-_PREPROCESSING = Preprocessing("percentile", low=1.0, high=99.0)
 #: The learning rates, if nobody says.
 _FROM_NOTHING, _FROM_A_BASE = 0.005, 0.0005
 
@@ -186,7 +184,7 @@ def train_cellpose(
     if len(kinds) != 1:
         raise BadInput("compartment", expected="one kind of object", found=repr(compartment))
     batch = TrainingBatch(
-        Batch.open(images.path), Batch.open(labels.path), None, kinds, _PREPROCESSING
+        Batch.open(images.path), Batch.open(labels.path), None, kinds, PREPROCESSING
     )
     for_each_image(batch.images, batch.read, writers=[], record=record, on_bad_image=on_bad_image)
     training, held_out = split_images(batch.found, validation, validation_fraction, seed)
@@ -226,7 +224,7 @@ def train_cellpose(
     replace(card, training=facts, accuracy=accuracy).save(model.path)
     tell_of(card, model, record)
     model.metadata.update(default_compartment=card.default_compartment)
-    metrics.metadata.update(_headline(accuracy))
+    metrics.metadata.update(instance_headline(accuracy))
     record.note(accuracy=accuracy, best_step=best.step)
 
 
@@ -280,18 +278,4 @@ def _made_with() -> dict[str, Any]:
         "scale": "images are brought to input.object_diameter by the median object of each "
         "(cellpose.train.train_seg, rescale); held-out images by pixel size where known, else by "
         "object_diameter_px, as DIAMETER does it",
-    }
-
-
-def _headline(accuracy: dict[str, Any]) -> dict[str, Any]:
-    """The few numbers that travel with the metrics artifact."""
-    return {
-        f"{which}_{key}": value
-        for which, measured in accuracy.items()
-        for key, value in (
-            ("ap50", measured["average_precision"]["0.5"]),
-            ("ap70", measured["average_precision"]["0.7"]),
-            ("pq", measured["panoptic_quality"]),
-            ("objects", measured["objects"]),
-        )
     }

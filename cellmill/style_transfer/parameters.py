@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cellmill.errors import BadInput
+from cellmill.errors import BadInput, check_least
 from cellmill.style_transfer.defects import Defects
 from cellmill.style_transfer.network import HALO, PRECISIONS, STRIDE
 
@@ -56,16 +56,13 @@ class TransferParameters:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "width", "discriminator_width", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise BadInput(name, expected="at least 1", found=f"{getattr(self, name)}")
+        sizes = ("steps", "batch_size", "width", "discriminator_width", "checkpoint_every")
+        check_least(self, sizes, 1)
         least = 4 * HALO + 4 * STRIDE
         if self.crop < least or self.crop % STRIDE:
             expected = f"a multiple of {STRIDE} from {least}"
             raise BadInput("crop", expected=expected, found=f"{self.crop}")
-        for name in ("adversarial", "cycle", "identity"):
-            if not getattr(self, name) >= 0:
-                raise BadInput(name, expected="0 or more", found=f"{getattr(self, name)}")
+        check_least(self, ("adversarial", "cycle", "identity"), 0)
         if not 0 < self.learning_rate < 1:
             raise BadInput("learning_rate", expected="0 to 1", found=f"{self.learning_rate}")
         if self.planes not in ("z", "y", "x", "zyx"):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from cellmill.errors import BadInput, CellmillError
+from cellmill.errors import BadInput, check_least
 from cellmill.inference.tiled import PredictBatch
 from cellmill.labels.kinds import Compartment
 from cellmill.labels.resizing import resize_labels
@@ -27,6 +27,7 @@ from cellmill.models.importing.cellpose_network import OUTPUTS
 from cellmill.models.importing.interface import quiet
 from cellmill.preprocessing import resize_image, scaling_of
 from cellmill.training.accuracy import segment_image
+from cellmill.training.fit import diverged
 from cellmill.training.images import TrainingImage
 
 #: Side of a crop in pixels: of the tiles that the network is run on.
@@ -58,11 +59,8 @@ class CellposeParameters:
     seed: int
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every"):
-            if getattr(self, name) < 1:
-                raise BadInput(name, expected="at least 1", found=f"{getattr(self, name)}")
-        if self.seed < 0:
-            raise BadInput("seed", expected="0 or more", found=f"{self.seed}")
+        check_least(self, ("steps", "batch_size", "validate_every"), 1)
+        check_least(self, ("seed",), 0)
         if not 0 < self.learning_rate < 1:
             raise BadInput("learning_rate", expected="0 to 1", found=f"{self.learning_rate}")
 
@@ -149,9 +147,7 @@ def train_network(
             hook.remove()
     if not np.isfinite(losses).all():
         step = int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
-        raise CellmillError(
-            f"training: the loss is {losses[step - 1]} at step {step}; try a lower learning rate"
-        )
+        raise diverged(losses[step - 1], step)
     # Cellpose counts from 0 and keeps nothing of the first.
     ends = [*range(every, steps - 1, every), steps - 1]
     found, begin = [], 0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellmill import extras
-from cellmill.errors import BadInput, CellmillError
+from cellmill.errors import BadInput, CellmillError, check_least
 from cellmill.training.augmentation import Augmentation
 from cellmill.training.images import TrainingImage
 from cellmill.training.instances import INSTANCES
@@ -55,14 +55,10 @@ class FitParameters:
     time_limit_s: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every"):
-            if getattr(self, name) < 1:
-                raise BadInput(name, expected="at least 1", found=f"{getattr(self, name)}")
+        check_least(self, ("steps", "batch_size", "validate_every"), 1)
         if self.crop < STRIDE or self.crop % STRIDE:
             raise BadInput("crop", expected=f"a multiple of {STRIDE}", found=f"{self.crop}")
-        for name in ("patience", "seed", "time_limit_s"):
-            if getattr(self, name) < 0:
-                raise BadInput(name, expected="0 or more", found=f"{getattr(self, name)}")
+        check_least(self, ("patience", "seed", "time_limit_s"), 0)
         if not 0 < self.learning_rate < 1:
             raise BadInput("learning_rate", expected="0 to 1", found=f"{self.learning_rate}")
 
@@ -99,6 +95,11 @@ class Fit:
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
+
+
+def diverged(loss: float, step: int) -> CellmillError:
+    """What to raise where a loss is no longer a number."""
+    return CellmillError(f"training: the loss is {loss} at step {step}; try a lower learning rate")
 
 
 def seed_everything(seed: int) -> None:
@@ -160,9 +161,7 @@ def fit(
     for done, batch in enumerate(batches, start=1):
         losses.append(float(step(*batch)))
         if not np.isfinite(losses[-1]):
-            raise CellmillError(
-                f"training: the loss is {losses[-1]} at step {done}; try a lower learning rate"
-            )
+            raise diverged(losses[-1], done)
         # Early weights are far from where the fit goes: the average forgets them sooner.
         share = 1 - min(_AVERAGE, done / (done + 10))
         for mean, weight in zip(average, network.get_weights(), strict=True):

@@ -14,7 +14,8 @@ from components.tiff_to_npz.component import tiff_to_npz
 from pipelines import tail
 from pipelines.hardware import PORTABLE, Hardware, Machine
 from pipelines.outputs import OutputFile
-from pipelines.restoring import CONVERSION, Restored, chosen, optics_of, point_spread
+from pipelines.parameters import CONVERSION, chosen
+from pipelines.restoring import Restored, optics_of, point_spread
 from pipelines.segmenting import segment
 
 #: Parameters of `plan_deconvolution`.

@@ -11,10 +11,9 @@ from components.tiff_to_npz.component import tiff_to_npz
 from pipelines import tail
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
+from pipelines.parameters import CONVERSION, chosen
 from pipelines.restoring import (
-    CONVERSION,
     DECONVOLUTION,
-    chosen,
     optics_of,
     point_spread,
     restore,

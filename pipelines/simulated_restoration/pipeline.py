@@ -9,7 +9,8 @@ from components.predict.component import predict
 from components.simulate.component import simulate
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
-from pipelines.restoring import DECONVOLUTION, chosen, optics_of, point_spread, restore
+from pipelines.parameters import chosen
+from pipelines.restoring import DECONVOLUTION, optics_of, point_spread, restore
 from pipelines.segmenting import segment
 
 #: Parameters of `simulate`, where they have the same name.

@@ -8,7 +8,7 @@ from components.simulate_em.component import simulate_em
 from components.train_style_transfer.component import train_style_transfer
 from pipelines import transferring
 from pipelines.hardware import PORTABLE, Hardware
-from pipelines.restoring import chosen
+from pipelines.parameters import chosen
 from pipelines.style_transfer_training import pipeline as training
 
 OUTPUTS = (*training.OUTPUTS, *transferring.OUTPUTS)

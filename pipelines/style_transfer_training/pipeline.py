@@ -7,7 +7,7 @@ from kfp import dsl
 from components.train_style_transfer.component import train_style_transfer
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
-from pipelines.restoring import chosen
+from pipelines.parameters import chosen
 from pipelines.transferring import TRAINED, stored
 
 OUTPUTS = (

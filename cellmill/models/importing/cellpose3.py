@@ -14,14 +14,13 @@ from typing import Any
 
 from cellmill.errors import BadInput
 from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL, Compartment
-from cellmill.models.card import InputChannel, ModelCard, ModelInput, Preprocessing, Tiling
+from cellmill.models.card import InputChannel, ModelCard, ModelInput
 from cellmill.models.importing.cellpose4 import ENCODER
 from cellmill.models.importing.cellpose_network import (
     OUTPUTS,
     CellposeNetwork,
-    heads_of,
+    card_of,
     load_weights,
-    method_of,
     not_loaded,
     tensor_list,
 )
@@ -108,25 +107,16 @@ def _widths(weights: Any, what: str) -> tuple[int, ...]:
 
 
 def _card(kind: Compartment, diameter: float, name: str, said: Said) -> ModelCard:
-    return ModelCard(
-        name=said.name or name,
-        version=said.version or "3",
-        input=ModelInput(
-            channels=(_NUCLEI,) if kind == NUCLEAR else (_CELLS, _NUCLEI),
-            mpp=said.mpp,
-            tile=(_TILE, _TILE),
-            object_diameter={kind: diameter},
-            resampling="averaged",
-        ),
-        heads=heads_of(kind),
-        postprocessing=method_of(kind),
-        default_compartment=kind,
-        preprocessing=Preprocessing("percentile", low=1.0, high=99.0),
-        tiling=Tiling("constant", _OVERLAP),
-        description=said.description or f"A Cellpose network for objects of {diameter:g} px.",
-        licence=said.licence,
-        citation=said.citation or _CITATION,
+    given = ModelInput(
+        channels=(_NUCLEI,) if kind == NUCLEAR else (_CELLS, _NUCLEI),
+        mpp=said.mpp,
+        tile=(_TILE, _TILE),
+        object_diameter={kind: diameter},
+        resampling="averaged",
     )
+    text = f"A Cellpose network for objects of {diameter:g} px."
+    own = Said(name, version="3", description=text, citation=_CITATION)
+    return card_of(kind, given, _OVERLAP, said.or_else(own))
 
 
 FRAMEWORK = Framework(

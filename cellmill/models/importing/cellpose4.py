@@ -17,13 +17,12 @@ from typing import Any
 
 from cellmill.errors import BadInput
 from cellmill.labels.kinds import WHOLE_CELL, Compartment
-from cellmill.models.card import InputChannel, ModelCard, ModelInput, Preprocessing, Tiling
+from cellmill.models.card import InputChannel, ModelCard, ModelInput
 from cellmill.models.importing.cellpose_network import (
     OUTPUTS,
     CellposeNetwork,
-    heads_of,
+    card_of,
     load_weights,
-    method_of,
     not_loaded,
     tensor_list,
 )
@@ -212,29 +211,19 @@ def _sizes(weights: dict[str, Any], what: str) -> Sizes:
 
 def _card(kind: Compartment, name: str, said: Said) -> ModelCard:
     meaning = "any stain; which one is first does not matter"
-    return ModelCard(
-        name=said.name or name,
-        version=said.version or "4",
-        input=ModelInput(
-            channels=tuple(
-                InputChannel(f"channel_{k + 1}", meaning, optional=k > 0) for k in range(_CHANNELS)
-            ),
-            mpp=said.mpp,
-            tile=(_TILE, _TILE),
-            object_diameter={kind: _DIAMETER},
-            scale_tolerance=_TOLERANCE,
-            resampling="averaged",
+    given = ModelInput(
+        channels=tuple(
+            InputChannel(f"channel_{k + 1}", meaning, optional=k > 0) for k in range(_CHANNELS)
         ),
-        heads=heads_of(kind),
-        postprocessing=method_of(kind),
-        default_compartment=kind,
-        preprocessing=Preprocessing("percentile", low=1.0, high=99.0),
-        tiling=Tiling("constant", _OVERLAP),
-        description=said.description
-        or "A Cellpose-SAM network; it finds objects of about 7 to 120 px as they are.",
-        licence=said.licence,
-        citation=said.citation or _CITATION,
+        mpp=said.mpp,
+        tile=(_TILE, _TILE),
+        object_diameter={kind: _DIAMETER},
+        scale_tolerance=_TOLERANCE,
+        resampling="averaged",
     )
+    text = "A Cellpose-SAM network; it finds objects of about 7 to 120 px as they are."
+    own = Said(name, version="4", description=text, citation=_CITATION)
+    return card_of(kind, given, _OVERLAP, said.or_else(own))
 
 
 FRAMEWORK = Framework(

@@ -17,11 +17,14 @@ from typing import Any
 import numpy as np
 
 from cellmill.errors import BadInput
-from cellmill.models.card import Head, ModelCard
-from cellmill.models.importing.interface import quiet
+from cellmill.labels.kinds import Compartment
+from cellmill.models.card import Head, ModelCard, ModelInput, Preprocessing, Tiling
+from cellmill.models.importing.interface import Said, quiet
 
 #: Channels of a network's output: steps down and right, and a logit.
 OUTPUTS = 3
+#: As networks of Cellpose are given images.
+PREPROCESSING = Preprocessing("percentile", low=1.0, high=99.0)
 _OPSET = 18
 #: Of the list of tensors in a file of weights.
 _LIST_BYTES = 1 << 24
@@ -90,14 +93,33 @@ class CellposeNetwork:
         return Heads()
 
 
-def heads_of(kind: str) -> tuple[Head, ...]:
-    """What a network of Cellpose gives for objects of a kind."""
-    return (Head("flows", kind, "flows", OUTPUTS - 1), Head("probability", kind, "pixelwise", 1))
+def card_of(kind: Compartment, given: ModelInput, overlap: float, said: Said) -> ModelCard:
+    """The card of a network for objects of a kind.
 
-
-def method_of(kind: str) -> dict[str, dict[str, str]]:
-    """How objects of a kind are found in its heads."""
-    return {kind: {"method": "cellpose", "flows_head": "flows", "probability_head": "probability"}}
+    Args:
+        kind: of object.
+        given: what the network is given.
+        overlap: part of a tile's side that is shared.
+        said: its name, version and the rest.
+    """
+    return ModelCard(
+        name=said.name,
+        version=said.version,
+        input=given,
+        heads=(
+            Head("flows", kind, "flows", OUTPUTS - 1),
+            Head("probability", kind, "pixelwise", 1),
+        ),
+        postprocessing={
+            kind: {"method": "cellpose", "flows_head": "flows", "probability_head": "probability"}
+        },
+        default_compartment=kind,
+        preprocessing=PREPROCESSING,
+        tiling=Tiling("constant", overlap),
+        description=said.description,
+        licence=said.licence,
+        citation=said.citation,
+    )
 
 
 def tensor_list(source: Path) -> bytes:

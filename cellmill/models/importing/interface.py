@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +37,12 @@ class Said:
     licence: str = ""
     citation: str = ""
     description: str = ""
+
+    def or_else(self, other: Said) -> Said:
+        """The same, and what `other` says where this says nothing."""
+        return Said(
+            **{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)}
+        )
 
     @property
     def kind(self) -> Compartment:
