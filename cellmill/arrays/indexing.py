@@ -9,6 +9,9 @@ import numpy as np
 
 from cellmill.arrays.windows import Box
 
+OUTSIDE = -1
+"""In place of an index: what is asked for lies beyond the end."""
+
 
 def round_up(size: int, step: int) -> int:
     """Round a size up to a multiple of a step.

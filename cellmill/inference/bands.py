@@ -70,7 +70,8 @@ class Band:
         grid, output = self.grid, self.output
         #: The output's column at which the sums begin.
         self.left = grid.columns.start(columns[0]) - grid.columns.before
-        width = grid.columns.start(columns[-1] - columns[0]) + grid.columns.tile
+        first, last = grid.columns.start(columns[0]), grid.columns.start(columns[-1])
+        width = last - first + grid.columns.tile
         self.sums = np.zeros((grid.rows.tile, width, output.shape[2]))
         self.waiting = np.empty(
             (unit + grid.rows.tile, window.shape[1], output.shape[2]), output.dtype
@@ -87,7 +88,7 @@ class Band:
         """
         if 0 in self.window.shape:  # none of the head's values is at a pixel of the window
             return
-        x = self.grid.columns.start(column - self.columns[0])
+        x = self.grid.columns.start(column) - self.grid.columns.start(self.columns[0])
         window = self.sums[:, x : x + self.grid.columns.tile]
         if self.grid.overwrites(self.placement):
             window[...] = tile
@@ -99,7 +100,7 @@ class Band:
     def _complete(self, row: int) -> None:
         """Take the rows that no later tile reaches, and move the rest up."""
         rows, window = self.grid.rows, self.window
-        finished = rows.tile if row == rows.count - 1 else rows.stride
+        finished = rows.advance(row)
         top = rows.start(row) - rows.before
         y0, y1 = max(top, window.y0), min(top + finished, window.y1)
         if y0 < y1:

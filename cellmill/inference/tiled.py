@@ -16,10 +16,11 @@ from itertools import islice
 
 import numpy as np
 
+from cellmill.arrays.indexing import OUTSIDE
 from cellmill.arrays.windows import Box, Windowed, WritableWindowed
 from cellmill.errors import BadInput
 from cellmill.inference.bands import Band, Target
-from cellmill.inference.tiles import OUTSIDE, TileGrid
+from cellmill.inference.tiles import TileGrid
 from cellmill.models.card import Head, ModelCard, Placement
 from cellmill.models.chosen import check_sees_planes
 
@@ -54,6 +55,7 @@ def card_grid(card: ModelCard, shape: tuple[int, int]) -> TileGrid:
         alignment=math.lcm(card.alignment, card.tiling.alignment),
         margin=card.tiling.margin,
         fitted=card.tiling.fitted,
+        layout=card.tiling.layout,
     )
 
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
-from cellmill.arrays.indexing import reflected, round_up
+from cellmill.arrays.indexing import OUTSIDE, reflected, round_up
 from cellmill.errors import BadInput
-from cellmill.models.card import Placement
+from cellmill.inference.tapered import TaperedAxis
+from cellmill.models.card import Layout, Placement
 
 Padding = Literal["constant", "reflect"]
-OUTSIDE = -1
 _LEAST_SIDE = 64
 """Pixels of a tile that is fitted to a small image, which is mirrored so far."""
 
@@ -116,6 +115,10 @@ class TileAxis:
         """Where tile `index` begins."""
         return index * self.stride
 
+    def advance(self, index: int) -> int:
+        """Pixels of tile `index` in front of the next one; of the last one all."""
+        return self.tile if index == self.count - 1 else self.stride
+
     def source(self, index: int) -> np.ndarray:
         """The image's pixel behind each pixel of tile `index`, `OUTSIDE` where there is none.
 
@@ -139,6 +142,24 @@ class TileAxis:
         after = self.overlap if index < self.count - 1 else 0
         return self.tile, before, after
 
+    def overwrites(self, placement: Placement) -> bool:
+        """Whether, with one tile along this axis, later tiles overwrite where others share pixels.
+
+        DeepCell blends none as soon as the grid is one tile wide on either axis.
+        """
+        return placement == "blended" and self.count == 1
+
+    def weights(self, index: int, placement: Placement) -> np.ndarray:
+        """The weights of the pixels of tile `index`.
+
+        Returns:
+            `(tile,)` float64.
+        """
+        return _WINDOWS[placement](*self.overlaps(index))
+
+
+Axis = TileAxis | TaperedAxis
+
 
 @dataclass(frozen=True)
 class TileGrid:
@@ -149,8 +170,8 @@ class TileGrid:
         columns: tiles along x.
     """
 
-    rows: TileAxis
-    columns: TileAxis
+    rows: Axis
+    columns: Axis
 
     @classmethod
     def over(
@@ -163,6 +184,7 @@ class TileGrid:
         alignment: int = 1,
         margin: int = 0,
         fitted: bool = False,
+        layout: Layout = "strided",
     ) -> TileGrid:
         """Lay the grid over an image.
 
@@ -177,6 +199,8 @@ class TileGrid:
             margin: pixels by which tiles reach beyond the image at least; such a multiple too.
             fitted: take tiles of smaller sides where they cover the image with less beyond it; the
                 margin is 0 then.
+            layout: `tapered` for tiles as Cellpose lays and averages them, which neither padding
+                nor alignment changes.
 
         Raises:
             BadInput: a side, an overlap or the alignment is out of range.
@@ -197,6 +221,12 @@ class TileGrid:
             raise BadInput("tiling.margin", expected=expected, found=f"{margin}")
         if fitted and margin:
             raise BadInput("tiling.margin", expected="0 where tiles are fitted", found=f"{margin}")
+        if layout == "tapered":
+            y, x = (
+                TaperedAxis.over(size, side, overlap, fitted)
+                for size, side in zip(shape, tile, strict=True)
+            )
+            return cls(y, x)
         rows, columns = (
             TileAxis.fitted(size, side, overlap, padding, alignment)
             if fitted
@@ -223,19 +253,17 @@ class TileGrid:
         return self.rows.tile, self.columns.tile
 
     def overwrites(self, placement: Placement) -> bool:
-        """Whether the later of two overlapping tiles overwrites; else they are added by weight.
-
-        DeepCell blends none as soon as the grid is one tile wide on either axis.
-        """
-        return placement == "blended" and min(self.rows.count, self.columns.count) == 1
+        """Whether the later of two overlapping tiles overwrites; else they are added by weight."""
+        return self.rows.overwrites(placement) or self.columns.overwrites(placement)
 
     def weights(self, row: int, column: int, placement: Placement) -> np.ndarray:
         """The weights of one tile's pixels, the product of its axes' weights.
 
         Returns:
-            `(tile_y, tile_x)` float64, read-only.
+            `(tile_y, tile_x)` float64.
         """
-        return _product(placement, self.rows.overlaps(row), self.columns.overlaps(column))
+        rows, columns = self.rows.weights(row, placement), self.columns.weights(column, placement)
+        return np.outer(rows, columns)
 
     def positions(self) -> Iterator[tuple[int, int]]:
         """Each tile's `(row, column)` in the grid, in raster order."""
@@ -289,17 +317,6 @@ _WINDOWS: Mapping[Placement, Callable[[int, int, int], np.ndarray]] = {
     "blended": spline_window,
     "cropped": inner_window,
 }
-
-
-@lru_cache(maxsize=64)
-def _product(
-    placement: Placement, rows: tuple[int, int, int], columns: tuple[int, int, int]
-) -> np.ndarray:
-    """The weights of a tile by its axes' overlaps; a grid has at most nine different ones."""
-    window = _WINDOWS[placement]
-    weights = np.outer(window(*rows), window(*columns))
-    weights.flags.writeable = False
-    return weights
 
 
 def _ramp(length: int) -> np.ndarray:

@@ -51,6 +51,18 @@ def check_tiles_and_heads(tile: tuple[int, ...], heads: Sequence[Any], tiling: A
     require(fits, "tiling.alignment", f"a divisor of {sides}", f"{alignment}")
     whole = len(tile) == 2 and not tiling.margin
     require(whole or not tiling.fitted, "tiling.fitted", "planes, and no margin", "true")
+    if tiling.layout == "tapered":
+        _check_tapered(tile, heads, tiling)
+
+
+def _check_tapered(tile: tuple[int, ...], heads: Sequence[Any], tiling: Any) -> None:
+    plain = len(tile) == 2 and not any(side % 16 for side in tile)
+    require(plain, "input.tile", "two multiples of 16 where tiles are tapered", f"{[*tile]}")
+    whole = all(head.stride == 1 and head.margin == 0 for head in heads)
+    require(whole, "heads", "a value for each pixel where tiles are tapered", "others")
+    plain = tiling.padding == "constant" and not tiling.margin
+    wanted = "'constant', and no margin, where tiles are tapered"
+    require(plain, "tiling.padding", wanted, f"'{tiling.padding}', {tiling.margin}")
 
 
 def _check_head(head: Any, tile: tuple[int, ...], place: str) -> None:

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cellmill.arrays.indexing import OUTSIDE
 from cellmill.errors import BadInput
-from cellmill.inference.tiles import OUTSIDE, TileGrid, inner_window, spline_window
+from cellmill.inference.tiles import TileGrid, inner_window, spline_window
 
 SIDES = st.integers(1, 400)
 PADDINGS = st.sampled_from(["constant", "reflect"])

@@ -1,11 +1,12 @@
 """Networks of Cellpose 3 (and 2): a file of weights, as cellpose writes it with torch.
 
-How wide the network is follows from the tensors. Its tile has one size, since its style is a mean
-over the whole tile.
+How wide the network is follows from the tensors. Its style is a mean over the whole tile: tiles are
+laid as cellpose lays them (`cellmill.inference.tapered`), so that heads are those of its `run_net`.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 
 from cellmill.errors import BadInput
 from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL, Compartment
-from cellmill.models.card import InputChannel, ModelCard, ModelInput
+from cellmill.models.card import InputChannel, ModelCard, ModelInput, Tiling
 from cellmill.models.importing.cellpose4 import ENCODER
 from cellmill.models.importing.cellpose_network import (
     OUTPUTS,
@@ -93,7 +94,22 @@ def open_network(source: Path, said: Said) -> CellposeNetwork:
         raise not_loaded(what, _EXPECTED, error) from error
     card = _card(kind, diameter, source.name, said)
     # Cellpose's channels `[0, 0]`: the second one is blank.
-    return CellposeNetwork(net.eval(), card, blank=CHANNELS - len(card.input.channels))
+    blank = CHANNELS - len(card.input.channels)
+    return CellposeNetwork(net.eval(), card, blank=blank, portable=_portable(net))
+
+
+def _portable(net: Any) -> Any:
+    """The network with the mean of a tile of any size in place of one whose size is fixed."""
+    torch: Any = importlib.import_module("torch")
+
+    class Style(torch.nn.Module):
+        def forward(self, maps: Any) -> Any:
+            style = maps.mean((2, 3))
+            return style / torch.sum(style**2, dim=1, keepdim=True) ** 0.5
+
+    made = copy.deepcopy(net)
+    made.make_style = Style()
+    return made.eval()
 
 
 def _widths(weights: Any, what: str) -> tuple[int, ...]:
@@ -116,7 +132,8 @@ def _card(kind: Compartment, diameter: float, name: str, said: Said) -> ModelCar
     )
     text = f"A Cellpose network for objects of {diameter:g} px."
     own = Said(name, version="3", description=text, citation=_CITATION)
-    return card_of(kind, given, _OVERLAP, said.or_else(own))
+    tiling = Tiling("constant", _OVERLAP, fitted=True, layout="tapered")
+    return card_of(kind, given, tiling, said.or_else(own))
 
 
 FRAMEWORK = Framework(

@@ -17,7 +17,7 @@ from typing import Any
 
 from cellmill.errors import BadInput
 from cellmill.labels.kinds import WHOLE_CELL, Compartment
-from cellmill.models.card import InputChannel, ModelCard, ModelInput
+from cellmill.models.card import InputChannel, ModelCard, ModelInput, Tiling
 from cellmill.models.importing.cellpose_network import (
     OUTPUTS,
     CellposeNetwork,
@@ -223,7 +223,8 @@ def _card(kind: Compartment, name: str, said: Said) -> ModelCard:
     )
     text = "A Cellpose-SAM network; it finds objects of about 7 to 120 px as they are."
     own = Said(name, version="4", description=text, citation=_CITATION)
-    return card_of(kind, given, _OVERLAP, said.or_else(own))
+    tiling = Tiling("constant", _OVERLAP, layout="tapered")
+    return card_of(kind, given, tiling, said.or_else(own))
 
 
 FRAMEWORK = Framework(

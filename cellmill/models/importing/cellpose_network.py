@@ -1,7 +1,8 @@
 """What networks of Cellpose 3 and 4 share: a file of weights, and how a network of it is exported.
 
 The file is a zip with tensors by name, opened with `weights_only`: nothing in it is run. The
-network is exported by torch as an ONNX network of any batch, for tiles of the card's size alone.
+network is exported by torch as an ONNX network of any batch; for tiles of any sides where its card
+says that they are fitted to images, else for those of the card's size alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ OUTPUTS = 3
 #: As networks of Cellpose are given images.
 PREPROCESSING = Preprocessing("percentile", low=1.0, high=99.0)
 _OPSET = 18
+#: Sides of tiles are multiples of this, for the network halves them; and how many of it.
+_STEP, _STEPS = 16, (2, 1024)
 #: Of the list of tensors in a file of weights.
 _LIST_BYTES = 1 << 24
 
@@ -53,6 +56,13 @@ class CellposeNetwork:
         torch = importlib.import_module("torch")
         names = [head.name for head in self.card.heads]
         shown = torch.zeros((2, *self.card.input.tile, len(self.card.input.channels)))
+        free: dict[int, Any] = {0: torch.export.Dim("batch")}
+        if self.card.tiling.fitted:
+            least, most = _STEPS
+            rows, columns = (
+                torch.export.Dim(name, min=least, max=most) for name in ("rows", "columns")
+            )
+            free |= {1: _STEP * rows, 2: _STEP * columns}
         with quiet():
             torch.onnx.export(
                 self._module(torch, self.portable or self.net).eval(),
@@ -63,7 +73,7 @@ class CellposeNetwork:
                 opset_version=_OPSET,
                 input_names=["tiles"],
                 output_names=names,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamic_shapes=(free,),
             )
 
     def predict(self, tiles: np.ndarray, /) -> Sequence[np.ndarray]:
@@ -93,13 +103,13 @@ class CellposeNetwork:
         return Heads()
 
 
-def card_of(kind: Compartment, given: ModelInput, overlap: float, said: Said) -> ModelCard:
+def card_of(kind: Compartment, given: ModelInput, tiling: Tiling, said: Said) -> ModelCard:
     """The card of a network for objects of a kind.
 
     Args:
         kind: of object.
         given: what the network is given.
-        overlap: part of a tile's side that is shared.
+        tiling: how its tiles are laid.
         said: its name, version and the rest.
     """
     return ModelCard(
@@ -115,7 +125,7 @@ def card_of(kind: Compartment, given: ModelInput, overlap: float, said: Said) ->
         },
         default_compartment=kind,
         preprocessing=PREPROCESSING,
-        tiling=Tiling("constant", overlap),
+        tiling=tiling,
         description=said.description,
         licence=said.licence,
         citation=said.citation,
