@@ -3,8 +3,9 @@
 `python run_cellpose4.py FOLDER`: `lessons.npz` there has images `(Y, X, 3)` with labels. Written
 are `cpsam`, the weights of a network of the real form, much narrower and shallower, whose blocks
 are random and whose last layer is fitted to the flows of the lessons by least squares; `heads.npy`,
-what it gives for the tiles `(N, Y, X, 3)` of `tiles.npy`; and by name `refused.json`, what cellmill
-says of weights that are of no such network.
+what it gives for the tiles `(N, Y, X, 3)` of `tiles.npy`; `whole.npz`, what cellpose makes of
+images of several sizes with it; and by name `refused.json`, what cellmill says of weights that are
+of no such network.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from cellmill.models.importing.cellpose4 import import_cellpose
 
 vit = import_cellpose()
 from cellpose import transforms  # noqa: E402
+from cellpose.core import run_net  # noqa: E402
 from cellpose.dynamics import masks_to_flows_gpu  # noqa: E402
 from segment_anything.modeling import ImageEncoderViT  # noqa: E402
 
@@ -106,6 +108,12 @@ if __name__ == "__main__":
     tiles = np.load(folder / "tiles.npy")
     with torch.no_grad():
         np.save(folder / "heads.npy", network(torch.from_numpy(tiles.transpose(0, 3, 1, 2)))[0])
+    whole, rng = {}, np.random.default_rng(2)
+    for size in ((50, 256), (257, 400)):
+        image = rng.random((*size, 3), np.float32)
+        whole["image {} {}".format(*size)] = image
+        whole["heads {} {}".format(*size)] = run_net(network, image[np.newaxis])[0][0]
+    np.savez(folder / "whole.npz", **whole)
     weights = network.state_dict()
     half = {name: values for name, values in weights.items() if ".blocks.1.mlp" not in name}
     others = {"dino": {**weights, "encoder.cls_token": torch.zeros(3)}, "half": half}

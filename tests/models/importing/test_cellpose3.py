@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellmill.arrays.windows import Box
 from cellmill.datasets.samples import sample_image
 from cellmill.errors import CellmillError
-from cellmill.inference.engines import load_network
 from cellmill.inference.proofs import reference_of
-from cellmill.inference.tiled import card_grid, predict_tiled
 from cellmill.models.card import ModelCard
 from cellmill.models.importing.frameworks import framework_of, is_one_s_own
 from cellmill.segmentation.methods import check_card
 from tests.conformance.conformance_model import run
+from tests.models.importing.whole_images import check_whole_images
 
 NAMES = ("nuclei_tiny", "cyto_tiny")
 
@@ -84,20 +82,7 @@ def test_heads_are_the_original_s_for_any_batch(brought: Path, name: str, batch:
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_heads_of_whole_images_are_those_of_its_run_net(brought: Path, engine: str) -> None:
     """However small or large they are, and whatever windows of them are predicted."""
-    folder = brought / "cyto_tiny-model"
-    card = ModelCard.load(folder)
-    network = load_network(folder, card, engine=engine, device="cpu")
-    with np.load(brought / "whole.npz") as whole:
-        for name in [name for name in whole if name.startswith("image")]:
-            image, wanted = whole[name], whole[name.replace("image", "heads")]
-            outputs = [np.full((*image.shape[:2], n), np.nan, np.float32) for n in (2, 1)]
-            grid = card_grid(card, image.shape[:2])
-            y, x = (side // 3 for side in image.shape[:2])
-            for window in (Box(0, y, 0, image.shape[1]), Box(y, image.shape[0], 0, x),
-                           Box(y, image.shape[0], x, image.shape[1])):  # fmt: skip
-                predict_tiled(image, network, grid, outputs, heads=card.heads, window=window)
-            found = np.concatenate(outputs, -1)
-            assert np.abs(found - wanted).max() <= 1e-5 * max(1, np.abs(wanted).max())
+    check_whole_images(brought / "cyto_tiny-model", brought / "whole.npz", engine)
 
 
 @pytest.mark.cellpose

@@ -16,6 +16,7 @@ from cellmill.models.importing.frameworks import framework_of, is_one_s_own
 from cellmill.models.published import MIRROR_VARIABLE
 from cellmill.segmentation.methods import check_card
 from tests.conformance.conformance_model import run
+from tests.models.importing.whole_images import check_whole_images
 
 pytestmark = pytest.mark.cellpose
 
@@ -90,6 +91,12 @@ def test_heads_are_the_original_s_for_any_batch(
     wanted = np.moveaxis(np.load(folder / "heads.npy"), 1, -1)[:batch]
     assert np.abs(wanted).max() > 0.1
     assert np.abs(found - wanted).max() <= 1e-5 * max(1, np.abs(wanted).max())
+
+
+def test_heads_of_whole_images_are_those_of_its_run_net(
+    made: tuple[Path, ModelCard, Path],
+) -> None:
+    check_whole_images(made[2], made[0] / "whole.npz", "onnxruntime")
 
 
 @pytest.mark.parametrize(
