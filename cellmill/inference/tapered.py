@@ -54,14 +54,13 @@ class TaperedAxis:
             overlap: part of a tile's side that is shared with each neighbour, about.
             fitted: an image that is smaller has a smaller tile; else it is padded to a whole one.
         """
-        whole = -(-size // STEP) * STEP
-        if not fitted and size < tile:
-            whole = tile
-        padded = whole + 2 * _RIM
+        short = max(0, tile - size - 2 * _RIM)
+        added = -size % STEP if fitted or size >= tile else short
+        padded = size + added + 2 * _RIM
         side = min(tile, padded)
         count = 1 if padded <= tile else math.ceil((1 + 2 * overlap) * padded / tile)
         starts = np.linspace(0, padded - side, count).astype(int)
-        return cls(size, side, tuple(starts.tolist()), _RIM + (whole - size) // 2, tile)
+        return cls(size, side, tuple(starts.tolist()), _RIM + added // 2, tile)
 
     def strided(self, stride: int) -> TaperedAxis:
         """The same tiles along the axis of a head, which has a value for each pixel."""

@@ -109,10 +109,10 @@ if __name__ == "__main__":
     with torch.no_grad():
         np.save(folder / "heads.npy", network(torch.from_numpy(tiles.transpose(0, 3, 1, 2)))[0])
     whole, rng = {}, np.random.default_rng(2)
-    for size in ((50, 256), (257, 400)):
+    for size in ((50, 256), (257, 250)):
         image = rng.random((*size, 3), np.float32)
         whole["image {} {}".format(*size)] = image
-        whole["heads {} {}".format(*size)] = run_net(network, image[np.newaxis])[0][0]
+        whole["heads {} {}".format(*size)] = run_net(network, image[np.newaxis], bsize=SIDE)[0][0]
     np.savez(folder / "whole.npz", **whole)
     weights = network.state_dict()
     half = {name: values for name, values in weights.items() if ".blocks.1.mlp" not in name}

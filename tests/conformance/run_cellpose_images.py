@@ -1,0 +1,53 @@
+"""Teach a network of Cellpose 3 and segment images; its interpreter runs this file, not ours.
+
+`python run_cellpose_images.py FOLDER`: `lessons.npz` there has images `(Y, X)` and labels, and
+`images.npz` images `(Y, X)` of any sizes. Written are `network`, weights of a narrow network as
+cellpose writes them, and `masks.npz`, what its `CellposeModel.eval` finds in the images by default,
+each at the network's own scale.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from cellpose import train
+from cellpose.models import CellposeModel
+from cellpose.resnet_torch import CPnet
+
+WIDTHS, DIAMETER, STYLES = (2, 8, 16, 32, 64), 17.0, 256
+STEPS, BATCH, RATE = 50, 2, 0.01
+
+folder = Path(sys.argv[1])
+torch.manual_seed(0)
+net = CPnet(list(WIDTHS), 3, sz=3, diam_mean=DIAMETER)
+with np.load(folder / "lessons.npz") as lessons:
+    images, labels = list(lessons["images"]), list(lessons["labels"])
+train.train_seg(
+    net,
+    train_data=images,
+    train_labels=labels,
+    channels=[0, 0],
+    batch_size=BATCH,
+    nimg_per_epoch=BATCH,
+    n_epochs=STEPS,
+    learning_rate=RATE,
+    save_path=folder,
+    model_name="weights",
+)
+net.save_model(folder / "network")
+own = net.eval().forward
+
+
+def wide(given):
+    """Give a style of as many values as cellpose's run_net takes."""
+    heads, style, *others = own(given)
+    return heads, torch.nn.functional.pad(style, (0, STYLES - style.shape[1])), *others
+
+
+net.forward = wide
+model = CellposeModel(gpu=False, diam_mean=DIAMETER)
+model.net = net
+with np.load(folder / "images.npz") as held:
+    found = {name: model.eval(held[name], channels=[0, 0], diameter=DIAMETER)[0] for name in held}
+np.savez(folder / "masks.npz", **found)
