@@ -40,8 +40,7 @@ SETTINGS := IMAGE TRUTH OUTPUT CHANNELS MEASURE_CHANNELS MPP DIAMETER Z Z_STEP S
   SIDES BATCH_SIZES TILE_SIZES ENGINES DEVICES PRECISIONS REPEATS ROUNDS PRICES RECORDS BASELINE DATASET \
   X Y X_TRUTH Y_TRUTH HELD_OUT PLANES CROP RESIDUAL ADVERSARIAL CYCLE IDENTITY CHECKPOINT_EVERY TASK_STEPS CHECKPOINTS \
   WARP MISSING FOLDS DARK VOLUME DESTINATION MASK BLOCK BLACK WHITE SCALE LEVELS VOLUME_SHAPE
-export $(SETTINGS)
-$(foreach name,$(SETTINGS),$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))$(eval override $(name) :=)))
+$(foreach name,$(filter-out $(given),$(SETTINGS)),$(eval unexport $(name))$(eval override undefine $(name)))
 
 # In recipes settings are words of the shell's, which looks at nothing in them.
 named = $${NAME:+"$$NAME"}
@@ -129,20 +128,20 @@ fetch: $(CLOUD_STAMP) ## follow a run that a cloud has (OUTPUT=its folder) and f
 	@$(CLOUD)/bin/python -m launch.fetch "$$OUTPUT"
 
 .PHONY: run-training
-run-training: export IMAGE = $(IMAGES)
-run-training: export TRUTH = $(LABELS)
+run-training: export IMAGE ?= $(IMAGES)
+run-training: export TRUTH ?= $(LABELS)
 run-training: $(RUN_STAMP) ## train a model: IMAGES=… LABELS=… [BASE=cellmill-nuclei: go on from it; Z=all: of volumes; METHOD=stardist [RAYS=32]: star-convex polygons; METHOD=cellpose [BASE=cellpose:cyto3]: by Cellpose 3; TASK=semantic CLASSES=…: classes of pixels; NAME=… STEPS=… HARD_BACKGROUND=… OUTPUT=… TARGET=…]
 	@$(RUN_ENV)/bin/python -m launch.run training --make
 
 .PHONY: run-tuning
-run-tuning: export IMAGE = $(IMAGES)
-run-tuning: export TRUTH = $(LABELS)
+run-tuning: export IMAGE ?= $(IMAGES)
+run-tuning: export TRUTH ?= $(LABELS)
 run-tuning: $(RUN_STAMP) ## find a model's best post-processing: IMAGES=… LABELS=… [MODEL=… IMAGE_GROUPS=… OBJECTIVE=… RADIUS=2,3 …]
 	@$(RUN_ENV)/bin/python -m launch.run tuning --make
 
 .PHONY: run-pixel-training
-run-pixel-training: export IMAGE = $(IMAGES)
-run-pixel-training: export TRUTH = $(SCRIBBLES)
+run-pixel-training: export IMAGE ?= $(IMAGES)
+run-pixel-training: export TRUTH ?= $(SCRIBBLES)
 run-pixel-training: $(RUN_STAMP) ## teach a pixel classifier: IMAGES=… SCRIBBLES=… [CLASSES=background,nuclear NAME=… SIGMAS=… TREES=… DEPTH=… OUTPUT=…]
 	@$(RUN_ENV)/bin/python -m launch.run pixel_classification_training --make
 
@@ -192,16 +191,16 @@ pin-base: $(VENV_STAMP) ## write the present digests of the images' bases into t
 	@$(VENV)/bin/python -m launch.images.pin_base $(named)
 
 .PHONY: train-model
-train-model: export IMAGE = build/mnfinder/images
-train-model: export TRUTH = build/mnfinder/labels
-train-model: export HARD_BACKGROUND = build/mnfinder/micronuclei
-train-model: export NAME = cellmill-nuclei
-train-model: export VERSION = 0.3.2
-train-model: export LICENCE = Apache-2.0
-train-model: export VALIDATION = validation_*
-train-model: export STEPS = 5000
-train-model: export SEED = 1
-train-model: export DESCRIPTION = $(MODEL_DESCRIPTION)
+train-model: export IMAGE ?= build/mnfinder/images
+train-model: export TRUTH ?= build/mnfinder/labels
+train-model: export HARD_BACKGROUND ?= build/mnfinder/micronuclei
+train-model: export NAME ?= cellmill-nuclei
+train-model: export VERSION ?= 0.3.2
+train-model: export LICENCE ?= Apache-2.0
+train-model: export VALIDATION ?= validation_*
+train-model: export STEPS ?= 5000
+train-model: export SEED ?= 1
+train-model: export DESCRIPTION ?= $(MODEL_DESCRIPTION)
 train-model: setup ## train the model that ships, anew, from mnfinder's images (33 minutes on two cores)
 	@rm -rf build/mnfinder
 	@$(VENV)/bin/python -m cellmill.datasets.samples mnfinder-training --output build/mnfinder
@@ -209,17 +208,17 @@ train-model: setup ## train the model that ships, anew, from mnfinder's images (
 	@$(VENV)/bin/python -m launch.run training --make
 
 .PHONY: train-synthetic-model
-train-synthetic-model: export IMAGE = build/synthetic/images
-train-synthetic-model: export TRUTH = build/synthetic/labels
-train-synthetic-model: export CHANNELS = nuclear,membrane
-train-synthetic-model: export COMPARTMENT = both
-train-synthetic-model: export NAME = cellmill-synthetic-cells
-train-synthetic-model: export VERSION = 0.1.0
-train-synthetic-model: export LICENCE = Apache-2.0
-train-synthetic-model: export VALIDATION = validation_*
-train-synthetic-model: export STEPS = 1200
-train-synthetic-model: export SEED = 1
-train-synthetic-model: export DESCRIPTION = $(SYNTHETIC_DESCRIPTION)
+train-synthetic-model: export IMAGE ?= build/synthetic/images
+train-synthetic-model: export TRUTH ?= build/synthetic/labels
+train-synthetic-model: export CHANNELS ?= nuclear,membrane
+train-synthetic-model: export COMPARTMENT ?= both
+train-synthetic-model: export NAME ?= cellmill-synthetic-cells
+train-synthetic-model: export VERSION ?= 0.1.0
+train-synthetic-model: export LICENCE ?= Apache-2.0
+train-synthetic-model: export VALIDATION ?= validation_*
+train-synthetic-model: export STEPS ?= 1200
+train-synthetic-model: export SEED ?= 1
+train-synthetic-model: export DESCRIPTION ?= $(SYNTHETIC_DESCRIPTION)
 train-synthetic-model: setup ## train the two-channel model that ships, anew, from synthetic images
 	@rm -rf build/synthetic
 	@$(VENV)/bin/python -m cellmill.datasets.synthetic_cells --count 40 --seed 1000 --prefix training --output build/synthetic

@@ -96,6 +96,25 @@ def test_what_only_the_environment_sets_is_no_setting(tmp_path):
     assert not found.get("NAME")
 
 
+@pytest.mark.parametrize(
+    ("target", "setting", "default"),
+    [
+        ("train-model", "STEPS", "5000"),
+        ("train-model", "NAME", "cellmill-nuclei"),
+        ("train-synthetic-model", "SEED", "1"),
+        ("run-training", "IMAGE", ""),
+    ],
+)
+def test_what_a_target_takes_by_itself_gives_way_to_what_is_set(
+    environments, tmp_path, target, setting, default
+):
+    script = tmp_path / "dump.py"
+    script.write_text(f"import os, sys; sys.exit('[' + os.environ['{setting}'] + ']')")
+    rule = ("--eval", f"{target}: dump", "--eval", f"dump: ; @{sys.executable} {script}")
+    assert f"[{default}]" in make(*rule, target, *environments, **{setting: "env"}).stderr
+    assert "[$x 7]" in make(*rule, target, *environments, f"{setting}=$x 7").stderr
+
+
 @pytest.mark.parametrize("target", ["run", "run-slide", "run-training", "run-tuning"])
 def test_what_is_run_is_asked_for_the_very_file(environments, target):
     name = 'no such; $(shell touch made-by-make) `x` "$HOME" it\'s #1.tif'
@@ -129,7 +148,7 @@ def test_other_targets_hand_settings_on_as_words(environments, target, setting):
 def test_no_recipe_hands_a_setting_to_the_shell_as_its_own_text():
     """What make puts into a line of the shell is code to it; a setting is a variable instead."""
     text = (ROOT / "Makefile").read_text()
-    names = set(re.search(r"^SETTINGS := (.*?)^export", text, re.M | re.S)[1].split())
+    names = set(re.search(r"^SETTINGS := (.*?)^\$\(foreach", text, re.M | re.S)[1].split())
     assert {"IMAGE", "NAME", "OUTPUT"} <= names
     recipes = [line for line in text.splitlines() if line.startswith("\t")]
     used = {name for line in recipes for name in re.findall(r"(?<!if )\$\((\w+)\)", line)}
