@@ -1,9 +1,9 @@
 """Teach a network of Cellpose 3 and segment images; its interpreter runs this file, not ours.
 
 `python run_cellpose_images.py FOLDER`: `lessons.npz` there has images `(Y, X)` and labels, and
-`images.npz` images `(Y, X)` of any sizes. Written are `network`, weights of a narrow network as
-cellpose writes them, and `masks.npz`, what its `CellposeModel.eval` finds in the images by default,
-each at the network's own scale.
+`images.npz` images `(Y, X)` and a volume `(Z, Y, X)`, of any sizes. Written are `network`, weights
+of a narrow network as cellpose writes them, and `masks.npz`, what its `CellposeModel.eval` finds in
+the images by default, each at the network's own scale, in the volume by `do_3D`.
 """
 
 import sys
@@ -47,7 +47,10 @@ def wide(given):
 
 net.forward = wide
 model = CellposeModel(gpu=False, diam_mean=DIAMETER)
-model.net = net
+model.net, model.net_ortho = net, None
 with np.load(folder / "images.npz") as held:
-    found = {name: model.eval(held[name], channels=[0, 0], diameter=DIAMETER)[0] for name in held}
+    found = {}
+    for name, image in held.items():
+        how = {"z_axis": 0, "do_3D": True} if image.ndim == 3 else {}
+        found[name] = model.eval(image, channels=[0, 0], diameter=DIAMETER, **how)[0]
 np.savez(folder / "masks.npz", **found)
