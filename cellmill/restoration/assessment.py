@@ -9,11 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
+from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
 
 #: Between these parts of what passes at frequency 0 a microscope passes little, and below this
 #: next to nothing; so many frequencies of each there must be.
 _WEAK, _NOTHING, _LEAST_FREQUENCIES = (0.02, 0.1), 2e-3, 200
+#: Voxels of an image that is looked at whole; the windows of a larger one, and their sides by axes.
+_AT_ONCE, _WINDOWS, _WINDOW = 1 << 24, 5, {2: 2048, 3: 160}
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,29 @@ def noise_left(residual: np.ndarray, psf: np.ndarray) -> float:
     if min(weak.sum(), nothing.sum()) < _LEAST_FREQUENCIES or not power[nothing].mean() > 0:
         return math.nan
     return float(power[weak].mean() / power[nothing].mean())
+
+
+def photon_gain_of(image: Windowed, psf: np.ndarray) -> float:
+    """As `photon_gain`, of an image of any size: of a large one the median of what windows say.
+
+    Args:
+        image: `(Y, X)` or `(Z, Y, X)`, without the camera's offset; windows are read one by one,
+            evenly along the diagonal.
+        psf: the point spread function, as many axes.
+
+    Returns:
+        The gain; NaN where no window tells it.
+    """
+    if math.prod(image.shape) <= _AT_ONCE:
+        return photon_gain(np.asarray(image[(slice(None),) * len(image.shape)]), psf)
+    side = _WINDOW[len(image.shape)]
+    found = []
+    for k in range(_WINDOWS):
+        first = [max(n - side, 0) * k // (_WINDOWS - 1) for n in image.shape]
+        part = image[tuple(slice(start, start + side) for start in first)]
+        found.append(photon_gain(np.asarray(part), psf))
+    told = [each for each in found if not math.isnan(each)]
+    return float(np.median(told)) if told else math.nan
 
 
 def photon_gain(image: np.ndarray, psf: np.ndarray) -> float:

@@ -1,10 +1,11 @@
 """Richardson-Lucy block by block, for images of any size: the same bits, whatever is done where.
 
 One iteration is local: a voxel of the next object depends on the last one within twice the point
-spread function's radius, a voxel at least with total variation. Blocks lie on a grid that
-is fixed to the image's origin; each is computed by FFTs of one length, from the last object around
-it. So workers, order and restarts change nothing, and what a block reads of its neighbours is
-exact. Against one whole FFT only rounding differs.
+spread function's radius, four times with consensus, a voxel at least with total variation. Blocks
+lie on a grid that is fixed to the image's origin; each is computed by FFTs of one length, from the
+last object around it. What acceleration asks of the whole are two sums, which blocks add to. So
+workers, order and restarts change nothing, and what a block reads of its neighbours is exact.
+Against one whole FFT only rounding differs.
 
 The side of a block is part of what is computed, and never follows from the memory that is there.
 """
@@ -13,43 +14,38 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from cellmill.arrays.windows import Windowed
-from cellmill.compute.threads import in_threads
 from cellmill.errors import BadInput
 from cellmill.restoration import richardson_lucy_kernels as kernels
+from cellmill.restoration.consensus import Consensus, checked_gain
 from cellmill.restoration.fourier import Convolution, fast_shape
 from cellmill.restoration.light import checked_light, checked_psf, odd_psf
 from cellmill.restoration.richardson_lucy import LEAST_SEEN
+from cellmill.restoration.sums import Sums
 from cellmill.restoration.variation import FLAT, NO_VARIATION, Variation
 
 #: Voxels along an axis of a block's core, by the number of axes; a shorter axis is not cut.
 SIDES = {2: 1024, 3: 128}
 #: Voxels of the image that are read at once where all are looked at.
 _READ_AT_ONCE = 1 << 24
+#: A model is never darker than this part of the first object's light.
+_DARKEST, _DARK = 1e-7, 1e-20
 
 Slices = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block of the next object, and what it adds to the sums over the whole.
-
-    Attributes:
-        image: float32 of the block's shape.
-        divergence: I-divergence of the model from what was acquired there, before the iteration.
-        change: Σ |new - old|.
-        total: Σ old.
-    """
+    """One block of the next object, float32 of the block's shape, and what it adds to the sums."""
 
     image: np.ndarray
-    divergence: float
-    change: float
-    total: float
+    sums: Sums
 
 
 @dataclass(frozen=True)
@@ -57,8 +53,9 @@ class BlockedRichardsonLucy:
     """Deconvolution with `valid` edges, of which any block of any iteration can be computed alone.
 
     The object lies on the image extended by the function's radius at both ends of each axis: voxel
-    `i` of the image is voxel `i + radius` of the object. Whoever calls keeps two objects, the last
-    and the next, and computes all blocks of an iteration before the next one begins.
+    `i` of the image is voxel `i + radius` of the object. Whoever calls keeps the last objects, as
+    many as `objects_read`, and the next one, and computes all blocks of an iteration before the
+    next one begins.
 
     Args:
         acquired: `(Y, X)` or `(Z, Y, X)`, read by windows.
@@ -69,6 +66,9 @@ class BlockedRichardsonLucy:
         variation: total variation.
         level: what the first object is everywhere, as `first` gives it, by which total variation
             knows what is flat.
+        accelerate: extrapolate from the last two steps.
+        consensus: go on only where both halves of the photons ask for the same change.
+        gain: grey levels a photon, for consensus.
     """
 
     acquired: Windowed
@@ -78,6 +78,9 @@ class BlockedRichardsonLucy:
     side: int = 0
     variation: Variation = NO_VARIATION
     level: float = 0.0
+    accelerate: bool = False
+    consensus: bool = False
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the function, and bring it to odd sides and sum 1.
@@ -91,7 +94,13 @@ class BlockedRichardsonLucy:
         kernel = odd_psf(checked_psf(self.psf, axes))
         object.__setattr__(self, "psf", kernel)
         object.__setattr__(self, "side", self.side or SIDES[axes])
-        object.__setattr__(self, "_convolution", Convolution(kernel, self._length, 1))
+        convolution = Convolution(kernel, self._length, 1)
+        object.__setattr__(self, "_convolution", convolution)
+        if self.consensus:
+            gain = checked_gain(self.gain)
+            object.__setattr__(
+                self, "_consensus", Consensus(kernel, convolution, convolution.on, gain)
+            )
 
     @property
     def radii(self) -> tuple[int, ...]:
@@ -120,9 +129,15 @@ class BlockedRichardsonLucy:
         return tuple(itertools.product(*cuts))
 
     @property
+    def objects_read(self) -> int:
+        """How many of the last objects a block is computed from."""
+        return 3 if self.accelerate else 1
+
+    @property
     def bytes_per_block(self) -> int:
         """What computing a block takes, bytes."""
-        return (6 + 5 * (self.variation.weight > 0)) * 4 * math.prod(self._length)
+        arrays = 8 + 3 * (self.variation.weight > 0) + 3 * self.consensus
+        return arrays * 4 * math.prod(self._length)
 
     def first(self) -> tuple[int, float]:
         """How many voxels were measured, and the value that the first object has everywhere.
@@ -152,41 +167,73 @@ class BlockedRichardsonLucy:
             )
         return count, total
 
-    def block(self, last: Windowed, place: Slices) -> Block:
+    def block(
+        self, place: Slices, objects: Sequence[Windowed], factors: tuple[float, float] = (0.0, 0.0)
+    ) -> Block:
         """Compute a block of the next object.
 
         Args:
-            last: the whole object of the iteration before, read around the block.
             place: one of `blocks`.
+            objects: the last ones, whole, the newest first, as many as `objects_read`; the first of
+                all stands for those before it. They are read around the block.
+            factors: with acceleration, how far this iteration is extrapolated, and how far the
+                last one was; see `Sums.factor`.
         """
         convolution: Convolution = self._convolution  # type: ignore[attr-defined]
-        reach = self._reach
-        x = _read(last, place, reach, self._length, self.shape, 0.0)
-        y = self._read_acquired(place, reach)
-        measured = y >= 0
-        model = np.maximum(convolution.forward(x) + np.float32(self.background), 1e-20)
-        # Half of the halo is spoilt by what the FFT joins: it is not part of any sum below.
-        right = self._within_one_radius(place)
-        ratio = np.divide(y, model, out=np.zeros_like(y), where=measured & right)
-        correction = convolution.adjoint(ratio)
-        seen = convolution.adjoint((measured & right).astype(np.float32))
+        x = self._guess(place, objects, factors[0])
+        y = self._read_acquired(place)
         inner = tuple(
-            slice(r, r + part.stop - part.start) for r, part in zip(reach, place, strict=True)
+            slice(r, r + part.stop - part.start) for r, part in zip(self._reach, place, strict=True)
         )
-        old = x[inner]
+        model = convolution.forward(x)
+        model += np.float32(self.background)
+        np.maximum(model, np.float32(max(self.level * _DARKEST, _DARK)), out=model)
+        divergence = _divergence(y[inner], model[inner])
+        # The rim of the halo is spoilt by what the FFT joins: it is not part of any sum below.
+        measured = (y >= 0) & self._within(place, 3 if self.consensus else 1)
+        np.divide(y, model, out=model, where=measured)
+        ratio = np.multiply(model, measured, out=model)
+        correction = convolution.adjoint(ratio)
+        seen = convolution.adjoint(measured.astype(np.float32))
+        old = x[inner].copy()
+        total = float(old.sum(dtype=np.float64))
+        agreed = total
+        if self.consensus:
+            near = self._within(place, 2)
+            agreed = self._hold((x, ratio, correction, seen, y), near, inner)
+        del model, ratio, y
+        enough = seen[inner] > LEAST_SEEN
         if self.variation.weight:
             found = self._varied(x, correction, seen, inner, place)
         else:
-            enough = seen[inner] > LEAST_SEEN
             found = np.zeros(enough.shape, np.float32)
             np.divide(old * correction[inner], seen[inner], out=found, where=enough)
             np.maximum(found, 0, out=found)
-        return Block(
-            found,
-            _divergence(y[inner], model[inner]),
-            float(np.abs(found - old).sum(dtype=np.float64)),
-            float(old.sum(dtype=np.float64)),
-        )
+        change = float(np.abs(found - old).sum(dtype=np.float64))
+        steps = (0.0, 0.0)
+        if self.accelerate:
+            steps = _steps([each[place] for each in objects], factors[1], found, old, enough)
+        return Block(found, Sums(divergence, change, total, agreed, *steps))
+
+    def _guess(self, place: Slices, objects: Sequence[Windowed], factor: float) -> np.ndarray:
+        """The last object around a block; with a factor, gone on from as it came."""
+        newest = _read(objects[0], place, self._reach, self._length, self.shape, 0.0)
+        if not factor:
+            return newest
+        before = _read(objects[1], place, self._reach, self._length, self.shape, 0.0)
+        return _extrapolated(newest, before, factor)
+
+    def _hold(self, arrays: tuple[np.ndarray, ...], near: np.ndarray, inner: Slices) -> float:
+        """Make the correction of a block 1 where there is no consensus; Σ x of what goes on."""
+        x, ratio, correction, seen, y = arrays
+        consensus: Consensus = self._consensus  # type: ignore[attr-defined]
+        gains = np.zeros_like(seen)
+        np.divide(np.float32(1), seen, out=gains, where=near & (seen > LEAST_SEEN))
+        smooth = consensus.smoothed((x * (gains > 0), ratio, correction, gains, y))[0]
+        parts = [array[inner].copy() for array in (x, correction, gains, smooth)]
+        agreed = float(kernels.hold(*map(_rows, parts), 0, len(_rows(parts[0]))))
+        correction[inner] = parts[1]
+        return agreed
 
     def _varied(
         self,
@@ -220,20 +267,21 @@ class BlockedRichardsonLucy:
         found: np.ndarray = new.reshape([part.stop - part.start for part in wide])[core]
         return found
 
-    def _read_acquired(self, place: Slices, reach: Sequence[int]) -> np.ndarray:
+    def _read_acquired(self, place: Slices) -> np.ndarray:
         moved = tuple(
             slice(part.start - r, part.stop - r) for part, r in zip(place, self.radii, strict=True)
         )
-        y = _read(self.acquired, moved, reach, self._length, self.acquired.shape, -1.0)
+        y = _read(self.acquired, moved, self._reach, self._length, self.acquired.shape, -1.0)
         if self.saturation is not None:
             y[y >= self.saturation] = -1
         return y
 
-    def _within_one_radius(self, place: Slices) -> np.ndarray:
+    def _within(self, place: Slices, radii: int) -> np.ndarray:
+        """Where a window is within so many radii of its block."""
         found = np.zeros(self._length, bool)
         found[
             tuple(
-                slice(far - r, far + r + part.stop - part.start)
+                slice(far - radii * r, far + radii * r + part.stop - part.start)
                 for far, r, part in zip(self._reach, self.radii, place, strict=True)
             )
         ] = True
@@ -250,40 +298,35 @@ class BlockedRichardsonLucy:
 
     @property
     def _reach(self) -> tuple[int, ...]:
-        """How far beyond a block the last object is read."""
-        return tuple(max(2 * r, int(self.variation.weight > 0)) for r in self.radii)
+        """How far beyond a block the last object is read.
+
+        Consensus is looked for within two radii around the block, by what is two more around.
+        """
+        radii = 4 if self.consensus else 2
+        return tuple(max(radii * r, int(self.variation.weight > 0)) for r in self.radii)
 
 
-def deconvolve_blocks(
-    work: BlockedRichardsonLucy,
-    objects: tuple[np.ndarray, np.ndarray],
-    iterations: int,
-    *,
-    order: Callable[[Sequence[Slices]], Iterable[Slices]] = list,
-    threads: int | None = None,
-) -> np.ndarray:
-    """Compute all iterations in this process.
+def _extrapolated(newest: np.ndarray, before: np.ndarray, factor: float) -> np.ndarray:
+    """Give newest + factor · (newest - before), not negative."""
+    found, rows = np.empty_like(newest), tuple(map(_rows, (newest, before)))
+    out = _rows(found)
+    kernels.extrapolate(*rows, np.float32(factor), out, 0, len(out))
+    return found
 
-    Args:
-        work: what is computed.
-        objects: two float32 arrays of `work.shape`, in memory or mapped from files; the first holds
-            the object to start from.
-        iterations: how many.
-        order: in which order blocks are computed; it changes nothing.
-        threads: blocks at once; None is `thread_count()`.
 
-    Returns:
-        The one of the two arrays that holds the last object.
-    """
-    last, following = objects
-    for _ in range(iterations):
+def _steps(
+    objects: Sequence[np.ndarray], factor: float, found: np.ndarray, guess: np.ndarray, seen: Any
+) -> tuple[float, float]:
+    """Σ step · step before and Σ (step before)² of a block, from the last objects there."""
+    newest, before, earliest = (np.ascontiguousarray(each) for each in objects)
+    previous = np.where(seen, newest - _extrapolated(before, earliest, factor), np.float32(0))
+    rows = tuple(map(_rows, (found, guess, previous)))
+    along, square = kernels.steps_along(*rows, 0, len(rows[0]))
+    return float(along), float(square)
 
-        def one(place: Slices, last: np.ndarray = last, out: np.ndarray = following) -> None:
-            out[place] = work.block(last, place).image
 
-        in_threads(one, order(work.blocks), threads)
-        last, following = following, last
-    return last
+def _rows(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1, array.shape[-1])
 
 
 def _volume(array: np.ndarray) -> np.ndarray:

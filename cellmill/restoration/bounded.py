@@ -1,4 +1,8 @@
-"""Deconvolution within a memory: whole where it fits, else in blocks that change nothing."""
+"""Deconvolution within a memory: whole where it fits, else in blocks that change next to nothing.
+
+They are the whole but for rounding; with consensus also but for the rim, where the whole looks for
+consensus across the edge, at its other end.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +48,7 @@ class RichardsonLucySettings:
     @property
     def in_blocks(self) -> bool:
         """Whether blocks can do it."""
-        return self.edges == "valid" and not self.accelerate and not self.consensus
+        return self.edges == "valid"
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,8 @@ def plan_memory(
     if not settings.in_blocks:
         raise BadInput(
             "memory_mib",
-            expected=f"{whole_mib} for {_sides(shape)} voxels, or edges=valid without "
-            "acceleration and consensus, which is cut into blocks",
+            expected=f"{whole_mib} for {_sides(shape)} voxels, or edges=valid, which is cut into "
+            "blocks",
             found=f"{memory_mib}",
         )
     # What the work is cut into follows from shapes alone.
@@ -113,6 +117,8 @@ def plan_memory(
         np.broadcast_to(np.float32(0), tuple(shape)),
         np.ones(tuple(psf_shape), np.float32),
         variation=Variation(settings.total_variation),
+        accelerate=settings.accelerate,
+        consensus=settings.consensus,
     )
     block_mib = _mib(work.bytes_per_block)
     if block_mib > memory_mib:
@@ -122,7 +128,7 @@ def plan_memory(
             found=f"{memory_mib}",
         )
     threads = threads_within(memory_mib, work.bytes_per_block)
-    disk = _mib(2 * 4 * math.prod(work.shape))
+    disk = _mib((work.objects_read + 1) * 4 * math.prod(work.shape))
     return MemoryPlan(whole_mib, len(work.blocks), threads, disk)
 
 
@@ -165,6 +171,9 @@ def deconvolve_bounded(
             background=background,
             saturation=saturation,
             variation=Variation.of(settings.total_variation, spacing, len(image.shape)),
+            accelerate=settings.accelerate,
+            consensus=settings.consensus,
+            gain=gain,
         )
         return deconvolve_on_disk(
             work,

@@ -9,11 +9,12 @@ compute one block; they write the same bytes. So one process can do all, and man
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from cellmill.arrays.store import Ledger, remove
 from cellmill.compute.threads import in_threads, threads_within
@@ -21,12 +22,13 @@ from cellmill.errors import BadInput
 from cellmill.restoration.blocks import BlockedRichardsonLucy, Slices
 from cellmill.restoration.deconvolution import Iteration
 from cellmill.restoration.stored_object import StoredObject, blocks_kept
+from cellmill.restoration.sums import Sums, added, factors
 
 #: Seconds between two looks at what others have done, and for which others are at least waited for.
 _LOOK, _PATIENCE = 0.2, 30.0
 #: A block that was begun is left to whoever began it for so many times what one has taken.
 _TIMES = 4
-_SUMS = struct.Struct("<3d")
+_SUMS = struct.Struct("<6d")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class SharedRichardsonLucy:
         Raises:
             BadInput: not even one.
         """
-        kept = blocks_kept(self.work) * 4 * math.prod(self.work.core)
+        kept = sum(blocks_kept(self.work)) * 4 * math.prod(self.work.core)
         room = memory_mib * 2**20 - kept
         if room < self.work.bytes_per_block:
             least = -(-(kept + self.work.bytes_per_block) // 2**20)
@@ -65,12 +67,15 @@ class SharedRichardsonLucy:
     def prepare(self) -> None:
         """Look after what earlier processes left, before others begin.
 
-        What was begun and not done is up for work again, and iterations are taken back as far as a
-        block of theirs is lost or damaged.
+        What was begun and not done is up for work again, and iterations are taken back until the
+        objects that the next one is computed from are neither lost nor damaged.
         """
         remove(f"{self.store}/begun")
+        whole = functools.cache(lambda number: self.object_after(number).is_whole())
+        last = self.last()
         for number in range(self.finished(), 0, -1):
-            if self.object_after(number).is_whole():
+            # Of what is done as a whole only the last object is kept.
+            if all(map(whole, [number] if number == last else self.read_after(number))):
                 break
             self._remove(number)
         following = self.finished() + 1
@@ -78,6 +83,10 @@ class SharedRichardsonLucy:
         for part in sums.done():
             if not object_.has(int(part)):
                 sums.unmark(part)
+
+    def read_after(self, number: int) -> list[int]:
+        """The iterations whose objects the one after is computed from, the newest first."""
+        return [max(number - back, 0) for back in range(self.work.objects_read)]
 
     def finished(self) -> int:
         """How many iterations are done, all blocks of each."""
@@ -106,7 +115,7 @@ class SharedRichardsonLucy:
         blocks = self.work.blocks
         order = [*range(start % len(blocks), len(blocks)), *range(start % len(blocks))]
         computed = 0
-        for number in range(self.finished() + 1, self.iterations + 1):
+        while (number := self.finished() + 1) <= self.last():
             one = _OneIteration(self, number, blocks)
             computed += one.work_through(order, threads)
             if progress is not None:
@@ -115,15 +124,23 @@ class SharedRichardsonLucy:
 
     def curve(self) -> tuple[Iteration, ...]:
         """How each iteration went."""
-        return tuple(self._iteration(n) for n in range(1, self.iterations + 1))
+        return tuple(self._iteration(n) for n in range(1, self.last() + 1))
 
     def result(self) -> StoredObject:
         """The last object, on the window that is computed; `work.acquired_part` was acquired."""
-        return self.object_after(self.iterations)
+        return self.object_after(self.last())
+
+    def last(self) -> int:
+        """The iteration after which there is none: sooner than was asked where consensus ended."""
+        done = self.finished()
+        return done if done and self.sums(done).ends else self.iterations
+
+    def sums(self, number: int) -> Sums:
+        """Of an iteration that is done."""
+        return Sums(*_SUMS.unpack(self.closed.payload(str(number))))
 
     def _iteration(self, number: int) -> Iteration:
-        divergence, change, total = _SUMS.unpack(self.closed.payload(str(number)))
-        return Iteration(divergence / self.measured, change / max(total, 1e-30))
+        return self.sums(number).iteration(self.measured)
 
     @property
     def closed(self) -> Ledger:
@@ -134,11 +151,10 @@ class SharedRichardsonLucy:
         """The marks of an iteration: `begun`, `sums`, and `objects`, which are the blocks."""
         return Ledger(f"{self.store}/{what}/{number}", self.fingerprint)
 
-    def object_after(self, number: int) -> StoredObject:
-        """The object after so many iterations."""
-        if not number:
-            return StoredObject(self.work, None, self.first)
-        return StoredObject(self.work, self.ledger("objects", number))
+    def object_after(self, number: int, kept: int = 1) -> StoredObject:
+        """The object after so many iterations, of which so many blocks are kept once read."""
+        blocks = self.ledger("objects", number) if number else None
+        return StoredObject(self.work, blocks, self.first, kept)
 
     def _remove(self, number: int) -> None:
         """Forget an iteration, which can be computed again from the one before."""
@@ -152,7 +168,10 @@ class _OneIteration:
 
     def __init__(self, shared: SharedRichardsonLucy, number: int, blocks: Sequence[Slices]) -> None:
         self._shared, self._number, self._blocks = shared, number, blocks
-        self._last, self._next = shared.object_after(number - 1), shared.object_after(number)
+        read, kept = shared.read_after(number - 1), blocks_kept(shared.work)
+        self._last = [shared.object_after(n, k) for n, k in zip(read, kept, strict=True)]
+        self._factors = factors([shared.sums(n) for n in range(max(number - 2, 1), number)])
+        self._next = shared.object_after(number)
         self._sums, self._begun = (shared.ledger(what, number) for what in ("sums", "begun"))
         self._done: set[str] = set()
         self._seen: dict[int, float] = {}
@@ -190,9 +209,9 @@ class _OneIteration:
 
     def _compute(self, number: int) -> None:
         """Compute a block, write it, and mark it."""
-        found = self._shared.work.block(self._last, self._blocks[number])
+        found = self._shared.work.block(self._blocks[number], self._last, self._factors)
         self._next.write(number, found.image)
-        self._sums.mark(str(number), _SUMS.pack(found.divergence, found.change, found.total))
+        self._sums.mark(str(number), _SUMS.pack(*astuple(found.sums)))
 
     def _free(self, left: Sequence[int]) -> list[int]:
         """The blocks that nobody is at, or was for too long."""
@@ -209,9 +228,8 @@ class _OneIteration:
         kept = [self._sums.kept(str(number)) for number in range(len(self._blocks))]
         # Where a mark is gone another process has closed it.
         if all(kept):
-            sums = [_SUMS.unpack(each) for each in kept if each]
-            whole = [sum(each) for each in zip(*sums, strict=True)]
-            self._shared.closed.mark(str(self._number), _SUMS.pack(*whole))
+            whole = added([Sums(*_SUMS.unpack(each)) for each in kept if each])
+            self._shared.closed.mark(str(self._number), _SUMS.pack(*astuple(whole)))
         elif not self._is_over():
             raise BadInput(
                 f"store '{self._shared.store}'",
@@ -220,7 +238,8 @@ class _OneIteration:
             )
         for what in ("sums", "begun"):
             remove(f"{self._shared.store}/{what}/{self._number}")
-        # The last iteration needs none before it.
-        last = self._number == self._shared.iterations
-        for over in range(self._number - 2, self._number - (0 if last else 1)):
+        # One more than the next iteration reads is kept, so that a lost block can be made again;
+        # after the last one none is needed. Who was killed here left one, which goes with these.
+        needed = 0 if self._number == self._shared.last() else self._shared.work.objects_read
+        for over in range(self._number - self._shared.work.objects_read - 2, self._number - needed):
             remove(f"{self._shared.store}/objects/{over}")

@@ -11,10 +11,12 @@ says little, and smoothed by what the microscope itself smooths, hᵀ ∗ h.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from cellmill.errors import BadInput
 from cellmill.restoration.devices import Operations
 from cellmill.restoration.fourier import Convolution
 
@@ -48,10 +50,22 @@ class Consensus:
         Returns:
             The part of the light that goes on.
         """
+        object_, _, correction, gains, _ = arrays
+        smooth, lit = self.smoothed(arrays)
+        return self._on.hold(object_, correction, gains, smooth) / max(lit, 1e-30)
+
+    def smoothed(self, arrays: tuple[Any, Any, Any, Any, Any]) -> tuple[Any, float]:
+        """Above 0 where there is consensus, of arrays as in `hold`; and Σ x."""
         object_, ratio, correction, gains, acquired = arrays
         noise = self._on.empty_like(ratio)
         self._on.relative_noise(ratio, acquired, self._gain, noise)
         noise = self._squared.adjoint(noise)
         lit = self._on.agreement(object_, correction, gains, noise)
-        smooth = self._convolution.both(noise)
-        return self._on.hold(object_, correction, gains, smooth) / max(lit, 1e-30)
+        return self._convolution.both(noise), lit
+
+
+def checked_gain(gain: float) -> float:
+    """The gain, or the line that says what is wrong with it."""
+    if not 0 < gain < math.inf:
+        raise BadInput("gain", expected="grey levels a photon, above 0", found=f"{gain:g}")
+    return gain

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellmill.errors import BadInput
-from cellmill.restoration.consensus import LEAST_AGREED
+from cellmill.restoration.consensus import LEAST_AGREED, checked_gain
 from cellmill.restoration.devices import device_for, operations_on
 from cellmill.restoration.light import checked_light, checked_psf, odd_psf
 from cellmill.restoration.richardson_lucy import (
@@ -142,7 +142,7 @@ def deconvolve(
     work = Window(given, kernel, edges, background, saturation, on)
     work.begin(start)
     if consensus:
-        work.agree(_checked_gain(gain))
+        work.agree(checked_gain(gain))
     curve = []
     acceleration = Acceleration(work) if accelerate else None
     for number in range(1, iterations + 1):
@@ -203,9 +203,3 @@ def _check_parameters(
         raise BadInput("iterations", expected="0 or more", found=f"{iterations}")
     if not 0 <= background < math.inf:
         raise BadInput("background", expected="0 or more", found=f"{background:g}")
-
-
-def _checked_gain(gain: float) -> float:
-    if not 0 < gain < math.inf:
-        raise BadInput("gain", expected="grey levels a photon, above 0", found=f"{gain:g}")
-    return gain

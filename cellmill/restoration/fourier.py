@@ -33,39 +33,39 @@ class Convolution:
         on: Operations | None = None,
     ) -> None:
         self.shape = tuple(shape)
-        self._on = on or Processors(threads)
+        self.on = on or Processors(threads)
         whole = np.zeros(self.shape, np.float32)
         whole[tuple(slice(0, side) for side in psf.shape)] = psf
         middle = tuple(-(side // 2) for side in psf.shape)
         whole = np.roll(whole, middle, tuple(range(psf.ndim)))
-        self._transform = self._on.rfftn(self._on.put(whole))
+        self._transform = self.on.rfftn(self.on.put(whole))
 
     def forward(self, image: Any) -> Any:
         """What the microscope makes of an object: `h ∗ image`."""
-        spectrum = self._on.rfftn(image)
+        spectrum = self.on.rfftn(image)
         spectrum *= self._transform
-        return self._on.irfftn(spectrum, self.shape)
+        return self.on.irfftn(spectrum, self.shape)
 
     def adjoint(self, image: Any) -> Any:
         """The convolution with the function turned around."""
-        spectrum = self._on.rfftn(image)
-        self._on.times_conjugate(spectrum, self._transform)
-        return self._on.irfftn(spectrum, self.shape)
+        spectrum = self.on.rfftn(image)
+        self.on.times_conjugate(spectrum, self._transform)
+        return self.on.irfftn(spectrum, self.shape)
 
     def both(self, image: Any) -> Any:
         """`hᵀ ∗ h ∗ image`."""
-        spectrum = self._on.rfftn(image)
+        spectrum = self.on.rfftn(image)
         spectrum *= self._power()
-        return self._on.irfftn(spectrum, self.shape)
+        return self.on.irfftn(spectrum, self.shape)
 
     def inverse(self, image: Any, penalty: float) -> Any:
         """`conj(h) · s / (|h|² + penalty)`: the regularised inverse."""
-        spectrum = self._on.rfftn(image)
-        self._on.times_conjugate(spectrum, self._transform)
+        spectrum = self.on.rfftn(image)
+        self.on.times_conjugate(spectrum, self._transform)
         power = self._power()
         power += penalty
         spectrum /= power
-        return self._on.irfftn(spectrum, self.shape)
+        return self.on.irfftn(spectrum, self.shape)
 
     def _power(self) -> Any:
         return self._transform.real**2 + self._transform.imag**2

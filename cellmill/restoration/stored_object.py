@@ -29,16 +29,17 @@ class StoredObject:
         work: says what the blocks are.
         blocks: where they lie; None: everywhere is one value.
         value: that value.
+        kept: how many blocks of what was read are kept.
     """
 
     def __init__(
-        self, work: BlockedRichardsonLucy, blocks: Ledger | None, value: float = 0.0
+        self, work: BlockedRichardsonLucy, blocks: Ledger | None, value: float, kept: int
     ) -> None:
         self.shape = work.shape
         self.dtype = np.dtype(np.float32)
         self._core, self._places, self._blocks = work.core, work.blocks, blocks
         self._counts = tuple(-(-n // c) for n, c in zip(self.shape, self._core, strict=True))
-        self._value, self._most = np.float32(value), blocks_kept(work)
+        self._value, self._most = np.float32(value), kept
         self._read: OrderedDict[int, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -110,9 +111,13 @@ class StoredObject:
         return np.frombuffer(kept, _STORED).reshape(shape)
 
 
-def blocks_kept(work: BlockedRichardsonLucy) -> int:
-    """How many blocks are kept of what was read, for the next block that touches them."""
-    return int(3 ** len(work.shape))
+def blocks_kept(work: BlockedRichardsonLucy) -> tuple[int, ...]:
+    """How many blocks are kept of each object that is read, for the next block that touches them.
+
+    Two are read around a block, to go on from the newest as it came; the third only in its place.
+    """
+    around = int(3 ** len(work.shape))
+    return (around, around, 1)[: work.objects_read]
 
 
 def _within(parts: Sequence[slice], whole: Sequence[slice]) -> tuple[slice, ...]:

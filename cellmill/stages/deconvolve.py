@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from cellmill.arrays import resume
 from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.batch_writer import BatchWriter
@@ -28,7 +26,7 @@ from cellmill.contract import (
 )
 from cellmill.errors import BadInput
 from cellmill.restoration import regularised_inverse
-from cellmill.restoration.assessment import noise_left, photon_gain
+from cellmill.restoration.assessment import noise_left
 from cellmill.restoration.bounded import (
     RichardsonLucySettings,
     deconvolve_bounded,
@@ -46,6 +44,8 @@ from cellmill.stages.shared.psfs import (
 from cellmill.stages.shared.restoring import (
     Levels,
     RestoredChannel,
+    checked_gain,
+    gain_of,
     restoration_note,
     restoration_warnings,
     write_restored,
@@ -82,8 +82,7 @@ def deconvolve(
     """Deconvolve images and volumes, each channel with its point spread function.
 
     What Richardson-Lucy will take is known before it starts: an image that does not fit is cut
-    into blocks, without acceleration and consensus, that are the whole but for rounding,
-    and gone on with after a kill.
+    into blocks, that are the whole but for rounding, and gone on with after a kill.
 
     Args:
         images: Batch of images, array `image` (Y, X, C) or (Z, Y, X, C), as they were acquired.
@@ -115,8 +114,7 @@ def deconvolve(
     """
     check_memory(memory_mib)
     levels = Levels.of(background, offset, saturation)
-    if not 0 <= gain < math.inf:
-        raise BadInput("gain", expected="grey levels a photon, or 0 to estimate", found=f"{gain:g}")
+    gain = checked_gain(gain, consensus)
     settings = RichardsonLucySettings(iterations, edges, total_variation, accelerate, consensus)
     source, functions = Batch.open(images.path), Batch.open(psf.path)
     notes: dict[str, Any] = {}
@@ -214,7 +212,7 @@ class _Run:
         part: Windowed = light if plan.blocks else light.whole()
         with self.record.step("estimate background"):
             level = self.levels.background_of(part, index, image.shape[-1])
-            gain = self._gain_of(part, psf) if self.settings.consensus else 1.0
+            gain = gain_of(part, psf, self.gain)
         limit = self.levels.limit(image.dtype)
         scratch = self.out.scratch(entry.name)
         key = f"{resume.fingerprint()} {entry.name} {index}" if resume.fingerprint() else ""
@@ -255,14 +253,3 @@ class _Run:
         }
         warnings = (*psf.warnings, *restoration_warnings(found.curve, left))
         return RestoredChannel(name, found.image, note, warnings)
-
-    def _gain_of(self, light: Windowed, psf: ChosenPsf) -> float:
-        """Grey levels a photon, given or estimated."""
-        gain = self.gain or photon_gain(np.asarray(light), psf.values)
-        if math.isnan(gain):
-            raise BadInput(
-                "gain",
-                expected="grey levels a photon, as its noise cannot be told from its detail",
-                found="0, to estimate it",
-            )
-        return gain

@@ -29,6 +29,7 @@ from cellmill.restoration.bounded import RichardsonLucySettings
 from cellmill.restoration.by_tasks import SharedRichardsonLucy
 from cellmill.stages.shared.deconvolution_plan import (
     PLAN,
+    DeconvolutionPlan,
     PlannedChannel,
     plan_of,
     shared_deconvolutions,
@@ -86,9 +87,14 @@ def gather_deconvolved(
                     each.work_through(threads=each.threads_within(memory_mib))
                 with record.step("gather"):
                     found = _gathered(each, scratch / f"{index}.npy")
-                channels.append(_channel(made.channels[index], each, found, made.offset))
+                channels.append(_channel(made.channels[index], each, found, made))
             attributes = {k: v for k, v in entry.attributes.items() if k != PLAN}
-            settled = RichardsonLucySettings(made.iterations, total_variation=made.total_variation)
+            settled = RichardsonLucySettings(
+                made.iterations,
+                total_variation=made.total_variation,
+                accelerate=made.accelerate,
+                consensus=made.consensus,
+            )
             notes[entry.name] = write_restored(
                 out,
                 Entry(**{**vars(entry), "attributes": attributes}),
@@ -127,15 +133,19 @@ def _gathered(shared: SharedRichardsonLucy, path: Path) -> np.ndarray:
 
 
 def _channel(
-    planned: PlannedChannel, shared: SharedRichardsonLucy, image: np.ndarray, offset: float
+    planned: PlannedChannel,
+    shared: SharedRichardsonLucy,
+    image: np.ndarray,
+    made: DeconvolutionPlan,
 ) -> RestoredChannel:
     """A channel with what its record says."""
     curve = shared.curve()
     note = {
         "psf": dict(planned.psf),
         "background": planned.background,
-        "offset": offset,
+        "offset": made.offset,
         "saturation": planned.saturation,
+        **({"gain": planned.gain} if made.consensus else {}),
         **restoration_note(curve),
         "blocks": len(shared.work.blocks),
     }

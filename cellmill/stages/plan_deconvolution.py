@@ -31,7 +31,7 @@ from cellmill.stages.shared.deconvolution_plan import (
     shared_deconvolutions,
 )
 from cellmill.stages.shared.psfs import ChosenPsf, channel_names, pixels_of, psf_for, voxel_size
-from cellmill.stages.shared.restoring import Levels
+from cellmill.stages.shared.restoring import Levels, checked_gain, gain_of
 from cellmill.typed_json import to_json
 
 
@@ -49,6 +49,9 @@ def plan_deconvolution(
     record: Output[Record],
     iterations: int = 50,
     total_variation: float = 0.0,
+    accelerate: bool = False,
+    consensus: bool = False,
+    gain: float = 0.0,
     background: str = "auto",
     offset: float = 0.0,
     saturation: float = 0.0,
@@ -69,6 +72,10 @@ def plan_deconvolution(
         record: What was done, with times and versions.
         iterations: Of Richardson-Lucy; more sharpen and, from some on, make noise into grains.
         total_variation: Weight of 5e-4 to 5e-3, which keeps noise from becoming grains; 0 is none.
+        accelerate: Extrapolate: about a third of the iterations, and noise as much sooner.
+        consensus: Go on only where both halves of the photons, split at random, ask for the same
+            change: iterations are then the most, and noise is not made into grains.
+        gain: Grey levels a photon, by which consensus knows noise from light; 0 estimates it.
         background: Light everywhere, part of the model, without the offset: a number, one for each
             channel with commas between, or auto, which takes the darkest of each channel.
         offset: Grey levels that the camera adds, which are no light: taken off first.
@@ -90,6 +97,7 @@ def plan_deconvolution(
     if iterations < 0:
         raise BadInput("iterations", expected="0 or more", found=f"{iterations}")
     levels = Levels.of(background, offset, saturation)
+    gain = checked_gain(gain, consensus)
     source, functions = Batch.open(images.path), Batch.open(psf.path)
     root = absolute_place(store or f"{plan.uri or plan.path}.store")
     with BatchWriter(plan.path, run=source.run) as out:
@@ -99,20 +107,21 @@ def plan_deconvolution(
             count, axes = image.shape[-1], len(image.shape) - 1
             chosen = [psf_for(functions, entry, c, count, axes) for c in range(count)]
             with record.step("statistics"):
-                works = [_opened(image, entry, c, p, levels) for c, p in enumerate(chosen)]
+                works = [_opened(image, entry, c, p, levels, gain) for c, p in enumerate(chosen)]
             voxel = voxel_size(entry, axes) or ()
             Variation.of(total_variation, voxel or None, axes)
             about = [entry.arrays["image"].content, iterations, total_variation, voxel, offset]
-            settled = [[w.background, w.saturation, w.psf.tobytes().hex()] for w in works]
-            key = key_of(*about, settled)
-            settled_by = zip(channel_names(entry, count), chosen, works, strict=True)
-            channels = tuple(_planned(*each) for each in settled_by)
+            settled = [[w.background, w.saturation, w.gain, w.psf.tobytes().hex()] for w in works]
+            key = key_of(*about, settled, accelerate, consensus)
+            channels = tuple(map(_planned, channel_names(entry, count), chosen, works))
             shards = min(most_shards, max(len(each.blocks) for each in works))
             made = DeconvolutionPlan(
                 f"{root}/{entry.name}-{key}",
                 fingerprint_of(f"{entry.name} {key}"),
                 iterations,
                 total_variation,
+                accelerate,
+                consensus,
                 voxel,
                 offset,
                 shards,
@@ -149,17 +158,23 @@ def _planned(name: str, psf: ChosenPsf, work: BlockedRichardsonLucy) -> PlannedC
     """What is settled for one channel."""
     measured, first = work.first()
     under = (work.background, work.saturation)
-    return PlannedChannel(name, *under, first, measured, psf.plain(), psf.warnings)
+    return PlannedChannel(name, *under, first, measured, work.gain, psf.plain(), psf.warnings)
 
 
 def _opened(
-    image: Windowed, entry: Entry, channel: int, psf: ChosenPsf, levels: Levels
+    image: Windowed, entry: Entry, channel: int, psf: ChosenPsf, levels: Levels, gain: float
 ) -> BlockedRichardsonLucy:
-    """One channel with its background, saturation and function."""
+    """One channel with its background, saturation, gain and function."""
     light, count = levels.light(image, channel), image.shape[-1]
     name = channel_names(entry, count)[channel]
     try:
         under = levels.background_of(light, channel, count)
-        return BlockedRichardsonLucy(light, psf.values, under, levels.limit(image.dtype))
+        return BlockedRichardsonLucy(
+            light,
+            psf.values,
+            under,
+            levels.limit(image.dtype),
+            gain=gain_of(light, psf, gain),
+        )
     except BadInput as bad:
         raise bad.about(f"image '{entry.name}', channel {name}, {bad.what}") from None

@@ -33,8 +33,7 @@ def deconvolve(
     """Deconvolve images and volumes, each channel with its point spread function.
 
     What Richardson-Lucy will take is known before it starts: an image that does not fit is cut
-    into blocks, without acceleration and consensus, that are the whole but for rounding,
-    and gone on with after a kill.
+    into blocks, that are the whole but for rounding, and gone on with after a kill.
 
     Args:
         images: [cellmill.Images] Batch of images, array `image` (Y, X, C) or (Z, Y, X, C), as they

@@ -17,6 +17,9 @@ def plan_deconvolution(
     shards: dsl.OutputPath(list),  # type: ignore[valid-type]
     iterations: int = 50,
     total_variation: float = 0.0,
+    accelerate: bool = False,
+    consensus: bool = False,
+    gain: float = 0.0,
     background: str = "auto",
     offset: float = 0.0,
     saturation: float = 0.0,
@@ -37,6 +40,10 @@ def plan_deconvolution(
             of the images' voxels.
         iterations: Of Richardson-Lucy; more sharpen and, from some on, make noise into grains.
         total_variation: Weight of 5e-4 to 5e-3, which keeps noise from becoming grains; 0 is none.
+        accelerate: Extrapolate: about a third of the iterations, and noise as much sooner.
+        consensus: Go on only where both halves of the photons, split at random, ask for the same
+            change: iterations are then the most, and noise is not made into grains.
+        gain: Grey levels a photon, by which consensus knows noise from light; 0 estimates it.
         background: Light everywhere, part of the model, without the offset: a number, one for each
             channel with commas between, or auto, which takes the darkest of each channel.
         offset: Grey levels that the camera adds, which are no light: taken off first.

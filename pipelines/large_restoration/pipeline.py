@@ -23,6 +23,9 @@ PLANNING = (
     *(
         "iterations",
         "total_variation",
+        "accelerate",
+        "consensus",
+        "gain",
         "background",
         "offset",
         "saturation",
@@ -92,6 +95,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         psf_shape: str = "",
         iterations: int = 50,
         total_variation: float = 0.002,
+        accelerate: bool = False,
+        consensus: bool = False,
+        gain: float = 0.0,
         background: str = "auto",
         offset: float = 0.0,
         saturation: float = 0.0,
@@ -147,6 +153,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 what holds it.
             iterations: Of Richardson-Lucy.
             total_variation: Weight that keeps noise from becoming grains; 0 is none.
+            accelerate: Extrapolate, for a third of the iterations.
+            consensus: Go on only where both halves of the photons, split at random, ask for the
+                same change; iterations are then the most.
+            gain: Grey levels a photon, for consensus; 0 estimates it.
             background: Light everywhere, beside the offset: a number, one for each channel, or
                 `auto`.
             offset: Grey levels that the camera adds, taken off before.

@@ -5,7 +5,8 @@ import pytest
 
 from cellmill.errors import BadInput
 from cellmill.restoration import Microscope, deconvolve, make_psf
-from cellmill.restoration.blocks import BlockedRichardsonLucy, deconvolve_blocks
+from cellmill.restoration.blocks import BlockedRichardsonLucy
+from cellmill.restoration.in_blocks import deconvolve_blocks
 from cellmill.restoration.variation import Variation
 
 PSF = make_psf(Microscope(1.0, 520, immersion_index=1.33), (0.3, 0.15, 0.15), (5, 9, 7))
@@ -20,9 +21,8 @@ def field(shape):
 
 def run(image, side, iterations=6, psf=PSF, **how):
     work = BlockedRichardsonLucy(image, psf, side=side, **how.pop("work", {}))
-    start = np.full(work.shape, image.mean(dtype=np.float64), np.float32)
-    objects = (start, np.zeros(work.shape, np.float32))
-    return deconvolve_blocks(work, objects, iterations, **how)[work.acquired_part]
+    found, _ = deconvolve_blocks(work, image.mean(dtype=np.float64), iterations, **how)
+    return found[work.acquired_part]
 
 
 def shuffled(blocks):
@@ -61,11 +61,10 @@ def test_order_and_threads_change_no_bit(how):
 def test_iterations_can_be_stopped_and_gone_on_with():
     image = field((12, 40, 61))
     work = BlockedRichardsonLucy(image, PSF, side=16)
-    start = np.full(work.shape, 50, np.float32)
-    whole = deconvolve_blocks(work, (start.copy(), np.zeros_like(start)), 5)
-    half = deconvolve_blocks(work, (start.copy(), np.zeros_like(start)), 2)
+    whole, _ = deconvolve_blocks(work, 50, 5)
+    half, _ = deconvolve_blocks(work, 50, 2)
     again = BlockedRichardsonLucy(image, PSF, side=16)
-    assert np.array_equal(deconvolve_blocks(again, (half, np.zeros_like(start)), 3), whole)
+    assert np.array_equal(deconvolve_blocks(again, half, 3)[0], whole)
 
 
 def test_background_and_saturation_are_those_of_the_whole():
@@ -75,8 +74,7 @@ def test_background_and_saturation_are_those_of_the_whole():
     start = 50.0
     whole = deconvolve(image, PSF, iterations=6, start=start, **settings).image
     work = BlockedRichardsonLucy(image, PSF, side=16, **settings)
-    objects = (np.full(work.shape, start, np.float32), np.zeros(work.shape, np.float32))
-    found = deconvolve_blocks(work, objects, 6)[work.acquired_part]
+    found = deconvolve_blocks(work, start, 6)[0][work.acquired_part]
     assert np.abs(found - whole).max() <= 2e-4 * whole.max()
 
 
@@ -107,3 +105,61 @@ def test_a_flat_function_reads_the_voxel_that_total_variation_needs():
     image, variation = field((12, 40, 61)), {"variation": Variation(2e-3), "level": 40.0}
     whole = run(image, 400, psf=PSF[2:3], work=variation)
     assert np.abs(run(image, 5, psf=PSF[2:3], work=variation) - whole).max() <= 2e-4 * whole.max()
+
+
+WAYS = {
+    "accelerated": ({"accelerate": True}, 1e-3),
+    # At the rim the whole looks for consensus across the edge, where its other end lies.
+    "consensus": ({"consensus": True}, 2e-2),
+    "both": ({"accelerate": True, "consensus": True}, 2e-2),
+}
+
+
+@pytest.mark.parametrize(
+    ("side", "shape"), [(20, (12, 40, 61)), (400, (12, 40, 61)), (9, (40, 61))]
+)
+@pytest.mark.parametrize(("more", "most"), WAYS.values(), ids=WAYS)
+def test_acceleration_and_consensus_are_those_of_the_whole(side, shape, more, most):
+    image, psf = field(shape), PSF if len(shape) == 3 else PSF[2]
+    start = float(image.mean(dtype=np.float64))
+    whole = deconvolve(image, psf, iterations=6, start=start, **more)
+    work = BlockedRichardsonLucy(image, psf, side=side, level=start, **more)
+    found, sums = deconvolve_blocks(work, start, 6)
+    difference = np.abs(found[work.acquired_part] - whole.image)
+    assert difference.max() <= most * whole.image.max()
+    assert np.quantile(difference, 0.9) <= 1e-4 * whole.image.max()
+    for mine, its in zip(sums, whole.curve, strict=True):
+        curve = mine.iteration(image.size)
+        assert curve.divergence == pytest.approx(its.divergence, rel=1e-2)
+        assert curve.agreed == pytest.approx(its.agreed, abs=1e-2)
+    plain = deconvolve(image, psf, iterations=6, start=start).image
+    assert np.abs(plain - whole.image).mean() > 50 * difference.mean()
+    again, said = deconvolve_blocks(work, start, 6, order=shuffled, threads=3)
+    assert np.array_equal(again, found)
+    assert said == sums
+
+
+def test_acceleration_in_blocks_takes_fewer_iterations():
+    image = field((12, 40, 61))
+    plain, fast = (
+        deconvolve_blocks(BlockedRichardsonLucy(image, PSF, side=24, accelerate=way), 50, 20)[1]
+        for way in (False, True)
+    )
+    assert fast[9].divergence < plain[19].divergence
+    assert all(0 <= each.factor <= 1 for each in fast)
+    assert all(each.factor == 0 for each in plain)
+
+
+def test_consensus_ends_blocks_by_itself():
+    image = np.random.default_rng(0).poisson(30, (12, 40, 61)).astype(np.float32)
+    work = BlockedRichardsonLucy(image, PSF, side=24, consensus=True)
+    found, sums = deconvolve_blocks(work, 30, 60)
+    assert len(sums) < 60
+    assert [each.ends for each in sums] == [False] * (len(sums) - 1) + [True]
+    again, _ = deconvolve_blocks(work, 30, len(sums))
+    assert np.array_equal(again, found)
+
+
+def test_a_gain_of_nothing_is_refused():
+    with pytest.raises(BadInput, match="gain: expected grey levels a photon, above 0"):
+        BlockedRichardsonLucy(field((12, 40, 61)), PSF, consensus=True, gain=0)

@@ -38,19 +38,20 @@ def test_files_hold_what_memory_would(tmp_path):
         assert mine.change == pytest.approx(its.change, rel=1e-2)
 
 
+@pytest.mark.parametrize("more", [{}, {"accelerate": True, "consensus": True}], ids=str)
 @pytest.mark.parametrize("last", [1, 2, 5])
-def test_a_killed_process_is_gone_on_with_to_the_same_bits(tmp_path, last):
+def test_a_killed_process_is_gone_on_with_to_the_same_bits(tmp_path, last, more):
     def kill(number, iteration):
         if number == last:
             raise Killed
 
     image = field()
-    whole = deconvolve_on_disk(work(image), tmp_path / "whole", 6, key="this")
+    whole = deconvolve_on_disk(work(image, **more), tmp_path / "whole", 6, key="this")
     with pytest.raises(Killed):
-        deconvolve_on_disk(work(image), tmp_path / "cut", 6, key="this", progress=kill)
+        deconvolve_on_disk(work(image, **more), tmp_path / "cut", 6, key="this", progress=kill)
     done = []
     found = deconvolve_on_disk(
-        work(image), tmp_path / "cut", 6, key="this", progress=lambda n, _: done.append(n)
+        work(image, **more), tmp_path / "cut", 6, key="this", progress=lambda n, _: done.append(n)
     )
     assert done == [*range(last + 1, 7)]
     assert np.array_equal(found.image, whole.image)
@@ -95,10 +96,18 @@ def test_what_is_planned_fits_or_is_refused(memory):
     assert (within.blocks == 0) == (plan.whole_mib <= memory)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"accelerate": True}, {"consensus": True}, {"edges": "same"}],
-)
-def test_what_blocks_cannot_do_is_refused_before_it_starts(settings):
+def test_what_blocks_cannot_do_is_refused_before_it_starts():
     with pytest.raises(BadInput, match=r"memory_mib: expected \d+ for 200 × 300 × 400 voxels"):
-        plan_memory((200, 300, 400), (9, 9, 9), RichardsonLucySettings(**settings), 100)
+        plan_memory((200, 300, 400), (9, 9, 9), RichardsonLucySettings(edges="same"), 100)
+
+
+def test_what_more_is_kept_is_planned_too():
+    shape, psf = (200, 300, 400), (9, 9, 9)
+    plain, fast, careful = (
+        plan_memory(shape, psf, RichardsonLucySettings(**more), 300)
+        for more in ({}, {"accelerate": True}, {"accelerate": True, "consensus": True})
+    )
+    assert plain.blocks == fast.blocks == careful.blocks > 1
+    assert fast.disk_mib == careful.disk_mib == pytest.approx(2 * plain.disk_mib, abs=1)
+    with pytest.raises(BadInput, match=r"memory_mib: expected \d+ for one block"):
+        plan_memory(shape, psf, RichardsonLucySettings(consensus=True), 100)

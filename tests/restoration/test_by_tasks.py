@@ -1,5 +1,6 @@
 """Deconvolution shared by processes: no bit depends on who does what, or on who is killed."""
 
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -10,8 +11,9 @@ import pytest
 
 from cellmill.errors import BadInput
 from cellmill.restoration import Microscope, by_tasks, make_psf
-from cellmill.restoration.blocks import BlockedRichardsonLucy, deconvolve_blocks
+from cellmill.restoration.blocks import BlockedRichardsonLucy
 from cellmill.restoration.by_tasks import SharedRichardsonLucy
+from cellmill.restoration.in_blocks import deconvolve_blocks
 from cellmill.restoration.variation import NO_VARIATION, Variation
 
 PSF = make_psf(Microscope(1.0, 520, immersion_index=1.33), (0.3, 0.15, 0.15), (5, 9, 7))
@@ -36,11 +38,11 @@ def field(shape=(12, 40, 61)):
     return image
 
 
-def shared(folder, image=None, level=0.0, variation=NO_VARIATION, **how):
+def shared(folder, image=None, level=0.0, variation=NO_VARIATION, side=16, more=(), **how):
     image = field() if image is None else image
     psf = PSF if image.ndim == 3 else PSF[2]
-    given = {"variation": variation, "level": level}
-    work = BlockedRichardsonLucy(image, psf, side=16, background=5.0, **given)
+    given = {"variation": variation, "level": level, **dict(more)}
+    work = BlockedRichardsonLucy(image, psf, side=side, background=5.0, **given)
     measured, first = work.first()
     about = {"store": str(folder), "fingerprint": "this", **how}
     return SharedRichardsonLucy(work, ITERATIONS, first, measured, **about)
@@ -54,8 +56,7 @@ def result(task):
 @pytest.fixture(scope="module")
 def expected():
     task = shared("")
-    start = np.full(task.work.shape, task.first, np.float32)
-    return deconvolve_blocks(task.work, (start, np.zeros_like(start)), ITERATIONS)
+    return deconvolve_blocks(task.work, task.first, ITERATIONS)[0]
 
 
 @pytest.mark.parametrize("start", [0, 7, 10_000])
@@ -71,16 +72,14 @@ def test_one_task_does_all_from_anywhere(tmp_path, expected, start, threads):
 def test_a_plane_is_shared_too(tmp_path):
     task = shared(tmp_path, field((70, 61)))
     task.work_through()
-    start = np.full(task.work.shape, task.first, np.float32)
-    whole = deconvolve_blocks(task.work, (start, np.zeros_like(start)), ITERATIONS)
+    whole, _ = deconvolve_blocks(task.work, task.first, ITERATIONS)
     assert np.array_equal(result(task), whole)
 
 
 def test_total_variation_is_shared_too(tmp_path):
     task = shared(tmp_path, level=45.0, variation=Variation(2e-3))
     task.work_through(3, threads=2)
-    start = np.full(task.work.shape, task.first, np.float32)
-    whole = deconvolve_blocks(task.work, (start, np.zeros_like(start)), ITERATIONS)
+    whole, _ = deconvolve_blocks(task.work, task.first, ITERATIONS)
     assert np.array_equal(result(task), whole)
 
 
@@ -178,3 +177,102 @@ def test_a_lost_block_that_is_needed_is_one_line(tmp_path):
     task = shared(tmp_path)
     with pytest.raises(BadInput, match=r"block 1 of an object: expected .* found none"):
         task.work_through(progress=harm)
+
+
+BOTH = {"accelerate": True, "consensus": True}
+WAYS = {
+    "accelerated": {"more": {"accelerate": True}, "side": 24},
+    "consensus": {"more": {"consensus": True}, "side": 20},
+    "all": {"more": BOTH, "variation": Variation(2e-3), "level": 45.0, "side": 30},
+}
+
+
+@pytest.fixture(scope="module", params=WAYS.values(), ids=WAYS)
+def way(request):
+    """How it is deconvolved, the last object, and its curve."""
+    task = shared("", **request.param)
+    found, sums = deconvolve_blocks(task.work, task.first, ITERATIONS)
+    return request.param, found, tuple(each.iteration(task.measured) for each in sums)
+
+
+@pytest.mark.parametrize(("start", "threads"), [(0, 1), (5, 3)])
+def test_acceleration_and_consensus_are_shared_too(tmp_path, way, start, threads):
+    how, expected, curve = way
+    task = shared(tmp_path, **how)
+    task.work_through(start, threads=threads)
+    assert np.array_equal(result(task), expected)
+    assert task.curve() == curve
+    assert {p.name for p in (tmp_path / "objects").iterdir()} == {"5"}
+    again = shared(tmp_path, **how)
+    again.prepare()
+    assert again.work_through() == 0
+
+
+def test_many_tasks_extrapolate_alike(tmp_path, way):
+    how, expected, curve = way
+    tasks = [shared(tmp_path, **how) for _ in range(3)]
+    threads = [
+        threading.Thread(target=task.work_through, args=(k * 4,)) for k, task in enumerate(tasks)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert np.array_equal(result(tasks[0]), expected)
+    assert tasks[2].curve() == curve
+
+
+@pytest.mark.parametrize("last", [1, 3])
+def test_extrapolation_is_gone_on_with_after_a_kill(tmp_path, way, last):
+    how, expected, curve = way
+
+    def kill(number, _):
+        if number == last:
+            raise Killed
+
+    with pytest.raises(Killed):
+        shared(tmp_path, **how).work_through(progress=kill)
+    most = shared(tmp_path, **how).work.objects_read + 1
+    assert len([*(tmp_path / "objects").iterdir()]) <= most
+    done, task = [], shared(tmp_path, **how)
+    task.prepare()
+    task.work_through(2, progress=lambda number, _: done.append(number))
+    assert done == [*range(last + 1, ITERATIONS + 1)]
+    assert np.array_equal(result(task), expected)
+    assert task.curve() == curve
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_what_a_disk_lost_of_the_last_objects_is_made_again(tmp_path, way, number):
+    how, expected, _ = way
+
+    def kill(iteration, _):
+        if iteration == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        shared(tmp_path, **how).work_through(progress=kill)
+    for file in (tmp_path / f"objects/{number}").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    task = shared(tmp_path, **how)
+    task.prepare()
+    task.work_through()
+    assert np.array_equal(result(task), expected)
+
+
+def test_consensus_ends_all_tasks(tmp_path):
+    image = np.random.default_rng(0).poisson(30, (12, 40, 61)).astype(np.float32)
+    how = {"image": image, "more": BOTH, "side": 40}
+    task = dataclasses.replace(shared(tmp_path, **how), iterations=60)
+    done = []
+    task.work_through(progress=lambda number, _: done.append(number))
+    expected, sums = deconvolve_blocks(task.work, task.first, 60)
+    assert done == [*range(1, len(sums) + 1)]
+    assert len(done) < 60
+    assert np.array_equal(result(task), expected)
+    assert len(task.curve()) == len(done)
+    assert {p.name for p in (tmp_path / "objects").iterdir()} == {str(len(done))}
+    again = dataclasses.replace(shared(tmp_path, **how), iterations=60)
+    again.prepare()
+    assert again.work_through() == 0

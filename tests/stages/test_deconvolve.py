@@ -106,8 +106,8 @@ def test_what_does_not_fit_memory_is_cut_into_blocks_and_is_the_whole(tmp_path, 
     assert np.abs(read(parts) - read(whole)).max() <= 1e-3 * read(whole).max()
     assert memory[1]["divergence"] == pytest.approx(memory[0]["divergence"], rel=1e-4)
     assert memory[1]["change"] == pytest.approx(memory[0]["change"], rel=2e-2)
-    with pytest.raises(BadInput, match=r"memory_mib: expected .* without acceleration"):
-        run(tmp_path / "fast", images, psf, iterations=2, memory_mib=64, accelerate=True)
+    with pytest.raises(BadInput, match=r"memory_mib: expected .* or edges=valid, which is cut"):
+        run(tmp_path / "fast", images, psf, iterations=2, memory_mib=64, edges="same")
     assert not (tmp_path / "fast" / "restored" / "manifest.json").exists()
 
 

@@ -103,6 +103,24 @@ def test_total_variation_is_that_of_the_whole(field, tmp_path):
     assert mine.attributes["restored"] == its.attributes["restored"]
 
 
+def test_acceleration_and_consensus_are_those_of_the_whole(field, tmp_path):
+    given = {"accelerate": True, "consensus": True, "gain": 1.0}
+    expected, of_whole = whole(tmp_path / "whole", field, **given)
+    few, record, _ = by_tasks(tmp_path / "few", field, most_shards=1, **given)
+    many, _, _ = by_tasks(tmp_path / "many", field, seed=1, most_shards=5, **given)
+    assert np.array_equal(read(few), read(many))
+    # Some voxels, next to the edge most, go on in one and not in the other.
+    difference = np.abs(read(few) - read(expected))
+    assert np.quantile(difference, 0.9) <= 1e-3 * read(expected).max()
+    (mine,), (its,) = (Batch.open(each.path).entries for each in (few, expected))
+    assert mine.attributes["restored"] == its.attributes["restored"]
+    for name, note in of_whole.notes["restoration"]["a"]["channels"].items():
+        found = record["notes"]["restoration"]["a"]["channels"][name]
+        assert found["gain"] == note["gain"] == 1
+        assert found["agreed"] == pytest.approx(note["agreed"], abs=0.02)
+        assert min(found["agreed"]) < 1
+
+
 def test_what_is_done_is_gone_on_with(field, tmp_path):
     first, _, _ = by_tasks(tmp_path, field)
     expected = read(first)
@@ -127,6 +145,7 @@ def test_integers_are_the_floats_scaled(field, tmp_path):
         ({"most_shards": 0}, "most_shards: expected at least 1"),
         ({"iterations": -1}, "iterations: expected 0 or more"),
         ({"total_variation": 1.0}, "total_variation: expected below"),
+        ({"gain": -1.0}, "gain: expected grey levels a photon"),
         ({"background": "1,2,3"}, "background: expected one level, or one for each of 2"),
         ({"memory_mib": 1}, "memory_mib: expected 64 MiB or more"),
     ],

@@ -28,6 +28,7 @@ class PlannedChannel:
         saturation: light at or above it was not measured; None: all was.
         first: what the first object is everywhere.
         measured: how many voxels were measured.
+        gain: grey levels a photon, for consensus; 1 without.
         psf: what the record says of the point spread function.
         warnings: a line each.
     """
@@ -37,6 +38,7 @@ class PlannedChannel:
     saturation: float | None
     first: float
     measured: int
+    gain: float
     psf: Mapping[str, Any]
     warnings: tuple[str, ...]
 
@@ -50,6 +52,8 @@ class DeconvolutionPlan:
         fingerprint: of all that the result depends on.
         iterations: of Richardson-Lucy.
         total_variation: its weight; 0 is without.
+        accelerate: extrapolate from the last two steps.
+        consensus: go on only where both halves of the photons ask for the same change.
         voxel: µm along each axis, for total variation; empty where unknown, equal then.
         offset: what the camera adds without light.
         shards: how many tasks there are for it.
@@ -60,6 +64,8 @@ class DeconvolutionPlan:
     fingerprint: str
     iterations: int
     total_variation: float
+    accelerate: bool
+    consensus: bool
     voxel: tuple[float, ...]
     offset: float
     shards: int
@@ -109,6 +115,9 @@ def shared_deconvolutions(plans: Batch, entry: Entry, images: Batch) -> list[Sha
                 saturation=channel.saturation,
                 variation=variation,
                 level=channel.first,
+                accelerate=made.accelerate,
+                consensus=made.consensus,
+                gain=channel.gain,
             ),
             made.iterations,
             channel.first,

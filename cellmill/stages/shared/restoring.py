@@ -15,8 +15,10 @@ from cellmill.arrays.entries import Container
 from cellmill.arrays.windows import Plane, Windowed, WritableWindowed
 from cellmill.contract import Record
 from cellmill.errors import BadInput
+from cellmill.restoration.assessment import photon_gain_of
 from cellmill.restoration.background import background_level
 from cellmill.restoration.deconvolution import Iteration
+from cellmill.stages.shared.psfs import ChosenPsf
 
 #: The greatest stored integer.
 _MOST = 65535
@@ -118,6 +120,33 @@ class Levels:
         most = float(np.iinfo(dtype).max) if dtype.kind in "iu" else None
         limit = self.saturation or most
         return None if limit is None else limit - self.offset
+
+
+def checked_gain(gain: float, asked: bool) -> float:
+    """Grey levels a photon, or 0 to estimate them; 1 where no consensus asks for them.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    if not 0 <= gain < math.inf:
+        raise BadInput("gain", expected="grey levels a photon, or 0 to estimate", found=f"{gain:g}")
+    return gain if asked else 1.0
+
+
+def gain_of(light: Windowed, psf: ChosenPsf, given: float) -> float:
+    """Grey levels a photon, given or estimated.
+
+    Raises:
+        BadInput: it cannot be estimated.
+    """
+    gain = given or photon_gain_of(light, psf.values)
+    if math.isnan(gain):
+        raise BadInput(
+            "gain",
+            expected="grey levels a photon, as its noise cannot be told from its detail",
+            found="0, to estimate it",
+        )
+    return gain
 
 
 @dataclass(frozen=True)
