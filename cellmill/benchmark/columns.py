@@ -81,7 +81,13 @@ COLUMNS = (
         "whole process.",
         True,
     ),
-    Column("step", "text", "A step inside an image's work; empty for the whole."),
+    Column(
+        "step",
+        "text",
+        "A step inside an image's work; empty for the whole. Those of `predict`, `read` (with what "
+        "is put beyond the border), `network`, `blend` and `write`, go on side by side: together "
+        "they can take longer than the image.",
+    ),
     Column("repeat", "whole", "Which image of the batch, 0 the warm-up; empty for other phases."),
     Column("wall_s", "number", "Wall time, seconds.", True),
     Column("cpu_s", "number", "Processor time of all threads, seconds."),

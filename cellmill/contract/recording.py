@@ -19,6 +19,7 @@ from typing import Any
 
 from cellmill import extras
 from cellmill.compute.memory import peak_rss
+from cellmill.compute.parts import Parts
 from cellmill.compute.processes import seconds_alive
 from cellmill.typed_json import without_nan
 from cellmill.version import __version__
@@ -101,6 +102,22 @@ class Recorder:
                 "cpu_s": _cpu_seconds() - cpu,
             }
             (owner.steps if owner else self.steps).append(timing)
+
+    @contextlib.contextmanager
+    def side_by_side(self, pooled: str) -> Iterator[Parts]:
+        """Time steps, of the image at hand or the stage, that threads take side by side.
+
+        Args:
+            pooled: the step whose work is done by threads of its own; see `Parts`.
+        """
+        owner, cpu = self._current, _cpu_seconds()
+        parts = Parts(pooled)
+        try:
+            yield parts
+        finally:
+            for name, spent in parts.seconds(_cpu_seconds() - cpu).items():
+                timing = {"name": name, "wall_s": spent[0], "cpu_s": spent[1]}
+                (owner.steps if owner else self.steps).append(timing)
 
     def note(self, **values: Any) -> None:
         """Keep JSON values with the record: what took effect, what was noticed."""

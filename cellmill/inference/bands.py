@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellmill.arrays.windows import Box, WritableWindowed
+from cellmill.compute.parts import Parts
 from cellmill.errors import BadInput
 from cellmill.inference.tiles import TileGrid
 from cellmill.models.card import Placement
@@ -61,12 +62,15 @@ class Band:
         window: of the input.
         columns: the columns of tiles that reach it.
         unit: side of the output's storage unit, in its own values.
+        parts: has the seconds of writing added to `write`.
     """
 
-    def __init__(self, target: Target, window: Box, columns: range, unit: int) -> None:
+    def __init__(
+        self, target: Target, window: Box, columns: range, unit: int, parts: Parts
+    ) -> None:
         self.grid, self.output, self.placement = target.grid, target.array, target.placement
         self.window = window = target.part(window)
-        self.unit, self.columns = unit, columns
+        self.unit, self.columns, self.parts = unit, columns, parts
         grid, output = self.grid, self.output
         #: The output's column at which the sums begin.
         self.left = grid.columns.start(columns[0]) - grid.columns.before
@@ -124,6 +128,7 @@ class Band:
         cuts = range((x0 // unit + 1) * unit, x1, unit) if unit > 1 else ()
         for start, end in itertools.pairwise((x0, *cuts, x1)):
             part = self.waiting[:ready, start - x0 : end - x0]
-            self.output[self.written : stop, start:end] = part
+            with self.parts.part("write"):
+                self.output[self.written : stop, start:end] = part
         self.waiting[:left] = self.waiting[ready : ready + left].copy()
         self.written = stop

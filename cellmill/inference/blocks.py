@@ -17,7 +17,9 @@ import numpy as np
 
 from cellmill.arrays.indexing import reflected, round_up
 from cellmill.arrays.windows import Windowed, WritableWindowed
+from cellmill.compute.parts import Parts
 from cellmill.errors import BadInput
+from cellmill.inference.network import NETWORK
 from cellmill.models.card import Head, ModelCard
 
 #: A tile of a network of planes has so many pixels: as many voxels are predicted at once.
@@ -148,6 +150,7 @@ def predict_volume(
     heads: Sequence[Head],
     batch_size: int = 1,
     on_blocks: Callable[[int], None] | None = None,
+    parts: Parts | None = None,
 ) -> None:
     """Predict a volume block by block into arrays that may lie on disk.
 
@@ -162,6 +165,7 @@ def predict_volume(
         heads: what the card says of the outputs, in their order.
         batch_size: blocks per call of the network.
         on_blocks: called with a number of blocks that are done.
+        parts: has afterwards what each of `read`, `network` and `write` took.
 
     Raises:
         BadInput: the volume is not the grid's, or the network gives other arrays than asked for.
@@ -170,16 +174,20 @@ def predict_volume(
     if tuple(volume.shape[:3]) != shape:
         raise BadInput("volume", expected=f"(Z, Y, X) = {shape}", found=f"{volume.shape[:3]}")
     sides = tuple(axis.side for axis in grid.axes)
-    places = grid.places()
+    places, parts = grid.places(), parts or Parts(NETWORK)
     while batch := list(itertools.islice(places, batch_size)):
-        found = predict_batch(np.stack([grid.read(volume, place) for place in batch]))
+        with parts.part("read"):
+            blocks = np.stack([grid.read(volume, place) for place in batch])
+        with parts.part(NETWORK):
+            found = predict_batch(blocks)
         expected = [(len(batch), *head.shape_over(sides)) for head in heads]
         given = [tuple(array.shape) for array in found]
         if given != expected:
             raise BadInput("model outputs", expected=f"shapes {expected}", found=f"{given}")
-        for head, values, output in zip(heads, found, outputs, strict=True):
-            for block, place in zip(values, batch, strict=True):
-                _put(grid, head, place, block, output)
+        with parts.part("write"):
+            for head, values, output in zip(heads, found, outputs, strict=True):
+                for block, place in zip(values, batch, strict=True):
+                    _put(grid, head, place, block, output)
         if on_blocks:
             on_blocks(len(batch))
 

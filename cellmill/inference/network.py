@@ -17,6 +17,8 @@ from cellmill.errors import BadInput
 from cellmill.models.card import ModelCard
 
 Device = Literal["auto", "cpu", "gpu"]
+#: The part of a prediction that an engine computes, by threads of its own.
+NETWORK = "network"
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cellmill.arrays.windows import Windowed, WritableWindowed
+from cellmill.compute.parts import Parts
 from cellmill.errors import BadInput
 from cellmill.inference.backoff import BackingOff
 from cellmill.inference.blocks import BlockGrid, blocks_at_once, fitted, predict_volume
@@ -92,6 +93,7 @@ class Predictor:
         volume: Windowed,
         outputs: Sequence[WritableWindowed],
         on_blocks: Callable[[int], None] | None = None,
+        parts: Parts | None = None,
     ) -> None:
         """Predict a volume by a network that sees volumes; see `blocks.predict_volume`.
 
@@ -99,6 +101,7 @@ class Predictor:
             volume: `(Z, Y, X, C)`.
             outputs: one array per head.
             on_blocks: called with a number of blocks that are done.
+            parts: what each took, likewise.
 
         Raises:
             BadInput: the network sees planes, or takes no blocks of these sides.
@@ -108,7 +111,7 @@ class Predictor:
         if card.input.tile != self._tile:
             self._load(card)
         count = blocks_at_once(card, self.batch_size)
-        predict_volume(volume, self, grid, outputs, self.heads, count, on_blocks)
+        predict_volume(volume, self, grid, outputs, self.heads, count, on_blocks, parts)
 
     @property
     def engine(self) -> str:

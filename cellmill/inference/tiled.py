@@ -18,8 +18,10 @@ import numpy as np
 
 from cellmill.arrays.indexing import OUTSIDE
 from cellmill.arrays.windows import Box, Windowed, WritableWindowed
+from cellmill.compute.parts import Parts
 from cellmill.errors import BadInput
 from cellmill.inference.bands import Band, Target
+from cellmill.inference.network import NETWORK
 from cellmill.inference.tiles import TileGrid
 from cellmill.models.card import Head, ModelCard, Placement
 from cellmill.models.chosen import check_sees_planes
@@ -71,6 +73,7 @@ def predict_tiled(
     window: Box | None = None,
     unit: int = 1,
     memory: int = 1 << 30,
+    parts: Parts | None = None,
 ) -> int:
     """Predict an image, or a window of it, tile by tile into arrays that may lie on disk.
 
@@ -102,6 +105,8 @@ def predict_tiled(
             of it, so that no unit is written twice if the window is aligned too.
         memory: bytes that blending may hold; a wider window is cut into strips, whose tiles at the
             cuts are predicted twice.
+        parts: has afterwards what reading (with what is put beyond the border), network, blending
+            and writing took, as `read`, `network`, `blend` and `write`.
 
     Returns:
         How many tiles were not predicted because they equal another.
@@ -124,9 +129,11 @@ def predict_tiled(
     if window.common(whole) != window:
         raise BadInput("window", expected=f"within {grid.shape}", found=f"{window}")
     batch_size = even_batch(len(grid), batch_size)
-    seen = _Repeats()
+    seen, parts = _Repeats(), parts or Parts(NETWORK)
     for strip in strips(window, grid, targets, unit, memory):
-        _predict_strip(image, predict_batch, grid, targets, batch_size, on_tiles, strip, unit, seen)
+        _predict_strip(
+            image, predict_batch, grid, targets, batch_size, on_tiles, strip, unit, seen, parts
+        )
     return seen.count
 
 
@@ -230,14 +237,23 @@ def _predict_strip(
     window: Box,
     unit: int,
     seen: _Repeats,
+    parts: Parts,
 ) -> None:
     rows, columns = tiles_of(grid, window)
-    bands = [Band(target, window, columns, unit) for target in targets]
+    bands = [Band(target, window, columns, unit, parts) for target in targets]
     # A unit of a large stride is the last to be written of all that it covers.
     order = sorted(range(len(bands)), key=lambda place: targets[place].stride)
     batches = _batches(image, grid, rows, columns, batch_size, seen)
 
+    def read() -> _Batch | None:
+        with parts.part("read"):
+            return next(batches, None)
+
     def blend(batch: _Batch, predicted: list[np.ndarray]) -> None:
+        with parts.part("blend"):
+            add(batch, predicted)
+
+    def add(batch: _Batch, predicted: list[np.ndarray]) -> None:
         for row, column, place, key in batch.items:
             if place >= 0:
                 heads = [head[place] for head in predicted]
@@ -250,13 +266,15 @@ def _predict_strip(
                 bands[number].add(heads[number], row, column)
 
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        upcoming = reader.submit(next, batches, None)
+        upcoming = reader.submit(read)
         written: Future[None] | None = None
         while (batch := upcoming.result()) is not None:
-            upcoming = reader.submit(next, batches, None)
+            upcoming = reader.submit(read)
             predicted: list[np.ndarray] = []
             if batch.tiles is not None:
-                predicted = _checked(predict_batch(batch.tiles), targets, len(batch.tiles))
+                with parts.part(NETWORK):
+                    found = predict_batch(batch.tiles)
+                predicted = _checked(found, targets, len(batch.tiles))
             if written:
                 written.result()
             written = writer.submit(blend, batch, predicted)

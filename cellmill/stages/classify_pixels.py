@@ -18,6 +18,7 @@ from cellmill.contract import (
     for_each_image,
     stage,
 )
+from cellmill.inference.network import NETWORK
 from cellmill.inference.predictor import Predictor
 from cellmill.io.tiff.write import write_label_images
 from cellmill.models.card import ModelCard
@@ -73,8 +74,8 @@ def classify_pixels(
             image = source.array(entry, "image")
             check_image(image, entry, card, card.heads, volumes=False)
             with head_arrays(out, entry, card, card.heads) as (outputs, _):
-                with record.step("classify"):
-                    fill_heads(predictor, card, image, entry, outputs, memory_mib)
+                with record.side_by_side(NETWORK) as parts:
+                    fill_heads(predictor, card, image, entry, outputs, memory_mib, parts)
                 with record.step("write classes"), shown.open(entry.name, "tif") as file:
                     write_label_images(
                         file,

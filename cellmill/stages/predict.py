@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from cellmill.contract import (
 )
 from cellmill.errors import BadInput
 from cellmill.inference.blocks import with_tile
+from cellmill.inference.network import NETWORK
 from cellmill.inference.predictor import Predictor
 from cellmill.models.card import Head, ModelCard
 from cellmill.models.chosen import (
@@ -131,13 +133,16 @@ def predict(
             check_image(image, entry, card, heads)
             if orientations > 1 and predictor is not None:
                 check_orientations(orientations, card, recipes, volume=len(image.shape) == 4)
-                with record.step("predict"):
+                with record.side_by_side(NETWORK) as parts:
                     repeated[entry.name] = write_turned(
-                        out, entry, image, predictor, card, recipes, memory_mib
+                        out, entry, image, predictor, card, recipes, memory_mib, parts
                     )
                 return
             kept_image = image if keep_image else None
-            with head_arrays(out, entry, card, heads, kept_image) as (outputs, kept):
+            with contextlib.ExitStack() as entered:
+                outputs, kept = entered.enter_context(
+                    head_arrays(out, entry, card, heads, kept_image)
+                )
                 if kept is not None:
                     with record.step("keep image"):
                         whole = Box(0, image.shape[-3], 0, image.shape[-2])
@@ -145,10 +150,12 @@ def predict(
                         for plane, target in zip(*stacks, strict=True):
                             copy_parts(plane, [whole], target, _BLOCK)
                 if predictor is not None:
-                    with record.step("predict"):
+                    with record.side_by_side(NETWORK) as parts:
                         repeated[entry.name] = fill_heads(
-                            predictor, card, image, entry, outputs, memory_mib
+                            predictor, card, image, entry, outputs, memory_mib, parts
                         )
+                with record.step("write"):
+                    entered.close()
 
         for_each_image(source, work, writers=[out], record=record, on_bad_image=on_bad_image)
     if predictor:

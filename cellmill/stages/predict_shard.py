@@ -21,6 +21,7 @@ from cellmill.contract import (
     for_each_image,
     stage,
 )
+from cellmill.inference.network import NETWORK
 from cellmill.inference.predictor import Predictor
 from cellmill.inference.tiled import card_grid, predict_tiled, tiles_of
 from cellmill.models.card import Head, ModelCard
@@ -133,8 +134,9 @@ def predict_shard(
                 return
             tiles = sum(math.prod(map(len, tiles_of(grid, part))) for part in left)
             asked: dict[str, Any] = {"heads": computed, "unit": UNIT, "memory": memory_mib << 20}
-            with record.step("predict"), Progress(entry.name, tiles, "tiles") as progress:
-                asked["on_tiles"] = progress.advance
+            bar = Progress(entry.name, tiles, "tiles")
+            with record.side_by_side(NETWORK) as parts, bar as progress:
+                asked |= {"on_tiles": progress.advance, "parts": parts}
                 skipped = sum(
                     predict_tiled(image, predictor, grid, outputs, batch_size, window=part, **asked)
                     for part in left

@@ -91,6 +91,9 @@ def test_heads_of_every_image_by_the_cards_names(tmp_path, model):
     assert record.notes["batch_size"] == 4
     assert record.notes["memory_retries"] == 0
     assert [step["name"] for step in record.steps] == ["load model"]
+    for done in record.images.values():
+        assert {step["name"] for step in done.steps} == {"read", "network", "blend", "write"}
+        assert sum(step["cpu_s"] for step in done.steps) <= done.cpu_s + 0.05
 
 
 def test_the_model_is_loaded_once_for_a_batch(tmp_path, model, monkeypatch):

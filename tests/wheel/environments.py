@@ -8,7 +8,6 @@ ones that are tested, so that uv's cache serves nearly all of them.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,8 +56,6 @@ class Environments:
                     # Else every worker compiles for itself what most examples use.
                     run(environment / "bin" / "python", ROOT / "images" / "warm.py")
                 (environment / _READY).touch()
-            for other in self.folder.glob(f"*/{_READY}"):
-                _take_kernels(other.parent, environment)
         return environment
 
     def wheel(self) -> Path:
@@ -79,18 +76,3 @@ class Environments:
             *("-c", _LOCKS.get(extra, ROOT / "requirements-dev.lock")),
             f"{wheel}[{extra}]" if extra else wheel,
         )
-
-
-def _take_kernels(source: Path, target: Path) -> None:
-    """Take over what numba compiled in another environment: the same code, of the same files.
-
-    A function's index (`.nbi`) names its compiled code (`.nbc`), which is there before it.
-    """
-    caches = "lib/python*/site-packages/cellmill/**/__pycache__"
-    for index in source.glob(f"{caches}/*.nbi"):
-        if (target / index.relative_to(source)).exists():
-            continue
-        for path in (*index.parent.glob(f"{index.stem}.*.nbc"), index):
-            copy = target / path.relative_to(source)
-            copy.parent.mkdir(exist_ok=True)
-            shutil.copy(path, copy)

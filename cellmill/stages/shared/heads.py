@@ -10,6 +10,7 @@ import numpy as np
 from cellmill.arrays.batch import Entry
 from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.windows import Windowed, WritableWindowed, sections_of
+from cellmill.compute.parts import Parts
 from cellmill.contract import Progress
 from cellmill.errors import BadInput
 from cellmill.inference.predictor import Predictor
@@ -102,6 +103,7 @@ def fill_heads(
     entry: Entry,
     outputs: Sequence[WritableWindowed],
     memory_mib: int,
+    parts: Parts,
 ) -> int:
     """Compute the heads of an image, by tiles or by blocks; a bar shows how far it is.
 
@@ -113,6 +115,7 @@ def fill_heads(
         entry: of the image.
         outputs: an array a head, which is filled.
         memory_mib: to put tiles together in, in MiB.
+        parts: has afterwards what reading, network, blending and writing took.
 
     Returns:
         How many tiles were not computed, being as another.
@@ -120,7 +123,7 @@ def fill_heads(
     if card.input.sees_volumes:
         count = predictor.block_count(tuple(image.shape[:3]))
         with _bar(entry.name, count, "blocks", least=2) as advance:
-            predictor.predict_volume(image, outputs, advance)
+            predictor.predict_volume(image, outputs, advance, parts)
         return 0
     planes = sections_of(image, 3)
     stacks = [sections_of(output, 3) for output in outputs]
@@ -138,6 +141,7 @@ def fill_heads(
                 heads=predictor.heads,
                 unit=_shard() if entry.arrays["image"].container == "zarr" else 1,
                 memory=(memory_mib << 20) // 4 * 3,
+                parts=parts,
             )
     return repeated
 

@@ -9,6 +9,7 @@ import numpy as np
 from cellmill.arrays.batch import Entry
 from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.windows import Windowed
+from cellmill.compute.parts import Parts
 from cellmill.contract import Progress
 from cellmill.inference.predictor import Predictor
 from cellmill.inference.tiled import card_grid, predict_tiled
@@ -25,6 +26,7 @@ def write_turned(
     card: ModelCard,
     recipes: Mapping[str, Recipe],
     memory_mib: int,
+    parts: Parts,
 ) -> int:
     """Show a network a volume's planes across each axis, and write what that gives together.
 
@@ -40,6 +42,7 @@ def write_turned(
         card: its card.
         recipes: how each kind of object is found; see `check_orientations`.
         memory_mib: to put tiles together in, in MiB.
+        parts: has afterwards what each part of it took.
 
     Returns:
         How many tiles were not computed, being as another.
@@ -64,20 +67,23 @@ def write_turned(
                 predictor.batch_size,
                 heads=predictor.heads,
                 memory=(memory_mib << 20) // 4 * 3,
+                parts=parts,
             )
             bar.advance()
             return _named(predictor, made)
 
-        heads = heads_of_orientations(pixels, recipes, heads_of)
-    out.write(
-        entry.name,
-        heads,
-        axes=dict.fromkeys(heads, "ZYXC"),
-        mpp=(entry.mpp[0] / deeper, *entry.mpp[1:]) if entry.mpp else None,
-        mpp_source=entry.mpp_source,
-        channels=entry.channels,
-        attributes={**entry.attributes, "scale": [deeper, *wide]},
-    )
+        with parts.part("combine"):
+            heads = heads_of_orientations(pixels, recipes, heads_of)
+    with parts.part("write"):
+        out.write(
+            entry.name,
+            heads,
+            axes=dict.fromkeys(heads, "ZYXC"),
+            mpp=(entry.mpp[0] / deeper, *entry.mpp[1:]) if entry.mpp else None,
+            mpp_source=entry.mpp_source,
+            channels=entry.channels,
+            attributes={**entry.attributes, "scale": [deeper, *wide]},
+        )
     return repeated
 
 
