@@ -63,6 +63,7 @@ def _of_one(grown: Grown, name: str) -> Iterator[Guideline]:
     largest = grown.sizes[-1]
     yield from _dominates(largest, name)
     yield from _beginning(largest, name)
+    yield from _thousand(largest, name)
     figures = {"predict": "inference_time", "postprocess": "postprocessing_time"}
     for stage, found in grown.stages.items():
         # A stage that hands the image on, having no network, says nothing of networks.
@@ -97,7 +98,10 @@ def _dominates(measured: Measured, name: str) -> Iterator[Guideline]:
         step = max(inside, key=lambda each: inside[each])
         text += f" Inside `{first}`, {step} takes {percent(inside[step] / longest.value)}."
     gain = total / (total - longest.value)
-    text += f" Were `{first}` free, an image would be done {number(gain)} times as fast, no more."
+    text += (
+        f" What is spent on a faster `{first}` pays first; were it free, an image would be done "
+        f"{number(gain)} times as fast, no more."
+    )
     yield Guideline("stages", text)
 
 
@@ -116,6 +120,20 @@ def _beginning(measured: Measured, name: str) -> Iterator[Guideline]:
         f"{name}, {_sized(measured)}: starting the stages, importing and loading the model take "
         f"{seconds(begin)}, {number(begin / measured.total.value)} times an image. Send at least "
         f"{number(images)} images of this size in a batch, so that they are under a tenth.",
+    )
+
+
+def _thousand(measured: Measured, name: str) -> Iterator[Guideline]:
+    """How long a thousand images take, one after the other."""
+    total = measured.total
+    if not math.isfinite(total.high) or total.low <= 0:
+        return
+    yield Guideline(
+        "total_time",
+        f"{name}: plan {seconds(1000 * total.value)} for a thousand images of {_sized(measured)}, "
+        f"one after the other ({seconds(1000 * total.low)} to {seconds(1000 * total.high)}); an "
+        f"hour does {number(3600 * measured.pixels / 1e9 / total.value)} gigapixels of them.",
+        carried=not measured.busy,
     )
 
 
@@ -159,7 +177,8 @@ def _memory(grown: Grown, name: str) -> Iterator[Guideline]:
     yield Guideline(
         "memory",
         f"{name}: `{grown.largest_stage}`, the largest stage, holds {size(largest.peak)} at "
-        f"{_sized(largest)} and grows by {slope} above {size(max(0.0, found.base))}.",
+        f"{_sized(largest)}: plan that for each image that is worked on at the same time. It grows "
+        f"by {slope} above {size(max(0.0, found.base))}.",
     )
 
 

@@ -22,6 +22,8 @@ from cellmill.typed_json import without_nan
 from cellmill.version import __version__
 
 _HEADS = ("What", "Size", "Objects", "F1", "Image in all")
+#: How many times as densely objects may lie at one size as at another.
+_UNEVEN = 1.5
 _LAST_HEADS = ("Processor time", "First image", "Peak memory", "Speed")
 
 
@@ -182,11 +184,38 @@ def _notes(report: Report) -> list[str]:
             "Sizes beyond the image are mosaics of mirrored copies: of the same density and "
             "contrast everywhere, which real slides are not."
         )
+    notes += _notes_on_objects(report.results)
     if report.compared:
         found = report.compared.regressions
         notes += [f"Regression: {_named(change)}." for change in found]
         if report.compared.unpaired:
             notes.append(f"Baseline: {report.compared.unpaired}")
+    return notes
+
+
+def _notes_on_objects(results: Results) -> list[str]:
+    """Where nothing was found, or where sizes differ in how densely objects lie."""
+    notes = []
+    sizes = results.sizes()
+    names = labels([grown.setting for grown in sizes])
+    for grown in sizes:
+        found = [each for each in grown.sizes if each.objects is not None]
+        none = [each for each in found if not each.objects]
+        name = names[grown.setting]
+        if none:
+            notes.append(
+                f"{name} found no object at {number(len(none))} of {number(len(found))} sizes: "
+                "what its post-processing takes there says nothing of images with cells. Look at "
+                "DIAMETER, MPP and CHANNELS, or take another model."
+            )
+            continue
+        density = [(each.objects or 0) * 1e6 / each.pixels for each in found]
+        if density and max(density) > _UNEVEN * min(density):
+            notes.append(
+                f"{name} found {number(min(density))} to {number(max(density))} objects a Mpx, "
+                "as crops of one image differ: part of how post-processing grows is how many "
+                "objects there are."
+            )
     return notes
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from cellmill.benchmark.guidelines import _grows, guidelines
-from cellmill.benchmark.page import Report
+from cellmill.benchmark.page import Report, _notes_on_objects
 from cellmill.benchmark.regressions import compare
 from cellmill.benchmark.results import results_of
 from cellmill.benchmark.statistics import Growth
@@ -24,6 +24,28 @@ def test_what_dominates_and_what_comes_next():
     share = float(re.search(r"with (\d[\d.]*) %", first)[1])
     assert share == pytest.approx(100 * 2.097 / (2.097 + 0.05 * 4.194**1.3 + 0.042), abs=1.5)
     assert "starting the stages" in beginning
+
+
+def test_a_thousand_images_are_planned_for():
+    (text,) = said(sweep(LAWS, noise=0.001), "total_time")
+    assert text.startswith("cellmill-nuclei: plan 4")
+    assert "for a thousand images of 2,048 × 2,048 px" in text
+    hour = float(re.search(r"an hour does ([\d.]+) gigapixels", text)[1])
+    assert hour == pytest.approx(3.6 * 4.194 / (2.097 + 0.05 * 4.194**1.3 + 0.042), rel=0.01)
+    crowded = [{**row, "load": 99.0} for row in sweep(LAWS, noise=0.001)]
+    assert not said(crowded, "total_time"), "no plan is made of what other work delayed"
+
+
+def test_the_page_says_where_nothing_was_found_and_where_objects_lie_unevenly():
+    table = sweep(LAWS, noise=0.001)
+
+    def notes(found):
+        counted = [{**row, "objects": found(row["pixels"])} for row in table]
+        return " ".join(_notes_on_objects(results_of(counted)))
+
+    assert not notes(lambda pixels: pixels // 5000)
+    assert "found no object at 4 of 4 sizes" in notes(lambda pixels: 0)
+    assert "26.2 to 153 objects a Mpx" in notes(lambda pixels: 10 + 100 * (pixels > 1e6))
 
 
 def test_what_cannot_be_told_apart_is_not_said():

@@ -103,6 +103,8 @@ def test_what_only_the_environment_sets_is_no_setting(tmp_path):
         ("train-model", "NAME", "cellmill-nuclei"),
         ("train-synthetic-model", "SEED", "1"),
         ("run-training", "IMAGE", ""),
+        ("bench-crops", "SEGMENTERS", "cellpose:cyto3"),
+        ("bench-crops", "DIAMETER", "auto"),
     ],
 )
 def test_what_a_target_takes_by_itself_gives_way_to_what_is_set(
