@@ -27,7 +27,6 @@ import numpy as np
 from numba.core.caching import (
     CompileResultCacheImpl,
     FunctionCache,
-    UserProvidedCacheLocator,
     _CacheLocator,
 )
 from numba.core.dispatcher import Dispatcher
@@ -81,14 +80,16 @@ class _ByContent(_CacheLocator):
 class _Places(CompileResultCacheImpl):
     """Where compiled code is looked for: in the folder that numba was told of, then by its key."""
 
-    _locator_classes = [  # noqa: RUF012 - as numba has it
-        UserProvidedCacheLocator,
-        _ByContent,
-        *CompileResultCacheImpl._locator_classes,
-    ]
+    _told, *_others = CompileResultCacheImpl._locator_classes
+    _locator_classes = [_told, _ByContent, *_others]  # noqa: RUF012 - as numba has it
 
 
 KernelCache._impl_class = _Places
+
+
+def keep(kernel: Dispatcher) -> None:
+    """Keep what a kernel is compiled to."""
+    kernel._cache = KernelCache(kernel.py_func)  # type: ignore[attr-defined]
 
 
 def key_of(function: Callable[..., Any]) -> str:

@@ -20,7 +20,13 @@ from typing import Any
 import numba
 from numba.core.dispatcher import Dispatcher
 
-from cellmill.compute.kernel_cache import KernelCache
+try:
+    from cellmill.compute.kernel_cache import keep
+except (ImportError, AttributeError, ValueError):  # numba's inner workings are others
+
+    def keep(kernel: Dispatcher) -> None:
+        """Keep what a kernel is compiled to where numba keeps it."""
+        kernel.enable_caching()
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -36,5 +42,5 @@ def inlined(function: Callable[..., Any]) -> Any:
 def _kept(made: Any) -> Any:
     """What numba's `cache=True` does, in another place; nothing where compiling is off."""
     if isinstance(made, Dispatcher):
-        made._cache = KernelCache(made.py_func)  # type: ignore[attr-defined]
+        keep(made)
     return made
