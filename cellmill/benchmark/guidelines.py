@@ -128,12 +128,18 @@ def _thousand(measured: Measured, name: str) -> Iterator[Guideline]:
     total = measured.total
     if not math.isfinite(total.high) or total.low <= 0:
         return
+    if measured.busy:
+        text = (
+            f"{name}: how long a thousand images take is not said, since other work ran beside "
+            "it; measure on a quiet machine before you plan."
+        )
+        yield Guideline("total_time", text, carried=False)
+        return
     yield Guideline(
         "total_time",
         f"{name}: plan {seconds(1000 * total.value)} for a thousand images of {_sized(measured)}, "
         f"one after the other ({seconds(1000 * total.low)} to {seconds(1000 * total.high)}); an "
         f"hour does {number(3600 * measured.pixels / 1e9 / total.value)} gigapixels of them.",
-        carried=not measured.busy,
     )
 
 
@@ -142,7 +148,7 @@ def _grows(figure: str, what: str, found: Growth | None) -> Iterator[Guideline]:
         return
     carried = True
     if found.high - found.low > WIDEST:
-        carried, meaning = False, "too wide to tell how it goes on"
+        carried, meaning = False, "too wide to tell how it goes on; larger SIDES narrow it"
     elif found.low > 1:
         meaning = f"twice the pixels take {number(2**found.exponent)} times as long"
     elif found.high < 1:

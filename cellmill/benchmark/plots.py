@@ -13,11 +13,13 @@ from cellmill.benchmark.statistics import Growth, Mean
 from cellmill.reporting.costs import dollars
 from cellmill.reporting.drawings import Drawing
 from cellmill.reporting.figures import Axis, Bar, Series, bars, points
-from cellmill.reporting.text import number, seconds
+from cellmill.reporting.text import number, percent, seconds
 
 _PIXELS = "image size, Mpx"
 _ERRORS = "bars: ± SD of the repeats; dotted: fitted power law"
 _MIB = 1 << 20
+#: Of a setting so many steps are shown, and those that take such a part of an image's time.
+_MOST_STEPS, _LEAST_SHARE = 8, 0.01
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def figures(results: Results) -> list[Figure]:
     """Draw every figure that the results have data for, in the order of the page."""
     sizes = results.sizes()
     swept = [grown for grown in sizes if len(grown.sizes) > 1]
-    found: list[Figure | None] = [_stages(sizes)] if sizes else []
+    found: list[Figure | None] = [_stages(sizes), _steps(sizes)] if sizes else []
     if swept:
         found += [
             _against_pixels("inference_time", "Inference", "predict", swept),
@@ -74,6 +76,30 @@ def _stages(sizes: Sequence[Grown]) -> Figure:
         "stages’ processes take once before their first image. Behind a bar: an image, without "
         "that.",
         bars("What dominates", rows, "wall time, s"),
+    )
+
+
+def _steps(sizes: Sequence[Grown]) -> Figure | None:
+    """What the steps inside the stages take at the largest size, the longest first."""
+    names = labels([grown.setting for grown in sizes])
+    rows = []
+    for grown in sizes:
+        largest = grown.sizes[-1]
+        before = f"{names[grown.setting]}, " if len(sizes) > 1 else ""
+        longest = sorted(largest.steps.items(), key=lambda each: -each[1])[:_MOST_STEPS]
+        for (stage, step), spent in longest:
+            if spent >= _LEAST_SHARE * largest.total.value:
+                name = f"{before}{stage}: {step}"
+                rows.append(Bar(name, {"time": spent}, said=seconds(spent)))
+    if not rows:
+        return None
+    return Figure(
+        "steps",
+        "Inside the stages",
+        "Mean wall time of each step of an image at steady state, at the largest size; steps of "
+        f"less than {percent(_LEAST_SHARE)} of the image’s time are left out. Those of `predict` "
+        "go on side by side, so that together they can take longer than it does.",
+        bars("Inside the stages", rows, "wall time, s"),
     )
 
 
@@ -147,7 +173,7 @@ def _memory(swept: Sequence[Grown]) -> Figure:
         fitted = grown.memory
         stage = grown.largest_stage
         name = f"{names[grown.setting]}, {stage}"
-        if fitted:
+        if fitted and fitted.per_pixel_low > 0:
             name += f": {number(fitted.per_pixel)} B a pixel above {number(fitted.base / _MIB)} MiB"
         at = [each.pixels / 1e6 for each in grown.sizes]
         series.append(Series(name, at, [each.peak_bytes[stage] / _MIB for each in grown.sizes]))

@@ -140,9 +140,10 @@ def predict(
                 return
             kept_image = image if keep_image else None
             with contextlib.ExitStack() as entered:
-                outputs, kept = entered.enter_context(
-                    head_arrays(out, entry, card, heads, kept_image)
-                )
+                with record.step("write"):
+                    outputs, kept = entered.enter_context(
+                        head_arrays(out, entry, card, heads, kept_image)
+                    )
                 if kept is not None:
                     with record.step("keep image"):
                         whole = Box(0, image.shape[-3], 0, image.shape[-2])

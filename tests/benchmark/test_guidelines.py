@@ -166,7 +166,7 @@ def test_speed_against_accuracy():
     assert "voronoi_otsu is 4.99 times as fast as cellmill-nuclei" in text
     assert "0.700 against 0.900" in text
     figures = {f.name for f in Report.of(table).figures}
-    assert {"stages", "accuracy", "memory", "inference_time", "total_time_log"} <= figures
+    assert {"stages", "steps", "accuracy", "memory", "inference_time", "total_time_log"} <= figures
     assert "gpu_improvement" not in figures
 
 
