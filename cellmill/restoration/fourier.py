@@ -40,17 +40,13 @@ class Convolution:
         whole = np.roll(whole, middle, tuple(range(psf.ndim)))
         self._transform = self.on.rfftn(self.on.put(whole))
 
-    def forward(self, image: Any) -> Any:
-        """What the microscope makes of an object: `h ∗ image`."""
-        spectrum = self.on.rfftn(image)
-        spectrum *= self._transform
-        return self.on.irfftn(spectrum, self.shape)
+    def forward(self, image: Any, wanted: tuple[slice, ...] | None = None) -> Any:
+        """What the microscope makes of an object: `h ∗ image`, anything where it is not wanted."""
+        return self.on.convolve(image, self._transform, wanted=wanted)
 
-    def adjoint(self, image: Any) -> Any:
-        """The convolution with the function turned around."""
-        spectrum = self.on.rfftn(image)
-        self.on.times_conjugate(spectrum, self._transform)
-        return self.on.irfftn(spectrum, self.shape)
+    def adjoint(self, image: Any, filled: tuple[slice, ...] | None = None) -> Any:
+        """The convolution with the function turned around, of what is 0 but where it is filled."""
+        return self.on.convolve(image, self._transform, conjugate=True, filled=filled)
 
     def both(self, image: Any) -> Any:
         """`hᵀ ∗ h ∗ image`."""

@@ -11,6 +11,7 @@ from scipy import fft
 
 from cellmill.compute.threads import in_threads, thread_count
 from cellmill.restoration import richardson_lucy_kernels as kernels
+from cellmill.restoration.slabs import convolve_by_slabs
 
 _Sums = TypeVar("_Sums")
 
@@ -52,6 +53,25 @@ class Processors:
     def irfftn(self, spectrum: Any, shape: Sequence[int]) -> Any:
         """Back, to an array of a shape; the spectrum may be overwritten."""
         return fft.irfftn(spectrum, s=shape, workers=self._threads, overwrite_x=True)
+
+    def convolve(
+        self,
+        image: Any,
+        transform: Any,
+        *,
+        conjugate: bool = False,
+        filled: tuple[slice, ...] | None = None,
+        wanted: tuple[slice, ...] | None = None,
+    ) -> Any:
+        """The circular convolution by a transform, or by its conjugate; see `convolve_by_slabs`."""
+        return convolve_by_slabs(
+            image,
+            transform,
+            conjugate=conjugate,
+            filled=filled,
+            wanted=wanted,
+            threads=self._threads,
+        )
 
     def times_conjugate(self, spectrum: Any, transform: Any) -> None:
         """Multiply a spectrum by conj(transform)."""

@@ -83,6 +83,8 @@ class Window:
             gain = np.zeros(acquired.shape, np.float32)
             gain[self.core] = 1
             return gain
+        if edges == "circulant" and self._measured == acquired.size:
+            return np.ones(acquired.shape, np.float32)
         measured = self.on.put((acquired >= 0).astype(np.float32))
         seen = self.on.get(self._convolution.adjoint(measured))
         enough = seen > LEAST_SEEN
@@ -101,23 +103,24 @@ class Window:
             there = acquired[acquired >= 0]
             mean = float(there.mean(dtype=np.float64)) - self._background
             start = max(mean, self._least)
-        first = np.zeros(acquired.shape, np.float32)
         if np.ndim(start):
+            first = np.zeros(acquired.shape, np.float32)
             inner = first[self.core].shape
             if np.shape(start) != inner:
                 raise BadInput("start", expected=f"shape {inner}", found=f"{np.shape(start)}")
             first[self.core] = start
+            first[gain == 0] = 0
+            lit = first[gain > 0]
+            mean = float(lit.mean(dtype=np.float64)) if lit.size else 0.0
         else:
-            first[...] = start
-        first[gain == 0] = 0
-        lit = first[gain > 0]
-        mean = float(lit.mean(dtype=np.float64)) if lit.size else 0.0
+            first = np.where(gain > 0, np.float32(start), np.float32(0))
+            mean = float(np.float32(start))
         self._epsilon = float(np.float32(max(FLAT * mean, 1e-20)))
         self.object = self.on.put(first)
 
     def divide(self) -> float:
         """Compare the object's image with what was acquired; the divergence a voxel."""
-        self._seen = self._convolution.forward(self.object)
+        self._seen = self._convolution.forward(self.object, self.core)
         found = self.on.ratio(self._seen, self._acquired, self._background, self._least)
         return found / self._measured
 
@@ -127,7 +130,7 @@ class Window:
 
     def multiply(self, variation: Variation) -> float:
         """Make the next object from the last; how much changed."""
-        correction = self._convolution.adjoint(self._seen)
+        correction = self._convolution.adjoint(self._seen, self.core)
         if self._consensus is not None:
             arrays = (self.object, self._seen, correction, self._gain, self._acquired)
             self.agreed = self._consensus.hold(arrays)
@@ -147,7 +150,7 @@ class Window:
 
     def residual(self) -> np.ndarray:
         """What was acquired less the model; 0 where nothing was measured."""
-        model = self.on.get(self._convolution.forward(self.object)[self.core])
+        model = self.on.get(self._convolution.forward(self.object, self.core)[self.core])
         acquired = self.on.get(self._acquired[self.core])
         left = acquired - model - np.float32(self._background)
         left[acquired < 0] = 0

@@ -59,6 +59,23 @@ class TorchDevice:
         """Back, to an array of a shape."""
         return self._torch.fft.irfftn(spectrum, s=tuple(shape))
 
+    def convolve(
+        self,
+        image: Any,
+        transform: Any,
+        *,
+        conjugate: bool = False,
+        filled: tuple[slice, ...] | None = None,
+        wanted: tuple[slice, ...] | None = None,
+    ) -> Any:
+        """The circular convolution by a transform, or by its conjugate, all of it."""
+        spectrum = self.rfftn(image)
+        if conjugate:
+            self.times_conjugate(spectrum, transform)
+        else:
+            spectrum *= transform
+        return self.irfftn(spectrum, image.shape)
+
     def times_conjugate(self, spectrum: Any, transform: Any) -> None:
         """Multiply a spectrum by conj(transform)."""
         for part, other in _slabs(spectrum, transform):
