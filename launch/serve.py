@@ -6,7 +6,6 @@ What runs is the server's image's environment; `python -m serving --help` lists 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -34,7 +33,7 @@ SETTINGS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C; return the server's exit code, or 2 with one line on stderr."""
+    """Become the server, which serves until it is told to end; or return 2 with one line."""
     parser = SettingsParser("launch.serve")
     parser.add_settings({"model": "name, path or URI of a model", **SETTINGS})
     try:
@@ -44,12 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for key in SETTINGS:
             value = given[key] or ("127.0.0.1" if key == "host" else "")
             command += [f"--{key.replace('_', '-')}", value] if value else []
-        variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-        try:
-            return subprocess.run(command, env=variables, check=False).returncode
-        except KeyboardInterrupt:
-            # The server was told, too, and has ended.
-            return 130
+        # The server takes this process's place: who ends one ends the other.
+        os.execve(command[0], command, {**os.environ, "PYTHONPATH": str(ROOT)})
     except CellmillError as error:
         say(f"cellmill: {error}", to=sys.stderr)
         return 2

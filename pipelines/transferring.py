@@ -13,7 +13,8 @@ from pipelines.outputs import OutputFile
 
 #: Parameters of `train_style_transfer`, where a pipeline has them under the same name.
 TRAINED = (
-    *("planes", "steps", "batch_size", "crop", "width", "residual", "adversarial", "cycle"),
+    *("planes", "steps", "batch_size", "crop", "width", "depth", "residual"),
+    *("objective", "adversarial", "cycle"),
     *("identity", "learning_rate", "checkpoint_every", "task_steps", "seed", "name"),
     *("warp", "missing", "folds", "dark", "precision"),
     *("x", "y", "x_truth", "y_truth", "held_out", "checkpoints"),

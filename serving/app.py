@@ -22,7 +22,7 @@ from serving.asking import DESTINATION, Answer, Ask, Served
 from serving.fields import a_text
 from serving.metrics import Metrics
 from serving.places import check_place
-from serving.refusals import NotThere, TooLarge, refusal_of
+from serving.refusals import Busy, NotThere, TooLarge, refusal_of
 from serving.settings import Settings
 from serving.tensors import inflated
 from serving.work import Work
@@ -48,10 +48,10 @@ class State:
         """The network.
 
         Raises:
-            NotThere: it is not loaded yet.
+            Busy: it is not loaded yet.
         """
         if self.served is None:
-            raise NotThere("model", expected="loaded", found="still loading")
+            raise Busy("model", expected="loaded", found="still loading")
         return self.served
 
 

@@ -19,7 +19,7 @@ class NotAllowed(BadInput):
 
 
 class Busy(MachineFault):
-    """So many requests wait that one more would not be answered in time, or it was not."""
+    """Ask again: the network is still loading, too many requests wait, or time has run out."""
 
 
 _STATUS: tuple[tuple[type[CellmillError], int], ...] = (

@@ -43,11 +43,28 @@ class Level:
         uri: of its array.
         mpp: pixel size (y, x) in microns, None where unknown.
         z_step: microns between focal planes, None where unknown.
+        starts: where the centre of its first pixel lies, in pixels of the level, an axis of the
+            array each.
+        sides: of a pixel of the level, in pixels of the first, an axis of the array each.
     """
 
     uri: str
     mpp: tuple[float, float] | None
     z_step: float | None = None
+    starts: tuple[float, ...] = ()
+    sides: tuple[float, ...] = ()
+
+    @property
+    def origin(self) -> tuple[int, ...]:
+        """Where its first pixel lies on a grid of such pixels from the origin on, an axis each.
+
+        A level's pixel that stands for several has its centre in their middle, as
+        `image_attributes` writes it.
+        """
+        return tuple(
+            round(start - (side - 1) / (2 * side))
+            for start, side in zip(self.starts, self.sides, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -228,16 +245,22 @@ def _image(group: str, ome: Mapping[str, Any]) -> OmeImage:
         raise ValueError(f"axes {axes}")
     units = {axis["name"].lower(): axis.get("unit", "") for axis in scales["axes"]}
     common = _scale(scales, len(axes))
+    given_levels = scales["datasets"]
+    if not given_levels:
+        raise ValueError("no datasets")
+    # A scale of 0 says nothing.
+    scale_of = [np.where((s := _scale(each, len(axes))) > 0, s, 1) for each in given_levels]
+    whole = np.where(common > 0, common, 1)
     levels = tuple(
         Level(
             f"{group.rstrip('/')}/{each['path']}",
             _mpp(axes, units, common * _scale(each, len(axes))),
             _z_step(axes, units, common * _scale(each, len(axes))),
+            _numbers((_shift(each, len(axes)) + _shift(scales, len(axes)) / whole) / own),
+            _numbers(own / scale_of[0]),
         )
-        for each in scales["datasets"]
+        for each, own in zip(given_levels, scale_of, strict=True)
     )
-    if not levels:
-        raise ValueError("no datasets")
     given = (ome.get("omero") or {}).get("channels") or ()
     channels = tuple(str(channel.get("label", i)) for i, channel in enumerate(given))
     return OmeImage(axes, levels, channels, _not_understood(axes, units, levels[0], common, scales))
@@ -267,6 +290,20 @@ def _scale(described: Mapping[str, Any], axes: int) -> np.ndarray:
         if transform["type"] == "scale":
             factors = factors * np.asarray(transform["scale"], np.float64)
     return factors
+
+
+def _shift(described: Mapping[str, Any], axes: int) -> np.ndarray:
+    shift: np.ndarray = np.zeros(axes)
+    for transform in described.get("coordinateTransformations", ()):
+        if transform["type"] == "translation":
+            shift = shift + np.asarray(transform["translation"], np.float64)
+    return shift
+
+
+def _numbers(values: np.ndarray) -> tuple[float, ...]:
+    if not np.isfinite(values).all():
+        raise ValueError(f"scale or translation {values}")
+    return tuple(float(value) for value in values)
 
 
 def _mpp(axes: str, units: Mapping[str, str], scale: np.ndarray) -> tuple[float, float] | None:

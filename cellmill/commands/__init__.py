@@ -31,5 +31,9 @@ COMMANDS: Mapping[str, Command] = {
         "Segment a folder of images by Cellpose's command and flags.",
         "cellmill.commands.cellpose.command",
     ),
+    "neuroglancer": Command(
+        "Serve a transferred volume and its source to Neuroglancer, and print the link.",
+        "cellmill.commands.neuroglancer",
+    ),
     "view": Command("Open a run in napari: image, labels, measurements.", "cellmill.commands.view"),
 }

@@ -13,7 +13,7 @@ from cellmill.reporting.page import render
 from cellmill.reporting.pictures import picture_uri
 from cellmill.reporting.text import MISSING, fixed, number
 from cellmill.style_transfer.fitting import MATCHED, UPPER, Fitted, transferred
-from cellmill.style_transfer.gate import inside
+from cellmill.style_transfer.gate import Row, inside
 from cellmill.style_transfer.matching import histogram, histogram_distance
 from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.sampling import Source, sample_volumes
@@ -79,15 +79,42 @@ def render_style_transfer(
             ),
         ],
         "rows": [
-            (row.name, [_shown(figure) for figure in row.figures], row == chosen)
+            (row.name, [_shown(figure) for figure in _figures(row)], row == chosen)
             for row in fitted.rows
         ],
+        "verdict": _verdict(fitted),
         "samples": samples,
         "distances": _distances(inside(wanted), {"X": inside(given), "X to Y": made}),
         "curves": Markup(_curves(fitted)),
         "spectra": Markup(_spectra({"X": given, "made": made, "Y": wanted})),
     }
     return render("style_transfer.html.jinja", page)
+
+
+def _figures(row: Row) -> tuple[float, ...]:
+    """In the order of the table's columns."""
+    choosing, apart = row.figures[:2], row.figures[2:]
+    return (*choosing, row.lead, row.least_lead, *apart)
+
+
+def _verdict(fitted: Fitted) -> str:
+    """What was taken and why, in a sentence or two."""
+    chosen = fitted.chosen
+    learnt = [row for row in fitted.rows if row.step >= 0]
+    if not learnt:
+        return ""
+    if chosen.step < 0:
+        best = max(learnt, key=lambda row: row.f1)
+        return (
+            f"Taken: matching ({chosen.name}). No checkpoint is better by more than chance; the "
+            f"best, {best.name}, has an F1 that is {best.lead:+.3f} from it, by chance as little "
+            f"as {best.least_lead:+.3f}. Transfer by training does not pay here."
+        )
+    return (
+        f"Taken: the network after {number(chosen.step)} steps. Its F1 is {chosen.lead:.3f} above "
+        f"the best matching on the planes that choose, and at least {chosen.least_lead:.3f} above "
+        f"it, chance counted."
+    )
 
 
 def _distances(wanted: np.ndarray, planes: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +46,9 @@ def train_style_transfer(
     batch_size: int = 6,
     crop: int = 108,
     width: int = 8,
+    depth: int = 2,
     residual: bool = False,
+    objective: Literal["least_squares", "focal"] = "least_squares",
     adversarial: float = 1.0,
     cycle: float = 2.0,
     identity: float = 1.0,
@@ -68,9 +70,9 @@ def train_style_transfer(
 
     A CycleGAN is trained on unpaired planes. With truth (membranes, say) for both volumes a small
     network is trained on Y to find it; each checkpoint, and matching of grey values, is scored by
-    what that network finds in what was made of the part of X that no training saw. The best is
-    taken, so that the result is never worse there than matching. Without truth it is the last
-    checkpoint, and nothing says whether it helps.
+    what that network finds in what was made of the part of X that no training saw. The best
+    checkpoint is taken if it is better there than matching by more than chance, else matching.
+    Without truth it is the last checkpoint, and nothing says whether it helps.
 
     Args:
         model: Network folder from X to Y, SavedModel and model.json, for transfer_style.
@@ -94,8 +96,11 @@ def train_style_transfer(
         batch_size: Planes of each volume in a batch.
         crop: Side of a plane in pixels, a multiple of 4 from 96.
         width: Channels of the generators at full resolution.
+        depth: Times the generators halve the resolution: 2, or 1 for a simpler network to find
+            faults with.
         residual: Whether a generator adds to what it is given; it then begins at matching mean and
             standard deviation.
+        objective: Of the adversarial loss: squares, or focal cross-entropy.
         adversarial: Weight of the adversarial loss.
         cycle: Weight of the cycle loss.
         identity: Weight of the identity loss.
@@ -114,26 +119,10 @@ def train_style_transfer(
         description: What its card says of it.
         licence: What its card says of the weights' licence.
     """
+    given = dict(locals())
     extras.load("tensorflow", "style transfer")
-    parameters = TransferParameters(
-        steps=steps,
-        batch_size=batch_size,
-        crop=crop,
-        width=width,
-        residual=residual,
-        adversarial=adversarial,
-        cycle=cycle,
-        identity=identity,
-        learning_rate=learning_rate,
-        checkpoint_every=checkpoint_every,
-        planes=planes,
-        precision=precision,
-        warp=warp,
-        missing=missing,
-        folds=folds,
-        dark=dark,
-        seed=seed,
-    )
+    asked = {each.name for each in fields(TransferParameters)} & {*given}
+    parameters = TransferParameters(**{name: given[name] for name in asked})
     domain_x, unseen = _split(_opened(x, x_truth), held_out)
     domain_y = _opened(y, y_truth)
     with _checkpoints(checkpoints) as folder:

@@ -79,7 +79,11 @@ def build_networks(parameters: TransferParameters, replicas: int = 1) -> Network
     with strategy.scope() if strategy else contextlib.nullcontext():
         generators = [
             build_generator(
-                parameters.width, residual=parameters.residual, name=name, precision=precision
+                parameters.width,
+                depth=parameters.depth,
+                residual=parameters.residual,
+                name=name,
+                precision=precision,
             )
             for name in ("to_y", "to_x")
         ]
@@ -142,7 +146,13 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
         return tf.reduce_mean(apart) / replicas
 
     def judged(judge: Any, planes: Any, wanted: float) -> Any:
-        return tf.reduce_mean(tf.square(judge(planes, training=True) - wanted)) / replicas
+        said = judge(planes, training=True)
+        if parameters.objective == "focal":
+            wrong = -said if wanted else said
+            loss = tf.square(tf.sigmoid(wrong)) * tf.nn.softplus(wrong)
+        else:
+            loss = tf.square(said - wanted)
+        return tf.reduce_mean(loss) / replicas
 
     def changed(optimiser: Any, tape: Any, loss: Any, weights: list[Any]) -> None:
         gradients = tape.gradient(loss, weights)

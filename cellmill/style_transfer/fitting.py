@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,7 +24,6 @@ from cellmill.style_transfer.gate import (
     train_task,
 )
 from cellmill.style_transfer.matching import (
-    LEVELS,
     histogram,
     histogram_table,
     mean_and_sd,
@@ -43,8 +44,9 @@ from cellmill.style_transfer.volumes import Volume
 AS_IS, MEAN_SD, HISTOGRAM, UPPER = "as is", "mean and SD", "histogram", "upper bound"
 MATCHED = (MEAN_SD, HISTOGRAM)
 
-#: Side of the planes on which the gate's networks are trained and scored, at most, and how many.
-_SIDE, _TAUGHT, _SCORED = 128, 24, 16
+#: Side of the planes on which the gate's networks are trained and scored, at most, and how many at
+#: most.
+_SIDE, _TAUGHT, _SCORED = 128, 24, 32
 #: Planes whose grey values are counted.
 _COUNTED = 48
 
@@ -105,7 +107,7 @@ def fit_transfer(
     replicas: int = 1,
     on_step: Callable[[int], None] | None = None,
 ) -> Fitted:
-    """Train, score every checkpoint and both ways of matching, and choose.
+    """Train, score every checkpoint and both ways of matching, and choose (`gate.choose`).
 
     Args:
         x: what is trained on of X, with its truth if there is a gate.
@@ -131,38 +133,38 @@ def fit_transfer(
         HISTOGRAM: (histogram_table(*counts), histogram_table(*counts[::-1])),
     }
     choosing, apart = (
-        _planes(part, _SCORED, parameters.seed + n) for n, part in enumerate(_halves(held_out), 1)
+        _scored(part, parameters.seed + n) for n, part in enumerate(_halves(held_out), 1)
     )
-    task, rows = None, []
+    task, rows, matched = None, [], []
     if all(known):
         own, task = (
-            train_task(taught, level, steps=task_steps, seed=parameters.seed)
-            for taught, level in zip(
-                (_planes(each, _TAUGHT, parameters.seed) for each in (x, y)), levels, strict=True
+            train_task(
+                _taught(each, parameters.seed), level, steps=task_steps, seed=parameters.seed
             )
+            for each, level in zip((x, y), levels, strict=True)
         )
-        for name, table in {
-            AS_IS: np.arange(LEVELS),
-            **{n: t[0] for n, t in tables.items()},
-        }.items():
-            rows.append(gate_row(task, name, partial(_matched, table), choosing, apart))
-        rows.append(gate_row(own, UPPER, inside, choosing, apart))
+        matched = [
+            gate_row(task, name, partial(_matched, table), choosing, apart)
+            for name, (table, _) in tables.items()
+        ]
+        as_is = gate_row(task, AS_IS, inside, choosing, apart)
+        upper = gate_row(own, UPPER, inside, choosing, apart)
+        rows = [each.row for each in (as_is, *matched, upper)]
     domain_x, domain_y = (
         Domain([Source(each.volume, boxes=(each.box,))], level)
         for each, level in zip((x, y), levels, strict=True)
     )
     networks = build_networks(parameters, replicas)
     curve = train(networks, domain_x, domain_y, parameters, folder, on_step)
-    steps = [each.step for each in curve]
     if task is None:
-        return Fitted(
-            curve, [], Row(f"step {steps[-1]}", step=steps[-1]), levels, tables, apart.grey
-        )
-    for step in steps:
+        last = curve[-1].step
+        return Fitted(curve, [], Row(f"step {last}", step=last), levels, tables, apart.grey)
+    learnt = []
+    for step in (each.step for each in curve):
         make = partial(applied, averaged_generator(folder, step, parameters), *levels)
-        rows.append(gate_row(task, f"step {step}", make, choosing, apart, step))
-    chosen = choose([row for row in rows if row.step >= 0 or row.name in MATCHED])
-    return Fitted(curve, rows, chosen, levels, tables, apart.grey)
+        learnt.append(gate_row(task, f"step {step}", make, choosing, apart, step))
+    chosen, checkpoints = choose(matched, learnt)
+    return Fitted(curve, [*rows, *checkpoints], chosen, levels, tables, apart.grey)
 
 
 def export_chosen(
@@ -224,21 +226,55 @@ def _halves(domain: Labelled) -> tuple[Labelled, Labelled]:
     return replace(domain, box=low), replace(domain, box=high)
 
 
-def _planes(domain: Labelled, count: int, seed: int) -> Planes:
-    """Planes across z of a domain with their truth, which is empty where it is not known."""
+def _taught(domain: Labelled, seed: int) -> Planes:
+    """Planes across z anywhere in a domain, for a task's network to learn from."""
+    side = _side(domain)
+    crops = sample_volumes(
+        [Source(domain.volume, boxes=(domain.box,))], (1, side, side), seed=seed, count=_TAUGHT
+    )
+    return _read(domain, [crop.corner for crop in crops], side)
+
+
+def _scored(domain: Labelled, seed: int) -> Planes:
+    """Planes across z of which no two score one pixel, spread evenly; of many some, by chance."""
+    side = _side(domain)
+    lows, highs = domain.box[:3], domain.box[3:]
+    places: list[Sequence[int]] = [range(lows[0], highs[0])]
+    for low, high in zip(lows[1:], highs[1:], strict=True):
+        room = high - low - side
+        # What is scored are the planes' insides but for what the task's network does not see.
+        count = room // (side - 4 * HALO) + 1
+        places.append(
+            [low + (room * n // (count - 1) if count > 1 else room // 2) for n in range(count)]
+        )
+    sides = [len(each) for each in places]
+    total = math.prod(sides)
+    taken = sorted(random.Random(seed).sample(range(total), min(total, _SCORED)))
+    corners = [
+        tuple(each[int(n)] for each, n in zip(places, np.unravel_index(number, sides), strict=True))
+        for number in taken
+    ]
+    return _read(domain, corners, side)
+
+
+def _side(domain: Labelled) -> int:
+    """Of the gate's planes, pixels."""
     box = domain.box
     room = min(box[4] - box[1], box[5] - box[2], _SIDE)
     side = room // STRIDE * STRIDE
     if side < 4 * HALO + STRIDE:
         expected = f"at least {4 * HALO + STRIDE} voxels along y and x"
         raise BadInput(f"volume '{domain.volume.name}'", expected=expected, found=f"{room}")
-    planes, truth = [], []
-    source = Source(domain.volume, boxes=(box,))
-    for crop in sample_volumes([source], (1, side, side), seed=seed, count=count):
-        planes.append(crop.values[0])
-        if domain.truth is not None:
-            window = tuple(
-                slice(c, c + n) for c, n in zip(crop.corner, (1, side, side), strict=True)
-            )
-            truth.append(np.asarray(domain.truth[window])[0] != 0)
-    return Planes(np.stack(planes), np.stack(truth) if truth else np.zeros((0, side, side), bool))
+    return side
+
+
+def _read(domain: Labelled, corners: Sequence[Sequence[int]], side: int) -> Planes:
+    """Planes with their truth, which is empty where it is not known."""
+    windows = [
+        tuple(slice(c, c + n) for c, n in zip(corner, (1, side, side), strict=True))
+        for corner in corners
+    ]
+    grey = np.stack([domain.volume[window][0] for window in windows])
+    if domain.truth is None:
+        return Planes(grey, np.zeros((0, side, side), bool))
+    return Planes(grey, np.stack([np.asarray(domain.truth[w])[0] != 0 for w in windows]))

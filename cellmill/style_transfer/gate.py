@@ -2,14 +2,17 @@
 
 Losses do not say it: a generator of the least adversarial loss may be worse than matching two
 numbers. So every candidate, matching among them, is scored by a task on tissue that no training
-saw, and the best is taken.
+saw. A checkpoint is taken only if it is better there than the best matching by more than chance:
+squares of the planes are drawn anew with replacement (the bootstrap of Efron and Tibshirani 1993),
+the same for both, and the least lead that they show has to be above 0. Checkpoints share the level
+(Bonferroni), for the best of many leads by chance.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,12 @@ Score = tuple[float, float]
 #: Thresholds of a probability among which the task's own domain chooses.
 _THRESHOLDS = np.linspace(0.05, 0.95, 19)
 
+CHANCE = 0.05
+"""How likely a checkpoint may be taken that is no better than matching; of all of them together."""
+
+#: Side of the squares at most that are drawn anew, pixels, and how often they are.
+_SQUARE, _DRAWN = 24, 4000
+
 
 @dataclass(frozen=True)
 class Row:
@@ -36,6 +45,8 @@ class Row:
         f1_apart: F1 on planes that choose nothing.
         average_precision_apart: average precision there.
         step: of a training's checkpoint; -1 of others.
+        lead: F1 above that of the best matching, on the planes that choose; of checkpoints.
+        least_lead: what it is at least, by the level of `choose`.
     """
 
     name: str
@@ -44,6 +55,8 @@ class Row:
     f1_apart: float = math.nan
     average_precision_apart: float = math.nan
     step: int = -1
+    lead: float = math.nan
+    least_lead: float = math.nan
 
     @property
     def figures(self) -> tuple[float, float, float, float]:
@@ -53,6 +66,20 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A candidate's figures and what they come of.
+
+    Args:
+        row: the figures.
+        squares: `(N, 3)` int64, pixels that are both found and true, that are found, and that are
+            true, in each square of the planes that choose.
+    """
+
+    row: Row
+    squares: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -165,18 +192,79 @@ def score(task: TaskNetwork, planes: np.ndarray, truth: np.ndarray) -> Score:
         planes: `(N, m, m)` grey values, which are clipped and rounded.
         truth: `(N, m, m)` bool; `HALO` at each side is not scored.
     """
-    found = task.probabilities(np.clip(np.rint(planes), 0, 255))
-    seen = inside(truth)
-    return f1_score(found >= task.threshold, seen), average_precision(found, seen)
+    return _score(task, planes, truth)[0]
 
 
-def choose(rows: Sequence[Row]) -> Row:
-    """The candidate of the greatest F1, as the network is used; of equals the first.
+def _score(task: TaskNetwork, planes: np.ndarray, truth: np.ndarray) -> tuple[Score, np.ndarray]:
+    """The score, and the counts of squares that it comes of."""
+    probability = task.probabilities(np.clip(np.rint(planes), 0, 255))
+    found, seen = probability >= task.threshold, inside(truth)
+    return (f1_score(found, seen), average_precision(probability, seen)), in_squares(found, seen)
+
+
+def in_squares(found: np.ndarray, truth: np.ndarray, side: int = _SQUARE) -> np.ndarray:
+    """Count pixels in squares.
+
+    Args:
+        found: `(N, Y, X)` bool.
+        truth: of the same shape.
+        side: of a square at most; each plane is cut into 2 by 2 or more, as alike as can be.
+
+    Returns:
+        `(squares, 3)` int64: both found and true, found, true.
+    """
+    total = np.stack([found & truth, found, truth], -1).astype(np.int64)
+    for axis in (1, 2):
+        count = max(2, -(-total.shape[axis] // side))
+        starts = np.arange(count) * total.shape[axis] // count
+        total = np.add.reduceat(total, starts, axis)
+    return total.reshape(-1, 3)
+
+
+def least_lead(of: np.ndarray, over: np.ndarray, chance: float) -> float:
+    """What F1 is above another's at least, squares drawn anew with replacement, the same for both.
+
+    Args:
+        of: counts of squares, as `in_squares` gives them.
+        over: of the other in the same squares.
+        chance: how likely the lead may be smaller.
+    """
+    random = np.random.default_rng(0)
+    weights = random.multinomial(len(of), np.full(len(of), 1 / len(of)), _DRAWN)
+    leads = _f1(weights @ of) - _f1(weights @ over)
+    return float(np.quantile(leads, chance))
+
+
+def _f1(counts: np.ndarray) -> np.ndarray:
+    """F1 of counts `(…, 3)`, as `f1_score` has it."""
+    total = counts[..., 1] + counts[..., 2]
+    return np.where(total > 0, 2 * counts[..., 0] / np.maximum(total, 1), 1.0)
+
+
+def choose(matched: Sequence[Scored], learnt: Sequence[Scored]) -> tuple[Row, list[Row]]:
+    """The checkpoint of the greatest F1 of those that lead beyond chance; else the best matching.
 
     Its figures on the planes that chose it are the best of several, and so too good; those on
     planes apart are not.
+
+    Args:
+        matched: ways of matching, of which the first of the greatest F1 is the one to beat.
+        learnt: checkpoints, scored on the same planes.
+
+    Returns:
+        What is taken, and the checkpoints with their leads.
     """
-    return max(rows, key=lambda row: row.f1)
+    best = max(matched, key=lambda each: each.row.f1)
+    rows = [
+        replace(
+            each.row,
+            lead=each.row.f1 - best.row.f1,
+            least_lead=least_lead(each.squares, best.squares, CHANCE / len(learnt)),
+        )
+        for each in learnt
+    ]
+    ahead = [row for row in rows if row.least_lead > 0]
+    return max(ahead, key=lambda row: row.f1, default=best.row), rows
 
 
 def gate_row(
@@ -186,7 +274,7 @@ def gate_row(
     choosing: Planes,
     apart: Planes,
     step: int = -1,
-) -> Row:
+) -> Scored:
     """Score a candidate on held-out planes.
 
     Args:
@@ -197,10 +285,10 @@ def gate_row(
         apart: planes that choose nothing.
         step: of a training's checkpoint.
     """
-    chosen, confirmed = (
-        score(task, make(planes.grey), inside(planes.truth)) for planes in (choosing, apart)
+    (chosen, squares), (confirmed, _) = (
+        _score(task, make(planes.grey), inside(planes.truth)) for planes in (choosing, apart)
     )
-    return Row(name, *chosen, *confirmed, step)
+    return Scored(Row(name, *chosen, *confirmed, step), squares)
 
 
 def inside(planes: np.ndarray, margin: int = HALO) -> np.ndarray:

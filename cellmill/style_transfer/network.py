@@ -33,6 +33,9 @@ Levels = tuple[float, float]
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 """What a network computes in, as Keras names it; weights and what it gives are float32."""
 
+DEPTHS = (1, 2)
+"""How often a generator may halve the resolution."""
+
 _SLOPE = 0.2
 
 
@@ -47,6 +50,7 @@ def repeatable(seed: int) -> tuple[Any, Any]:
 def build_generator(
     width: int = 8,
     *,
+    depth: int = 2,
     residual: bool = True,
     name: str = "generator",
     precision: str = "float32",
@@ -57,6 +61,8 @@ def build_generator(
 
     Args:
         width: channels at full resolution; twice and four times as many at a half and a quarter.
+        depth: how often the resolution is halved, one of `DEPTHS`. Less deep, it sees less, and
+            gives nothing for as many pixels at each side all the same.
         residual: whether what it makes is added to what it is given; untrained it then gives what
             it is given, which between standardised domains is matching two numbers.
         name: of the model.
@@ -76,11 +82,17 @@ def build_generator(
     given = layers.Input((None, None, 1), name="image", dtype="float32")
     full = convolved(convolved(given, width), width)
     half = convolved(convolved(convolved(full, 2 * width, 2, 2), 2 * width), 2 * width)
-    low = convolved(convolved(convolved(half, 4 * width, 2, 2), 4 * width), 4 * width)
-    x = layers.Concatenate(**how)([upsampled(low, 2 * width), layers.Cropping2D(4, **how)(half)])
-    x = convolved(convolved(x, 2 * width), 2 * width)
-    x = layers.Concatenate(**how)([upsampled(x, width), layers.Cropping2D(16, **how)(full)])
+    x = half
+    if depth == 2:
+        low = convolved(convolved(convolved(half, 4 * width, 2, 2), 4 * width), 4 * width)
+        inner = layers.Cropping2D(4, **how)(half)
+        x = layers.Concatenate(**how)([upsampled(low, 2 * width), inner])
+        x = convolved(convolved(x, 2 * width), 2 * width)
+    inner = layers.Cropping2D(16 if depth == 2 else 4, **how)(full)
+    x = layers.Concatenate(**how)([upsampled(x, width), inner])
     x = convolved(convolved(x, width), width)
+    if depth == 1:
+        x = layers.Cropping2D(HALO - 8, **how)(x)
     # A residual generator begins as what it is given, which matches mean and deviation.
     last = "zeros" if residual else "glorot_normal"
     x = layers.Conv2D(1, 1, kernel_initializer=last, name="grey", dtype="float32")(x)

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from cellmill.errors import BadInput, check_least
 from cellmill.style_transfer.defects import Defects
-from cellmill.style_transfer.network import HALO, PRECISIONS, STRIDE
+from cellmill.style_transfer.network import DEPTHS, HALO, PRECISIONS, STRIDE
+
+OBJECTIVES = ("least_squares", "focal")
+"""Of the adversarial loss: squares (Mao et al. 2017), or cross-entropy that looks away from what is
+told apart already (Lin et al. 2017, γ 2)."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +23,11 @@ class TransferParameters:
         crop: side of a plane in pixels, a multiple of 4 that leaves something after two passes.
         width: channels of the generators at full resolution.
         discriminator_width: channels of the discriminators' first layer.
+        depth: how often the generators halve the resolution, 2, or 1 for a simpler network to find
+            faults with.
         residual: whether a generator adds to what it is given. It then begins at matching mean and
             standard deviation.
+        objective: of the adversarial loss, one of `OBJECTIVES`.
         adversarial: weight of the adversarial loss.
         cycle: weight of the cycle loss.
         identity: weight of the identity loss.
@@ -41,7 +48,9 @@ class TransferParameters:
     crop: int = 108
     width: int = 8
     discriminator_width: int = 16
+    depth: int = 2
     residual: bool = False
+    objective: str = OBJECTIVES[0]
     adversarial: float = 1.0
     cycle: float = 2.0
     identity: float = 1.0
@@ -65,6 +74,11 @@ class TransferParameters:
         check_least(self, ("adversarial", "cycle", "identity"), 0)
         if not 0 < self.learning_rate < 1:
             raise BadInput("learning_rate", expected="0 to 1", found=f"{self.learning_rate}")
+        if self.depth not in DEPTHS:
+            raise BadInput("depth", expected="1 or 2", found=f"{self.depth}")
+        if self.objective not in OBJECTIVES:
+            expected = " or ".join(OBJECTIVES)
+            raise BadInput("objective", expected=expected, found=f"'{self.objective}'")
         if self.planes not in ("z", "y", "x", "zyx"):
             raise BadInput("planes", expected="z, y, x or zyx", found=f"'{self.planes}'")
         if self.precision not in PRECISIONS:

@@ -1,6 +1,6 @@
 """Training two generators and two discriminators on unpaired planes of two domains (CycleGAN).
 
-After Zhu et al. 2017, with least-squares adversarial losses (Mao et al. 2017), cycle and identity
+After Zhu et al. 2017, with adversarial losses of least squares or focal, cycle and identity
 losses. The generators are valid, so that a plane shrinks by 40 at each pass: losses are taken where
 both sides are known. What is kept are weights averaged over steps, at checkpoints: which of these
 is best no loss says, see `gate`.
@@ -129,7 +129,9 @@ def averaged_generator(
         parameters: with which it was trained.
         back: the one from Y to X.
     """
-    generator = build_generator(parameters.width, residual=parameters.residual)
+    generator = build_generator(
+        parameters.width, depth=parameters.depth, residual=parameters.residual
+    )
     with np.load(folder / f"{step}.npz", allow_pickle=False) as kept:
         which = 1 if back else 0
         count = len(generator.weights)

@@ -3,7 +3,7 @@
 | URI | what |
 |---|---|
 | `precomputed://PLACE`, or a place with `info` | Neuroglancer precomputed, sharded or not |
-| `zarr3://PLACE`, `zarr://PLACE`, or a place with its metadata | Zarr 3, Zarr 2, OME-Zarr |
+| `zarr://PLACE`, `zarr3://PLACE`, or a place with its metadata | Zarr 3, Zarr 2, OME-Zarr |
 | `n5://PLACE`, or a place with `attributes.json` | N5 |
 | `dvid://http://HOST/UUID/INSTANCE` | grey values of a DVID server |
 | `stack.tif`, or a folder of TIFFs | a stack: a file's pages, or a file a section |
@@ -54,6 +54,8 @@ class Volume:
         origin: where its first voxel lies in the coordinates of its makers, voxels (z, y, x).
         voxel_nm: size of a voxel (z, y, x) in nm; None if unknown.
         levels: what becomes 0 and what becomes 255; None: the values are uint8 as they are.
+        form: what it is stored as: `precomputed`, `zarr`, `zarr3`, `n5`, `dvid` or `tiff`; empty
+            of an array.
 
     Raises:
         BadInput: it has other axes, or other values than uint8 and no levels.
@@ -64,6 +66,7 @@ class Volume:
     origin: Triple = (0, 0, 0)
     voxel_nm: tuple[float, float, float] | None = None
     levels: tuple[float, float] | None = None
+    form: str = ""
 
     def __post_init__(self) -> None:
         label = f"volume '{self.name}'"
@@ -135,7 +138,7 @@ def open_volume(
         array = TiffStack(uri, sections_in(uri), cache_bytes=cache_mib << 20)
     else:
         array, origin, voxel_nm = _opened(kind, place, scale, cache_mib << 20)
-    return Volume(name or uri, array, origin, voxel_nm, levels)
+    return Volume(name or uri, array, origin, voxel_nm, levels, kind)
 
 
 def levels_of(black: float, white: float) -> tuple[float, float] | None:
@@ -240,10 +243,10 @@ def slices_within(window: Any, shape: tuple[int, ...]) -> tuple[slice, ...]:
 def _opened(
     kind: str, place: str, scale: int, cache_bytes: int
 ) -> tuple[Windowed, Triple, tuple[float, float, float] | None]:
-    at, voxel_nm = _level_of(kind, place, scale)
+    level = _level_of(kind, place, scale)
     spec = {
-        "driver": _DRIVERS[kind],
-        "kvstore": location(at),
+        "driver": _DRIVERS[level.kind],
+        "kvstore": location(level.place),
         "open": True,
         # A server is not asked again whether a chunk that is kept has changed.
         "recheck_cached_data": "open",
@@ -255,40 +258,59 @@ def _opened(
         array = ts.open(spec, context=context(cache_bytes), read=True).result()
     except ValueError as error:
         raise refused(place, error) from error
+    voxel_nm, origin = level.voxel_nm, level.origin
     if kind == "precomputed":
         if array.shape[-1] != 1:
             raise BadInput(f"volume '{place}'", expected="1 channel", found=f"{array.shape[-1]}")
         array = array[..., 0].transpose([2, 1, 0])
         voxel_nm = _resolution(place, scale)
+        z, y, x = (int(o) for o in array.domain.origin)
+        origin = (z, y, x)
     elif kind == "n5":
         array = array.transpose(list(range(array.rank))[::-1])
     while array.rank > 3 and array.shape[0] == 1:
         array = array[int(array.domain.origin[0])]
-    z, y, x = (int(o) for o in array.domain.origin) if array.rank == 3 else (0, 0, 0)
-    return StoredVolume(array.translate_to[(0,) * array.rank], place), (z, y, x), voxel_nm
+    return StoredVolume(array.translate_to[(0,) * array.rank], place), origin, voxel_nm
 
 
-def _level_of(kind: str, place: str, scale: int) -> tuple[str, tuple[float, float, float] | None]:
-    """Where the array of a resolution lies, of a group with several that one; its voxels' size."""
+@dataclass(frozen=True)
+class _Level:
+    """A resolution: its form, the place of its array, its voxels' size, its first voxel."""
+
+    kind: str
+    place: str
+    voxel_nm: tuple[float, float, float] | None = None
+    origin: Triple = (0, 0, 0)
+
+
+def _level_of(kind: str, place: str, scale: int) -> _Level:
+    """The array of a resolution, of a group with several that one.
+
+    Whether it is Zarr 2 or 3 the place says: Neuroglancer, and others, write `zarr://` for both.
+    """
     if kind not in ("zarr", "zarr3"):
-        return place, None
+        return _Level(kind, place)
     store = key_values(place)
     try:
+        described = store.read("zarr.json").result()
+        kind = "zarr3" if described.state == "value" else "zarr"
         if kind == "zarr":
             is_array = store.read(".zarray").result().state == "value"
         else:
-            is_array = json.loads(store.read("zarr.json").result().value)["node_type"] == "array"
+            is_array = json.loads(described.value)["node_type"] == "array"
     except (ValueError, KeyError, TypeError) as error:
         raise refused(place, error) from error
     if is_array:
-        return place, None
+        return _Level(kind, place)
     levels = read_image(place).levels
     if not 0 <= scale < len(levels):
         raise BadInput("scale", expected=f"0 to {len(levels) - 1}", found=f"{scale}")
     level = levels[scale]
+    z, y, x = (0, 0, 0, *level.origin)[-3:]
     if level.mpp is None or level.z_step is None:
-        return level.uri, None
-    return level.uri, (level.z_step * 1e3, level.mpp[0] * 1e3, level.mpp[1] * 1e3)
+        return _Level(kind, level.uri, None, (z, y, x))
+    sizes = (level.z_step * 1e3, level.mpp[0] * 1e3, level.mpp[1] * 1e3)
+    return _Level(kind, level.uri, sizes, (z, y, x))
 
 
 def _resolution(place: str, scale: int) -> tuple[float, float, float]:

@@ -27,7 +27,9 @@ def train_style_transfer(
     batch_size: int = 6,
     crop: int = 108,
     width: int = 8,
+    depth: int = 2,
     residual: bool = False,
+    objective: str = "least_squares",
     adversarial: float = 1.0,
     cycle: float = 2.0,
     identity: float = 1.0,
@@ -49,9 +51,9 @@ def train_style_transfer(
 
     A CycleGAN is trained on unpaired planes. With truth (membranes, say) for both volumes a small
     network is trained on Y to find it; each checkpoint, and matching of grey values, is scored by
-    what that network finds in what was made of the part of X that no training saw. The best is
-    taken, so that the result is never worse there than matching. Without truth it is the last
-    checkpoint, and nothing says whether it helps.
+    what that network finds in what was made of the part of X that no training saw. The best
+    checkpoint is taken if it is better there than matching by more than chance, else matching.
+    Without truth it is the last checkpoint, and nothing says whether it helps.
 
     Args:
         x: Path or URI of the source volume (Z, Y, X) uint8.
@@ -70,8 +72,11 @@ def train_style_transfer(
         batch_size: Planes of each volume in a batch.
         crop: Side of a plane in pixels, a multiple of 4 from 96.
         width: Channels of the generators at full resolution.
+        depth: Times the generators halve the resolution: 2, or 1 for a simpler network to find
+            faults with.
         residual: Whether a generator adds to what it is given; it then begins at matching mean and
             standard deviation.
+        objective: Of the adversarial loss: squares, or focal cross-entropy.
         adversarial: Weight of the adversarial loss.
         cycle: Weight of the cycle loss.
         identity: Weight of the identity loss.

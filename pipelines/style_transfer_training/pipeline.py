@@ -45,7 +45,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         batch_size: int = 6,
         crop: int = 108,
         width: int = 8,
+        depth: int = 2,
         residual: bool = False,
+        objective: str = "least_squares",
         adversarial: float = 1.0,
         cycle: float = 2.0,
         identity: float = 1.0,
@@ -80,7 +82,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             batch_size: Planes of each volume in a batch.
             crop: Side of a plane in pixels, a multiple of 4 from 96.
             width: Channels of the generators at full resolution.
+            depth: Times the generators halve the resolution, 2, or 1 for a simpler network.
             residual: Whether a generator adds to what it is given.
+            objective: Of the adversarial loss: `least_squares` or `focal`.
             adversarial: Weight of the adversarial loss.
             cycle: Weight of the cycle loss.
             identity: Weight of the identity loss.

@@ -33,8 +33,9 @@ def precomputed(path, values, *, offset=(0, 0, 0), sharded=False, chunk=16):
 
 
 def zarr(path, values, driver):
-    grid = {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [16, 16, 16]}}}
-    metadata = {"zarr3": {**grid, "data_type": "uint8"}, "zarr": {"chunks": [16, 16, 16]}}[driver]
+    chunk = [min(16, n) for n in values.shape]
+    grid = {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}}}
+    metadata = {"zarr3": {**grid, "data_type": "uint8"}, "zarr": {"chunks": chunk}}[driver]
     spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}}
     metadata |= {"shape": list(values.shape)} | ({"dtype": "|u1"} if driver == "zarr" else {})
     ts.open({**spec, "metadata": metadata}, create=True).result().write(values).result()

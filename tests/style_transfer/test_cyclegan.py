@@ -10,7 +10,7 @@ import pytest
 
 from cellmill.errors import BadInput
 from cellmill.style_transfer.cyclegan import build_networks, compiled_step
-from cellmill.style_transfer.parameters import TransferParameters
+from cellmill.style_transfer.parameters import OBJECTIVES, TransferParameters
 from launch import ROOT
 
 pytestmark = pytest.mark.tensorflow
@@ -87,6 +87,43 @@ def test_mixed_precision_learns(precision):
     assert {weight.dtype for weight in networks.to_y.weights} == {"float32"}
     assert networks.to_y.layers[1].compute_dtype == precision.removeprefix("mixed_")
     assert networks.to_y(np.zeros((1, 96, 96, 1), np.float32)).dtype == "float32"
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_shallow_network_learns_to_fool_and_is_seen_through(objective):
+    """Grey that is brighter in Y: the generator gets there, and judges tell them apart before."""
+    asked = replace(TINY, depth=1, objective=objective, cycle=0.0, identity=0.0)
+    networks = build_networks(asked)
+    assert networks.to_y(np.zeros((1, 96, 100, 1), np.float32)).shape == (1, 56, 60, 1)
+    step, random = compiled_step(networks, asked), np.random.default_rng(0)
+    losses = []
+    for _ in range(12):
+        x, y = random.normal(0, 0.1, (2, 2, 96, 96, 1)).astype(np.float32)
+        losses.append([float(loss) for loss in step(x, y + 1)])
+    assert np.isfinite(losses).all()
+    # The judges' own loss falls while generators cannot yet do what fools them.
+    assert losses[-1][3] < losses[0][3]
+
+
+def test_focal_loss_is_cross_entropy_of_what_is_not_told_apart_yet():
+    asked = replace(TINY, objective="focal", cycle=0.0, identity=0.0, learning_rate=1e-9)
+    networks = build_networks(asked)
+    x, y = np.random.default_rng(0).normal(0, 1, (2, 2, 96, 96, 1)).astype(np.float32)
+    fooled, _, _, told = (float(loss) for loss in compiled_step(networks, asked)(x, y))
+
+    def loss(judge, planes, wanted):
+        said = np.asarray(judge(planes), np.float64)
+        right = 1 / (1 + np.exp(-said if wanted else said))
+        return np.mean((1 - right) ** 2 * -np.log(right))
+
+    made_y, made_x = (np.asarray(g(p)) for g, p in ((networks.to_y, x), (networks.to_x, y)))
+    judges = ((networks.of_y, made_y, y), (networks.of_x, made_x, x))
+    inner = slice(20, -20)
+    assert fooled == pytest.approx(sum(loss(judge, made, 1) for judge, made, _ in judges), 1e-4)
+    wanted = sum(
+        loss(judge, made, 0) + loss(judge, real[:, inner, inner], 1) for judge, made, real in judges
+    )
+    assert told == pytest.approx(wanted / 4, 1e-4)
 
 
 def test_devices_that_there_are_not_are_refused():

@@ -169,6 +169,8 @@ def test_a_plane_and_its_truth_are_turned_together():
         ({"crop": 98}, "crop: expected a multiple of 4 from 96, found 98"),
         ({"crop": 92}, "crop: expected a multiple of 4 from 96, found 92"),
         ({"steps": 0}, "steps: expected at least 1, found 0"),
+        ({"depth": 3}, "depth: expected 1 or 2, found 3"),
+        ({"objective": "hinge"}, "objective: expected least_squares or focal, found 'hinge'"),
         ({"planes": "xy"}, "planes: expected z, y, x or zyx"),
         ({"learning_rate": 0.0}, "learning_rate: expected 0 to 1"),
         ({"missing": 0.1}, "missing: expected 0 where planes are cut across z"),

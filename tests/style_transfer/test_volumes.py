@@ -1,5 +1,6 @@
 """Whatever a volume lies in, it is seen as the same `(Z, Y, X)` uint8, in any window."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -8,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.volume_server import VolumeServer, serving
+from cellmill.arrays.groups import write_group
 from cellmill.errors import BadInput
-from cellmill.style_transfer.volumes import open_volume
+from cellmill.style_transfer.volumes import Volume, open_volume
+from cellmill.style_transfer.writing import create_levels, levels_like
 from tests.style_transfer import stored_volumes as stored
 
 VALUES = stored.some_values()
@@ -59,6 +62,47 @@ def test_where_it_lies_and_how_large_its_voxels_are(volumes, name):
     volume = open_volume(volumes[1][name])
     assert volume.origin == OFFSET
     assert volume.voxel_nm == ((8, 8, 8) if name == "dvid" else (30, 5, 4))
+
+
+@pytest.mark.parametrize("form", ["zarr", "precomputed"])
+def test_what_was_written_lies_where_it_did_at_every_resolution(tmp_path, form):
+    like = Volume("a", VALUES, (7, 4, 9), (4.0, 4.0, 5.0))
+    place = str(tmp_path / f"a.{form}")
+    levels = levels_like(like, 3)
+    arrays = create_levels(place, like, 16, levels)
+    for array in arrays:
+        array.write(VALUES[tuple(slice(0, n) for n in array.shape)]).result()
+    names = [place, f"{form}://{place}", *([f"zarr3://{place}"] if form == "zarr" else [])]
+    for name, (scale, level) in itertools.product(names, enumerate(levels)):
+        volume = open_volume(name, scale=scale)
+        assert (volume.shape, volume.origin) == (level.shape, level.origin)
+        assert volume.voxel_nm == pytest.approx(np.multiply(like.voxel_nm, level.factors))
+        part = tuple(slice(0, n) for n in level.shape)
+        np.testing.assert_array_equal(volume[...], VALUES[part])
+    with pytest.raises(BadInput, match=r"scale: expected 0 to 2, found 3|that can be read"):
+        open_volume(place, scale=3)
+
+
+def test_translations_of_the_whole_image_and_of_an_array_add_up(tmp_path):
+    """As others write them: axes T and C of one, a scale and a shift of all resolutions."""
+    stored.zarr(tmp_path / "0", VALUES[np.newaxis, np.newaxis], "zarr3")
+    axes = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}]
+    axes += [{"name": a, "type": "space", "unit": "micrometer"} for a in "zyx"]
+    of_array = [
+        {"type": "scale", "scale": [1, 1, 6, 2, 2]},
+        {"type": "translation", "translation": [0, 0, 60, 8, 2]},
+    ]
+    of_all = [
+        {"type": "scale", "scale": [1, 1, 0.005, 0.002, 0.002]},
+        {"type": "translation", "translation": [0, 0, 0.03, 0.004, 0]},
+    ]
+    levels = [{"path": "0", "coordinateTransformations": of_array}]
+    image = {"axes": axes, "datasets": levels, "coordinateTransformations": of_all}
+    write_group(str(tmp_path), {"ome": {"version": "0.5", "multiscales": [image]}})
+    volume = open_volume(f"zarr://{tmp_path}")
+    assert volume.origin == (11, 5, 1)
+    assert volume.voxel_nm == pytest.approx((30, 4, 4))
+    np.testing.assert_array_equal(volume[...], VALUES)
 
 
 @settings(max_examples=30, deadline=None)
