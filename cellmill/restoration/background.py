@@ -76,6 +76,8 @@ def subtract_background(
         raise BadInput("method", expected=expected, found=repr(method))
     if not 0 < radius < math.inf:
         raise BadInput("radius", expected="above 0", found=f"{radius:g}")
+    if method != "gaussian" and radius < 1:
+        raise BadInput("radius", expected="1 pixel or more", found=f"{radius:g}")
     radii = sizes_in_voxels(radius, spacing, given.ndim)
     if method == "gaussian":
         under = ndimage.gaussian_filter(given, radii, mode="reflect")

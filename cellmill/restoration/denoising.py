@@ -51,14 +51,25 @@ def denoise(
     for name, value in (("size", size), ("strength", strength)):
         if not 0 < value < math.inf:
             raise BadInput(name, expected="above 0", found=f"{value:g}")
+    if method == "median" and size < 1:
+        raise BadInput("size", expected="1 pixel or more for a median", found=f"{size:g}")
     sizes = sizes_in_voxels(size, spacing, given.ndim)
+    if given.ndim == 3 and len(given) == 1:
+        # One plane has no neighbours; mirrored, it would count several times.
+        return _denoised(given[0], method, sizes[1:], strength)[None]
+    return _denoised(given, method, sizes, strength)
+
+
+def _denoised(
+    image: np.ndarray, method: DenoisingMethod, sizes: Sequence[float], strength: float
+) -> np.ndarray:
     if method == "gaussian":
-        smooth: np.ndarray = ndimage.gaussian_filter(given, sizes, mode="reflect")
+        smooth: np.ndarray = ndimage.gaussian_filter(image, sizes, mode="reflect")
         return smooth
     if method == "median":
-        middle: np.ndarray = ndimage.median_filter(given, footprint=ball(sizes), mode="reflect")
+        middle: np.ndarray = ndimage.median_filter(image, footprint=ball(sizes), mode="reflect")
         return middle
-    return _non_local_means(given, strength)
+    return _non_local_means(image, strength)
 
 
 def sizes_in_voxels(size: float, spacing: Sequence[float] | None, axes: int) -> tuple[float, ...]:
@@ -70,11 +81,14 @@ def sizes_in_voxels(size: float, spacing: Sequence[float] | None, axes: int) -> 
     steps = tuple(spacing or (1.0,) * axes)
     if len(steps) != axes or not all(0 < step < math.inf for step in steps):
         raise BadInput("spacing", expected=f"{axes} sizes above 0", found=f"{steps}")
-    return tuple(size * min(steps) / step for step in steps)
+    # The finest axis has exactly the size.
+    return tuple(size * (min(steps) / step) for step in steps)
 
 
 def ball(radii: Sequence[float]) -> np.ndarray:
     """A bool array of odd sides: what lies within an ellipsoid of these half axes, voxels."""
+    # A radius of 3 along a coarse axis may have come to 2.9999999999999996.
+    radii = [round(radius, 6) for radius in radii]
     reach = [int(radius) for radius in radii]
     grids = np.ogrid[tuple(slice(-r, r + 1) for r in reach)]
     distance = sum(
