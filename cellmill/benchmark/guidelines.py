@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 from cellmill.benchmark.results import Grown, Measured, Results, kept_text, labels
@@ -27,6 +28,8 @@ FACTORS = {
     "batch_size": "batch size {}",
     "tile_px": "tiles of {} px",
 }
+#: What asks for them in `make run` and the like.
+SETTINGS = {"engine": "ENGINE", "precision": "PRECISION", "batch_size": "BATCH_SIZE"}
 
 #: Properties of an image that are varied one at a time, and the stage whose time they may change.
 PROPERTIES = {"kept": "postprocess", "channels": "preprocess"}
@@ -183,8 +186,8 @@ def _memory(grown: Grown, name: str) -> Iterator[Guideline]:
     yield Guideline(
         "memory",
         f"{name}: `{grown.largest_stage}`, the largest stage, holds {size(largest.peak)} at "
-        f"{_sized(largest)}: plan that for each image that is worked on at the same time. It grows "
-        f"by {slope} above {size(max(0.0, found.base))}.",
+        f"{_sized(largest)}: plan that for each image that is worked on at the same time. Over "
+        f"these sizes it grows by {slope} above {size(max(0.0, found.base))}.",
     )
 
 
@@ -196,7 +199,14 @@ def _factors(results: Results) -> Iterator[Guideline]:
                 [(words.format(getattr(each.setting, name)), each) for each in group],
                 lambda each: each.stages["predict"],
                 f"`predict` of {group[0].setting.segmenter}, {_sized(group[0])}",
+                partial(_asked, name),
             )
+
+
+def _asked(name: str, measured: Measured) -> str:
+    """The setting of a run that asks for a factor's value; empty where none does."""
+    setting = SETTINGS.get(name)
+    return f"{setting}={getattr(measured.setting, name)}" if setting else ""
 
 
 def _best(
@@ -204,8 +214,9 @@ def _best(
     named: Sequence[tuple[str, Measured]],
     value: Callable[[Measured], Mean],
     what: str,
+    asked: Callable[[Measured], str],
 ) -> Iterator[Guideline]:
-    """Say which is fastest, where its interval lies below those of others."""
+    """Say which is fastest, where its interval lies below those of others; how to ask for it."""
     ordered = sorted(named, key=lambda each: value(each[1]).value)
     (best, first), rest = ordered[0], ordered[1:]
     fastest = value(first)
@@ -222,10 +233,11 @@ def _best(
     behind = "; ".join(
         f"{n} takes {number(value(each).value / fastest.value)} times as long" for n, each in slower
     )
-    text = f"{what}: take {best} ({_mean(fastest)}); {behind}."
+    said = f" (`{asked(first)}`)" if asked(first) else ""
+    text = f"{what}: take {best}{said}, {_mean(fastest)}; {behind}"
     if equal:
-        text += f" {' and '.join(equal)} cannot be told from it."
-    yield Guideline(figure, text)
+        text += f"; {' and '.join(equal)} cannot be told from it"
+    yield Guideline(figure, f"{text}.")
 
 
 def valued(name: str, measured: Measured) -> str:

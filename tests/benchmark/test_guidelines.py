@@ -104,7 +104,7 @@ def batches(seconds):
 
 def test_the_batch_size_to_take_is_named_only_where_it_is_faster_beyond_noise():
     (text,) = said(batches({8: 1.0, 1: 1.5, 32: 1.001}), "batch_size")
-    assert "take batch size 8" in text
+    assert "take batch size 8 (`BATCH_SIZE=8`), " in text
     assert "batch size 1 takes 1.5 times as long" in text
     assert "batch size 32 cannot be told from it" in text
     assert not said(batches({8: 1.0, 32: 1.002}), "batch_size")
