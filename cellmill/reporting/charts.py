@@ -149,9 +149,9 @@ def lines(
             f' y2="{row - 4:.1f}"/><text class="legend" x="{_LEFT + 36}" y="{row:.1f}">'
             f"{_text(name)}</text>"
         )
-    ticks = [(t, f"{t:.2f}".rstrip("0")) for t in x[:: max(1, (len(x) + 4) // 5)]]
+    ticks = [(t, f"{round(t, 2):g}") for t in x[:: max(1, (len(x) + 4) // 5)]]
     if ticks[-1][0] != x[-1] and len(x) % 2 == 0:
-        ticks = [(t, f"{t:.2f}") for t in (*x[::2], x[-1])]
+        ticks = [(t, f"{round(t, 2):g}") for t in (*x[::2], x[-1])]
         ticks = [t for t in ticks if t[0] == x[-1] or x[-1] - t[0] > (x[1] - x[0]) * 1.5]
     summary = f"{', '.join(series)} against {x_label}"
     return plot.svg(parts, ticks, x_label, y_label, summary)

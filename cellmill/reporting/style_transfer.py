@@ -152,8 +152,9 @@ def _curves(fitted: Fitted) -> str:
     return lines([each.step for each in looks], found, "steps", "part of the largest")
 
 
-def _picture(plane: np.ndarray) -> str:
-    return picture_uri(_grey(plane))[0]
+def _picture(plane: np.ndarray) -> tuple[str, int]:
+    """A plane as a picture, and how wide it is shown: two pixels each of its own."""
+    return picture_uri(_grey(plane))[0], 2 * plane.shape[1]
 
 
 def _grey(planes: np.ndarray) -> np.ndarray:
