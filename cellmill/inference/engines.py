@@ -16,7 +16,8 @@ from cellmill.errors import BadInput
 from cellmill.inference.network import Device, Network, Precision
 from cellmill.inference.proofs import BOUND, known_proof, proof_of, reference_of
 from cellmill.inference.registry import ENGINES, Engine, Place, engine_named
-from cellmill.models.card import EngineProof, ModelCard
+from cellmill.models.card import ModelCard
+from cellmill.models.card_origin import EngineProof
 from cellmill.models.networks import FORMS, network_form
 from cellmill.models.trust import check_network
 

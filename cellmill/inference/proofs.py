@@ -27,7 +27,8 @@ from cellmill.errors import BadInput, CellmillError
 from cellmill.inference.blocks import with_tile
 from cellmill.inference.registry import ENGINES, REFERENCE, Engine, Place
 from cellmill.io.cache import cache_folder
-from cellmill.models.card import EngineProof, ModelCard
+from cellmill.models.card import ModelCard
+from cellmill.models.card_origin import EngineProof
 from cellmill.models.networks import network_digest, network_form
 from cellmill.models.shipped import shipped_models
 from cellmill.models.trust import check_network

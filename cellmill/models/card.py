@@ -25,6 +25,7 @@ from cellmill.labels.kinds import Compartment
 from cellmill.models import earlier
 from cellmill.models.card_network import check_channels, check_tiles_and_heads
 from cellmill.models.card_objects import check_objects
+from cellmill.models.card_origin import EngineProof, Import
 from cellmill.typed_json import WrongField, from_json, require, to_json
 
 FORMAT = "cellmill-model/2"
@@ -221,40 +222,6 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class EngineProof:
-    """How far an engine's heads were from those of the engine that a network was made for.
-
-    Args:
-        version: of the engine.
-        reference: the other engine and its version.
-        largest_difference: between values of a head; see `cellmill.inference.proofs`.
-        network: digest of the network that both ran.
-    """
-
-    version: str
-    reference: str
-    largest_difference: float
-    network: str
-
-
-@dataclass(frozen=True)
-class Import:
-    """Where a network was brought in from, and how far it is from the original.
-
-    Args:
-        framework: whose it is, and the version that opened it.
-        source: digest of the framework's own files.
-        largest_difference: between values of a head; see `cellmill.inference.proofs`.
-        tiles: on which that was measured.
-    """
-
-    framework: str
-    source: str
-    largest_difference: float
-    tiles: str
-
-
-@dataclass(frozen=True)
 class ModelCard:
     """Everything that stages know of a model; see the fields' own classes.
 
@@ -273,6 +240,8 @@ class ModelCard:
         licence: SPDX name or the licence's title.
         citation: what to cite.
         weights: where the SavedModel is had from.
+        size_model: whether the style of the network tells how large an image's objects are, by what
+            lies beside it (`cellmill.models.size_model`).
         engines: by an engine's name what `make prove-engines` found of it on CPUs.
         imported: where the network was brought in from; none of one that was not.
         training: free: data, seed, code version, curve.
@@ -291,6 +260,7 @@ class ModelCard:
     licence: str = ""
     citation: str = ""
     weights: Weights = Weights()
+    size_model: bool = False
     engines: Mapping[str, EngineProof] = field(default_factory=dict)
     imported: Import | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -396,5 +366,9 @@ def _check(card: ModelCard) -> None:
     check_tiles_and_heads(card.input.tile, card.heads, card.tiling)
     is_image = bool(card.heads) and all(head.kind == "image" for head in card.heads)
     check_objects(card.postprocessing, card.default_compartment, is_image)
+    own = card.default_compartment
+    roles = {"flows_head", "probability_head"} <= {*card.postprocessing.get(own, {})}
+    fits = not card.size_model or (roles and own in card.input.object_diameter)
+    require(fits, "size_model", f"flows, and object_diameter.{own}, with a size model", "true")
     located = card.weights.source == "folder" or bool(card.weights.location)
     require(located, "weights.location", "an asset name or a URL", "an empty text")

@@ -1,9 +1,9 @@
 """The files of a network beside its card: in which portable form it is, and its digest.
 
 A network is a TensorFlow SavedModel (`saved_model.pb`, `variables/`), an ONNX file (`network.onnx`,
-its large tensors maybe in `network.onnx.data`), or a pixel classifier of our own
-(`pixel_classifier.npz`). Which one is told by what lies in the model's folder. In any form it takes
-tiles `(N, Y, X, C)`.
+its large tensors maybe in `network.onnx.data`, a size model in `size_model.json`), or a pixel
+classifier of our own (`pixel_classifier.npz`). Which one is told by what lies in the model's
+folder. In any form it takes tiles `(N, Y, X, C)`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ FORMS: Mapping[Form, NetworkFiles] = {
         "a TensorFlow SavedModel",
     ),
     "onnx": NetworkFiles(
-        "network.onnx", ("network.onnx", "network.onnx.data"), (), "an ONNX network"
+        "network.onnx",
+        ("network.onnx", "network.onnx.data", "size_model.json"),
+        (),
+        "an ONNX network",
     ),
     "forest": NetworkFiles(
         "pixel_classifier.npz", ("pixel_classifier.npz",), (), "a pixel classifier"

@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ from cellmill.io import uris
 from cellmill.io.cache import cache_folder, locked
 from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL, Compartment
 from cellmill.models.download import download
+from cellmill.terminal import say
 
 MIRROR_VARIABLE = "CELLMILL_MODEL_MIRROR"
 
@@ -39,6 +42,8 @@ _CELLPOSE_FILES = {
         *("TN1", "TN2", "TN3", "LC1", "LC2", "LC3", "LC4"),
     )
 }
+#: Those of which cellpose publishes a size model too, `size_<file>.npy`; the others have none.
+_SIZED = ("cyto", "cyto2", "cyto3", "nuclei")
 #: Cellpose 4's, files that are called as the model is; here too no checksums are published.
 _CELLPOSE_4 = "https://huggingface.co/mouseland/cellpose-sam/resolve/main/"
 _CELLPOSE_4_FILES = ("cpsam", "cpsam_v2")
@@ -70,6 +75,7 @@ class Published:
         file: their name where the framework's own program keeps them, and on a mirror.
         sha256: of its files; empty where the framework publishes none.
         kept: where the framework's own program keeps them; `None` where that is not known.
+        beside: a file that belongs beside them, at the same address; empty where there is none.
     """
 
     name: str
@@ -80,6 +86,7 @@ class Published:
     file: str
     sha256: str
     kept: Path | None
+    beside: str = ""
 
 
 def is_published_name(text: str) -> bool:
@@ -120,7 +127,9 @@ def published(name: str) -> Published:
         framework, place = ("cellpose4", _CELLPOSE_4) if fourth else ("cellpose3", _CELLPOSE)
         file = own if fourth else _CELLPOSE_FILES[own]
         kind = NUCLEAR if own == "nuclei" else WHOLE_CELL
-        return Published(full, framework, family, kind, f"{place}{file}", file, "", folder / file)
+        beside = f"size_{file}.npy" if own in _SIZED else ""
+        address = f"{place}{file}"
+        return Published(full, framework, family, kind, address, file, "", folder / file, beside)
     file = f"{own}.zip"
     folder = Path.home() / ".keras" / "models" / f"StarDist{own[:2]}" / own
     return Published(
@@ -138,27 +147,61 @@ def published(name: str) -> Published:
 def fetch_files(wanted: Published) -> Path:
     """A network's files on this machine's disk, fetched once and verified.
 
+    What belongs beside them is fetched there too. Where it cannot be had the network does without,
+    and a line says so.
+
     Raises:
         BadInput: what came is not what its framework published.
         CellmillError: its address cannot be reached; the line says how to do without.
     """
-    what = f"model '{wanted.name}'"
-    place = cache_folder("published") / wanted.family / wanted.file
+    kept = wanted.kept
+    if (
+        not _place(wanted).is_file()
+        and kept is not None
+        and kept.is_file()
+        and _is_it(wanted, kept)
+    ):
+        return kept
+    found = _fetched(wanted, _get_or_advise)
+    if wanted.beside:
+        _fetch_beside(wanted)
+    return found
+
+
+def _place(wanted: Published) -> Path:
+    return cache_folder("published") / wanted.family / wanted.file
+
+
+def _fetched(wanted: Published, get: Callable[[Published, Path, str], None]) -> Path:
+    what, place = f"model '{wanted.name}'", _place(wanted)
     if place.is_file():
         return place
-    if wanted.kept is not None and wanted.kept.is_file() and _is_it(wanted, wanted.kept):
-        return wanted.kept
     with locked(place.with_name(f".{place.name}.lock")):
         if place.is_file():
             return place
         with tempfile.TemporaryDirectory(prefix=".draft-", dir=place.parent) as folder:
             draft = Path(folder, wanted.file)
-            _get(wanted, draft, what)
+            get(wanted, draft, what)
             if not _is_it(wanted, draft):
                 found = f"{uris.digest(str(draft))} from {_where(_address(wanted))}"
                 raise BadInput(what, expected=f"sha256:{wanted.sha256}", found=found)
             draft.rename(place)
     return place
+
+
+def _fetch_beside(wanted: Published) -> None:
+    """Fetch what belongs beside a network's files; a server that has none is not asked again."""
+    address = wanted.address.removesuffix(wanted.file) + wanted.beside
+    other = replace(wanted, address=address, file=wanted.beside, sha256="", kept=None)
+    lacking = _place(other).with_name(f".{other.file}.none")
+    if lacking.exists():
+        return
+    try:
+        _fetched(other, _get)
+    except CellmillError as error:
+        say(f"{wanted.name} without {wanted.beside}: {error}", to=sys.stderr)
+        if isinstance(error, BadInput):
+            lacking.touch()
 
 
 def _is_it(wanted: Published, path: Path) -> bool:
@@ -177,12 +220,16 @@ def _where(address: str) -> str:
 
 def _get(wanted: Published, target: Path, what: str) -> None:
     address = _address(wanted)
+    if uris.scheme_of(address) in ("http", "https"):
+        download(address, target, what)
+        return
+    with uris.open_uri(address) as stream, target.open("wb") as file:
+        shutil.copyfileobj(stream, file)
+
+
+def _get_or_advise(wanted: Published, target: Path, what: str) -> None:
     try:
-        if uris.scheme_of(address) in ("http", "https"):
-            download(address, target, what)
-            return
-        with uris.open_uri(address) as stream, target.open("wb") as file:
-            shutil.copyfileobj(stream, file)
+        _get(wanted, target, what)
     except CellmillError as error:
         kept = f"put it at {wanted.kept}, " if wanted.kept else ""
         raise CellmillError(

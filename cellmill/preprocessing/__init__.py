@@ -14,7 +14,11 @@ from cellmill.preprocessing.normalisation import (
     NormalisedImage,
     normalisation_of,
 )
-from cellmill.preprocessing.object_size import DiameterEstimate, estimate_diameter
+from cellmill.preprocessing.object_size import (
+    DiameterEstimate,
+    StyleEstimate,
+    estimate_diameter,
+)
 from cellmill.preprocessing.resize import ResizedImage, resize_image, scaled_shape
 from cellmill.preprocessing.scale import ScaleSettings, Scaling, parsed_diameter, scaling_of
 from cellmill.preprocessing.volumes import PreparedVolume, prepare_volume
@@ -30,6 +34,7 @@ __all__ = [
     "ResizedLabels",
     "ScaleSettings",
     "Scaling",
+    "StyleEstimate",
     "estimate_diameter",
     "mesmer_preprocess",
     "network_input",

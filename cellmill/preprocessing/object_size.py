@@ -76,6 +76,22 @@ class DiameterEstimate:
     agreeing: int
 
 
+@dataclass(frozen=True)
+class StyleEstimate:
+    """What a network's size model found of an image.
+
+    Attributes:
+        diameter: of a typical object, in pixels of the image.
+        by_style: the same by the network's style alone, with which objects were then looked for.
+        objects: that were found so, whose median the diameter is; of none it is the one at which
+            the network sees the image as it is.
+    """
+
+    diameter: float
+    by_style: float
+    objects: int
+
+
 def estimate_diameter(
     image: Windowed, channel: int = 0, memory: int = 256 << 20
 ) -> DiameterEstimate:

@@ -1,6 +1,7 @@
 """At which scale an image is given to a network: what decides, and what follows from it.
 
-What is told of the objects' diameter comes first, a number or `auto`, and is done exactly. Else a
+What is told of the objects' diameter comes first, a number or `auto`, and is done exactly: `auto`
+asks the network's size model if it has one, and else looks at the image's own pixels. Else a
 known pixel size says how large the objects usually are: a card with a pixel size of its own
 (DeepCell's) is followed exactly; one that knows its objects' diameter in microns resizes where they
 would be out of the range that the network was trained over. Else the image stays as it is.
@@ -9,6 +10,7 @@ would be out of the range that the network was trained over. Else the image stay
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -17,12 +19,18 @@ from cellmill.errors import BadInput
 from cellmill.labels.kinds import Compartment
 from cellmill.models.card import ModelCard
 from cellmill.models.chosen import chosen_compartments
-from cellmill.preprocessing.object_size import DiameterEstimate, estimate_diameter
+from cellmill.preprocessing.object_size import (
+    DiameterEstimate,
+    StyleEstimate,
+    estimate_diameter,
+)
 from cellmill.preprocessing.resize import scaled_shape
 
 AUTO: Literal["auto"] = "auto"
 #: What is told of the objects' diameter: pixels of the image, `auto`, or nothing.
 Diameter = float | Literal["auto"] | None
+SizeModelOf = Callable[[Windowed, int, str], StyleEstimate]
+"""Asks a network's size model of an image `(Y, X, C)`, in so many bytes, with its name."""
 #: An image is enlarged at most so many times: beyond, a number is wrong rather than unusual.
 MOST_SCALING = 16.0
 
@@ -48,7 +56,7 @@ class Scaling:
     kind: Compartment = ""
     diameter: float = 0.0
     network_diameter: float = 0.0
-    estimate: DiameterEstimate | None = None
+    estimate: DiameterEstimate | StyleEstimate | None = None
     remark: str = ""
 
     def to_attributes(self) -> dict[str, Any]:
@@ -135,6 +143,7 @@ class ScaleSettings:
         mpp_source: str = "",
         memory: int = 256 << 20,
         what: str = "image",
+        size_model: SizeModelOf | None = None,
     ) -> Scaling:
         """Choose an image's scale, as `scaling_of` does.
 
@@ -145,6 +154,7 @@ class ScaleSettings:
             mpp_source: where they came from, for messages.
             memory: bytes to estimate in.
             what: the image's name in error messages.
+            size_model: see `scaling_of`.
 
         Raises:
             BadInput: see `scaling_of`.
@@ -158,6 +168,7 @@ class ScaleSettings:
             mpp_source=mpp_source,
             memory=memory,
             what=what,
+            size_model=size_model,
         )
 
 
@@ -176,6 +187,7 @@ def scaling_of(
     mpp_source: str = "",
     memory: int = 256 << 20,
     what: str = "image",
+    size_model: SizeModelOf | None = None,
 ) -> Scaling:
     """Choose the scale at which an image is given to a network.
 
@@ -188,6 +200,7 @@ def scaling_of(
         mpp_source: where they came from, for messages.
         memory: bytes to estimate in.
         what: the image's name in error messages.
+        size_model: of the network, for `auto`; `None` where it has none.
 
     Raises:
         BadInput: the card does not say what a diameter is to become, or a diameter or a pixel size
@@ -199,6 +212,9 @@ def scaling_of(
         return _by_pixel_size(shape, card, kind, mpp, mpp_source, what)
     if not isinstance(diameter, str):
         return _by_diameter(shape, card, kind, diameter, mpp, what)
+    if size_model is not None:
+        check_diameter_known(card, kind)
+        return _by_size_model(size_model(image, memory, what), shape, card, kind, mpp, what)
     channel, kind = _shown(card, kind)
     check_diameter_known(card, kind)
     trained = card.input.object_diameter[kind]
@@ -214,6 +230,28 @@ def scaling_of(
         f"{estimate.voting} parts of the image agree), were segmented at {trained:g} px: the image "
         f"scaled {trained / estimate.diameter:.3g} times"
     )
+    return replace(found, by="auto", estimate=estimate, remark=remark)
+
+
+def _by_size_model(
+    estimate: StyleEstimate,
+    shape: tuple[int, int],
+    card: ModelCard,
+    kind: Compartment,
+    mpp: tuple[float, float] | None,
+    what: str,
+) -> Scaling:
+    """Bring objects of the diameter that a size model found to the network's."""
+    trained = card.input.object_diameter[kind]
+    # An image that is smaller than its objects is not enlarged for it, nor shrunk to nothing.
+    diameter = max(min(estimate.diameter, *shape), trained / MOST_SCALING)
+    measured = f"{estimate.objects} found" if estimate.objects else "none found to measure"
+    remark = (
+        f"objects of about {diameter:.4g} px, by the model's size model ({measured}; "
+        f"{estimate.by_style:.4g} px by style alone), were segmented at {trained:g} px: the image "
+        f"scaled {trained / diameter:.3g} times"
+    )
+    found = _by_diameter(shape, card, kind, diameter, mpp, what)
     return replace(found, by="auto", estimate=estimate, remark=remark)
 
 

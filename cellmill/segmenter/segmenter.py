@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -22,7 +20,7 @@ from cellmill.labels.stitching import STITCH_THRESHOLD, check_stitch_threshold
 from cellmill.models.card import ModelCard
 from cellmill.models.chosen import chosen_compartments
 from cellmill.models.fetch import fetch_model
-from cellmill.preprocessing import ScaleSettings, Scaling, prepare_image
+from cellmill.preprocessing import ScaleSettings, prepare_image
 from cellmill.segmentation.interface import IMAGE
 from cellmill.segmentation.labelling import (
     Facts,
@@ -34,8 +32,10 @@ from cellmill.segmentation.labelling import (
 )
 from cellmill.segmentation.methods import heads_read, recipes_of
 from cellmill.segmentation.orientations import check_orientations
+from cellmill.segmenter.cell_size import CellSize
 from cellmill.segmenter.predicting import predicted
 from cellmill.segmenter.result import Segmentation, SegmentationFacts
+from cellmill.segmenter.scale import find_scale, said_of_scale
 from cellmill.segmenter.source import (
     Channels,
     Choice,
@@ -120,20 +120,19 @@ class Segmenter:
             self._turn = contextlib.nullcontext()
         # A method that reads nothing but the image needs no network.
         self._predictor: Predictor | None = None
+        opened = partial(
+            Predictor,
+            fetched.folder,
+            batch_size=batch_size,
+            engine=engine,
+            device=device,
+            precision=precision,
+            threads=threads,
+            trusted=trust_model,
+        )
         if heads:
-            self._predictor = Predictor(
-                fetched.folder,
-                self.card,
-                heads,
-                batch_size=batch_size,
-                engine=engine,
-                device=device,
-                precision=precision,
-                threads=threads,
-                trusted=trust_model,
-                together=together,
-                on_batch=on_batch,
-            )
+            self._predictor = opened(self.card, heads, together=together, on_batch=on_batch)
+        self._size_model = CellSize.of(fetched.folder, self.card, opened)
 
     def __call__(
         self,
@@ -158,8 +157,9 @@ class Segmenter:
                 URI of a TIFF or an OME-Zarr, which is worked on tile by tile where it is large.
             mpp: pixel size in microns, of both axes or (y, x); `None` is what the file says.
             diameter: of the objects, in pixels: the image is brought to the scale at which they
-                have the size that the model was trained on. `"auto"` estimates it. `None` goes by
-                the pixel size, if the model knows its objects' size in microns.
+                have the size that the model was trained on. `"auto"` estimates it, by the model's
+                size model if it has one (Cellpose's `cyto3`, `nuclei`, …). `None` goes by the pixel
+                size, if the model knows its objects' size in microns.
             channels: which channels the model is given, in its order: indices, or of a file names
                 too (`"DAPI,membrane"`, `["DAPI", 2]`); `-1` is a blank one. `None`: all of an
                 array, the only one of a file.
@@ -221,15 +221,8 @@ class Segmenter:
     ) -> Segmentation:
         """Prepare, predict and label an image that is open."""
         shape = source.image.shape[0], source.image.shape[1]
-        with work.step("find scale"):
-            scaling = settings.scaling(
-                source.image,
-                mpp=source.mpp,
-                mpp_source=source.mpp_source,
-                memory=work.memory,
-                what=source.what,
-            )
-        remarks = [*source.remarks, *self._said_of_scale(source, scaling)]
+        scaling = find_scale(source, settings, work, self._size_model)
+        remarks = [*source.remarks, *said_of_scale(source, self.card, scaling)]
         scale = (scaling.shape[0] / shape[0], scaling.shape[1] / shape[1])
         if source.stack:
             # Of each plane the heads are held: on disk they would lie where the last plane's do.
@@ -274,16 +267,6 @@ class Segmenter:
             work.folder,
         )
 
-    def _said_of_scale(self, source: Source, scaling: Scaling) -> tuple[str, ...]:
-        if not self.card.input.mpp or scaling.by:
-            return (scaling.remark,) if scaling.remark else ()
-        said = (
-            f"pixel size unknown (the model expects {self.card.input.mpp:g} µm/px), so segmented "
-            "at its own scale; mpp=… says what it is"
-        )
-        warnings.warn(f"{source.what}: {said}", stacklevel=_frames_of_ours())
-        return (said,)
-
     def _label(
         self,
         heads: Mapping[str, Windowed],
@@ -311,14 +294,6 @@ class Segmenter:
             return made, facts
         with work.step("label"):
             return label_in_memory(heads, recipes, shape, mpp=mpp)
-
-
-def _frames_of_ours() -> int:
-    """How far up the stack the user's own code is, for a warning that names its line."""
-    level, frame = 1, inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__") == __name__:
-        level, frame = level + 1, frame.f_back
-    return level - 1
 
 
 def segment(

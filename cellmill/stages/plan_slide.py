@@ -32,6 +32,7 @@ from cellmill.stages.shared.scaling import (
     scaled_attributes,
     scaled_mpp,
     scaling_for,
+    size_model_of,
 )
 from cellmill.stages.shared.slides.maps import planned_marks
 from cellmill.stages.shared.slides.plan import UNIT, SlidePlan, map_layout, shard_boxes
@@ -103,6 +104,7 @@ def plan_slide(
     source, model_digest = Batch.open(images.path), digest(model.path)
     root = absolute_place(store or f"{plan.uri or plan.path}.store")
     settings = ScaleSettings.of(card, diameter, compartment, match_mpp)
+    size_model = size_model_of(model.path, settings)
     scalings: dict[str, Scaling] = {}
     contrast: dict[str, list[str]] = {}
     with BatchWriter(plan.path, attributes={"model": settled.to_dict()}, run=source.run) as out:
@@ -113,7 +115,7 @@ def plan_slide(
             fewest = card.input.fewest_channels
             selected = selected_channels(image, entry, wanted, card.name, fewest)
             with record.step("find scale"):
-                scaling = scaling_for(settings, entry, selected, memory_mib)
+                scaling = scaling_for(settings, entry, selected, memory_mib, size_model)
             scalings[entry.name] = scaling
             shape, attributes = scaling.shape, scaled_attributes(entry, scaling, image.shape[:2])
             with record.step("statistics"):

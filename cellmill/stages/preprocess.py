@@ -39,6 +39,7 @@ from cellmill.stages.shared.scaling import (
     scaled_attributes,
     scaled_mpp,
     scaling_for,
+    size_model_of,
 )
 from cellmill.terminal import say
 
@@ -82,6 +83,7 @@ def preprocess(
     card = ModelCard.load(model.path)
     source = Batch.open(images.path)
     settings = ScaleSettings.of(card, diameter, compartment, match_mpp)
+    size_model = size_model_of(model.path, settings)
     scalings: dict[str, Scaling] = {}
     contrast: dict[str, list[str]] = {}
     with BatchWriter(preprocessed.path, attributes={"model": card.to_dict()}) as out:
@@ -98,7 +100,7 @@ def preprocess(
             # Of a volume the plane in its middle stands for all.
             image = planes[len(planes) // 2]
             with record.step("find scale") if diameter else contextlib.nullcontext():
-                scaling = scaling_for(settings, entry, image, memory_mib)
+                scaling = scaling_for(settings, entry, image, memory_mib, size_model)
             scalings[entry.name] = scaling
             axes = "ZYXC" if depth else "YXC"
             layout = {"image": ((*depth, *scaling.shape, len(names)), np.float32, axes)}

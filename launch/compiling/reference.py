@@ -12,7 +12,7 @@ from cellmill.benchmark.columns import meanings
 from cellmill.contract.spec import described
 from cellmill.measurement.table import CHANNEL_COLUMNS, COLUMNS
 from cellmill.metrics.evaluation import FIELDS
-from cellmill.models import card
+from cellmill.models import card, card_origin
 from cellmill.segmentation.interface import Method
 from cellmill.segmentation.methods import METHODS, find_method
 from cellmill.segmentation.parameters import parameters_of
@@ -39,6 +39,7 @@ def reference() -> str:
         "",
         "## The card, `model.json`",
         *_fields(card, card.ModelCard),
+        *_fields(card_origin, card_origin.EngineProof),
         "",
         "## Methods, their heads and parameters",
         "",

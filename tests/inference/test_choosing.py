@@ -21,7 +21,8 @@ from cellmill.inference.proofs import (
     prove,
 )
 from cellmill.inference.registry import ENGINES, REFERENCE
-from cellmill.models.card import EngineProof, ModelCard
+from cellmill.models.card import ModelCard
+from cellmill.models.card_origin import EngineProof
 from cellmill.models.networks import network_digest, network_form
 from cellmill.models.shipped import shipped_models
 from launch import ROOT

@@ -33,7 +33,8 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def mirror(cache, monkeypatch):
     """A stand-in for the frameworks' servers."""
-    files = {"/cellpose/cyto3": CONTENT, "/stardist/2D_demo.zip": CONTENT}
+    files = {f"/cellpose/{name}": CONTENT for name in ("cyto3", "CP")}
+    files |= {"/stardist/2D_demo.zip": CONTENT}
     with publisher(files) as state:
         monkeypatch.setenv(MIRROR_VARIABLE, state.url)
         yield state
@@ -62,29 +63,29 @@ def test_a_name_that_there_is_not_is_one_line_with_those_that_there_are():
 
 
 def test_files_are_fetched_once(mirror, cache):
-    path = fetch_files(published("cellpose:cyto3"))
-    assert path == cache / "cellpose" / "cyto3"
+    path = fetch_files(published("cellpose:CP"))
+    assert path == cache / "cellpose" / "CP"
     assert path.read_bytes() == CONTENT
-    assert fetch_files(published("cellpose:cyto3")) == path
-    assert mirror.asked == [("/cellpose/cyto3", "")]
+    assert fetch_files(published("cellpose:CP")) == path
+    assert mirror.asked == [("/cellpose/CP", "")]
 
 
 def test_a_download_that_is_cut_off_goes_on_where_it_stands(mirror):
     mirror.cuts = [100_000, 200_000]
-    assert fetch_files(published("cellpose:cyto3")).read_bytes() == CONTENT
+    assert fetch_files(published("cellpose:CP")).read_bytes() == CONTENT
     assert [asked for _, asked in mirror.asked] == ["", "bytes=65536-", "bytes=262144-"]
 
 
 @pytest.mark.parametrize("tag", ['W/"weak"', ""])
 def test_without_a_validator_it_begins_anew(mirror, tag):
     mirror.cuts, mirror.tag = [100_000], tag
-    assert fetch_files(published("cellpose:cyto3")).read_bytes() == CONTENT
+    assert fetch_files(published("cellpose:CP")).read_bytes() == CONTENT
     assert [asked for _, asked in mirror.asked] == ["", ""]
 
 
 def test_a_part_that_was_not_asked_for_is_not_put_behind_the_rest(mirror):
     mirror.cuts, mirror.ranges = [100_000], ["bytes 0-1/2"]
-    assert fetch_files(published("cellpose:cyto3")).read_bytes() == CONTENT
+    assert fetch_files(published("cellpose:CP")).read_bytes() == CONTENT
     assert [asked for _, asked in mirror.asked] == ["", "bytes=65536-", ""]
 
 
@@ -111,6 +112,33 @@ def test_what_the_framework_s_own_program_has_fetched_is_taken(mirror, tmp_path,
     with pytest.raises(BadInput, match="expected sha256"):
         fetch_files(published("stardist:2D_demo"))
     assert [path for path, _ in mirror.asked] == ["/stardist/2D_demo.zip"]
+
+
+def test_a_size_model_comes_with_the_network_that_has_one(mirror, cache):
+    mirror.files["/cellpose/size_cyto3.npy"] = b"a size model"
+    assert fetch_files(published("cellpose:cyto3")) == cache / "cellpose" / "cyto3"
+    assert (cache / "cellpose" / "size_cyto3.npy").read_bytes() == b"a size model"
+    fetch_files(published("cellpose:cyto3"))
+    assert [path for path, _ in mirror.asked] == ["/cellpose/cyto3", "/cellpose/size_cyto3.npy"]
+    # As cellpose calls them.
+    beside = {name: published(f"cellpose:{name}").beside for name in ("cyto", "cyto2", "nuclei")}
+    assert beside == {
+        "cyto": "size_cytotorch_0.npy",
+        "cyto2": "size_cyto2torch_0.npy",
+        "nuclei": "size_nucleitorch_0.npy",
+    }
+    assert not published("cellpose:CP").beside
+
+
+def test_a_network_does_without_a_size_model_that_its_server_lacks(mirror, cache, capsys):
+    for _ in range(2):
+        assert fetch_files(published("cellpose:cyto3")).read_bytes() == CONTENT
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "cellpose:cyto3 without size_cyto3.npy: model 'cellpose:cyto3': expected a download, found "
+        "HTTP 404 from its server"
+    ]
+    assert [path for path, _ in mirror.asked] == ["/cellpose/cyto3", "/cellpose/size_cyto3.npy"]
 
 
 def test_a_folder_can_be_the_mirror(cache, tmp_path, monkeypatch):

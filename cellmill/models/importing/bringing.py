@@ -113,7 +113,9 @@ def _brought(
     found = folder_digest(files) if files.is_dir() else uris.digest(str(files))
     if digest and found != digest:
         raise BadInput(f"model '{said['name']}'", expected=digest, found=found)
-    told = f"{framework.name} {sorted(said.items())} {found} {_code()}"
+    beside = framework.beside(files)
+    more = uris.digest(str(beside)) if beside else ""
+    told = f"{framework.name} {sorted(said.items())} {found} {more} {_code()}"
     key = hashlib.sha256(told.encode()).hexdigest()[:32]
     place = cache_folder("imported") / key
     if place.is_dir():

@@ -2,6 +2,7 @@
 
 How wide the network is follows from the tensors. Its style is a mean over the whole tile: tiles are
 laid as cellpose lays them (`cellmill.inference.tapered`), so that heads are those of its `run_net`.
+A size model that lies beside the file comes in with it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from cellmill.models.importing.cellpose_network import (
     not_loaded,
     tensor_list,
 )
+from cellmill.models.importing.cellpose_size import read_size_model, size_model_file
 from cellmill.models.importing.interface import Framework, Said
 
 #: Of a tile, pixels: cellpose's own. And the part that tiles share.
@@ -69,10 +71,10 @@ def _recognises(source: Path) -> bool:
 
 
 def open_network(source: Path, said: Said) -> CellposeNetwork:
-    """Open a file of weights by cellpose.
+    """Open a file of weights by cellpose, and the size model beside it.
 
     Raises:
-        BadInput: it has no weights of Cellpose 3.
+        BadInput: it has no weights of Cellpose 3, or the size model is of another network.
     """
     torch = importlib.import_module("torch")
     what = f"model '{source}'"
@@ -92,10 +94,13 @@ def open_network(source: Path, said: Said) -> CellposeNetwork:
         net.load_state_dict({**{k: getattr(net, k).data for k in _SAID_OF_SIZE}, **weights})
     except RuntimeError as error:
         raise not_loaded(what, _EXPECTED, error) from error
-    card = _card(kind, diameter, source.name, said)
+    card, size = _card(kind, diameter, source.name, said), None
+    if (beside := size_model_file(source)) is not None:
+        size = read_size_model(beside, widths[-1], float(net.diam_labels.reshape(-1)[0]))
+        card = replace(card, size_model=True)
     # Cellpose's channels `[0, 0]`: the second one is blank.
     blank = CHANNELS - len(card.input.channels)
-    return CellposeNetwork(net.eval(), card, blank=blank, portable=_portable(net))
+    return CellposeNetwork(net.eval(), card, blank=blank, portable=_portable(net), size=size)
 
 
 def _portable(net: Any) -> Any:
@@ -145,4 +150,5 @@ FRAMEWORK = Framework(
     recognises=_recognises,
     open=open_network,
     versions="3.",
+    beside=size_model_file,
 )

@@ -21,6 +21,7 @@ from cellmill.errors import BadInput
 from cellmill.labels.kinds import Compartment
 from cellmill.models.card import Head, ModelCard, ModelInput, Preprocessing, Tiling
 from cellmill.models.importing.interface import Said, quiet
+from cellmill.models.size_model import OUTPUT, SizeModel
 
 #: Channels of a network's output: steps down and right, and a logit.
 OUTPUTS = 3
@@ -42,6 +43,8 @@ class CellposeNetwork:
         card: what is said of it.
         blank: how many channels of zeros it is given behind those of the card.
         portable: a module of the same weights that torch exports; `None` where that is cellpose's.
+        size: a size model of it; `None` where there is none. With one the network has an output
+            more, the style of its tiles.
         tiles: its files have none to compare on.
     """
 
@@ -49,12 +52,16 @@ class CellposeNetwork:
     card: ModelCard
     blank: int = 0
     portable: Any = None
+    size: SizeModel | None = None
     tiles: None = None
 
     def export(self, folder: Path) -> None:
         """Write it as an ONNX network."""
         torch = importlib.import_module("torch")
         names = [head.name for head in self.card.heads]
+        if self.size:
+            names.append(OUTPUT)
+            self.size.save(folder)
         shown = torch.zeros((2, *self.card.input.tile, len(self.card.input.channels)))
         free: dict[int, Any] = {0: torch.export.Dim("batch")}
         if self.card.tiling.fitted:
@@ -77,7 +84,7 @@ class CellposeNetwork:
             )
 
     def predict(self, tiles: np.ndarray, /) -> Sequence[np.ndarray]:
-        """Its heads by torch."""
+        """Its heads, and with a size model its style, by torch."""
         torch = importlib.import_module("torch")
         # Exporting leaves a module in training mode.
         module = self._module(torch, self.net).eval()
@@ -85,8 +92,8 @@ class CellposeNetwork:
             return [head.numpy() for head in module(torch.from_numpy(tiles))]
 
     def _module(self, torch: Any, net: Any) -> Any:
-        """A network on tiles `(N, Y, X, C)`, giving one tensor a head."""
-        blank = self.blank
+        """A network on tiles `(N, Y, X, C)`, giving one tensor a head, and maybe the style."""
+        blank, styled = self.blank, self.size is not None
 
         class Heads(torch.nn.Module):
             def __init__(self) -> None:
@@ -97,8 +104,10 @@ class CellposeNetwork:
                 given = tiles.permute(0, 3, 1, 2)
                 if blank:
                     given = torch.cat([given, *[torch.zeros_like(given[:, :1])] * blank], 1)
-                found = self.net(given)[0].permute(0, 2, 3, 1)
-                return found[..., : OUTPUTS - 1], found[..., OUTPUTS - 1 :]
+                maps, *more = self.net(given)
+                maps = maps.permute(0, 2, 3, 1)
+                heads = (maps[..., : OUTPUTS - 1], maps[..., OUTPUTS - 1 :])
+                return (*heads, more[0][:, None, None, :]) if styled else heads
 
         return Heads()
 

@@ -82,7 +82,8 @@ class Original(Protocol):
     def predict(self, tiles: np.ndarray, /) -> Sequence[np.ndarray]:
         """The heads of tiles `(N, Y, X, C)` float32, in the card's order, by the framework.
 
-        Of a network that sees volumes `(N, Z, Y, X, C)`.
+        Of a network that sees volumes `(N, Z, Y, X, C)`. Where the card has a size model the style
+        follows, `(N, 1, 1, values)`.
         """
         ...
 
@@ -100,6 +101,7 @@ class Framework:
         recognises: whether a file or folder is one of its networks; nothing is imported for it.
         open: opens one, with what the user says of it.
         versions: of the package that can, by what they begin with.
+        beside: a file that comes in with a network because it lies beside its own.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Framework:
     recognises: Callable[[Path], bool]
     open: Callable[[Path, Said], Original]
     versions: str = ""
+    beside: Callable[[Path], Path | None] = lambda source: None
 
 
 @contextlib.contextmanager

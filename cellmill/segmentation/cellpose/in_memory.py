@@ -20,13 +20,14 @@ from cellmill.labels.enclosed import enclosing, fill_enclosed
 from cellmill.labels.holes import outlines
 from cellmill.labels.numbering import canonical_labels, renumber
 from cellmill.labels.objects import areas_by_id
+from cellmill.labels.resizing import resize_labels
 from cellmill.labels.stitching import stitch_planes
 from cellmill.segmentation.cellpose.heat import flow_errors
 from cellmill.segmentation.cellpose.parameters import CellposeParameters
 from cellmill.segmentation.cellpose.seeds import count_ends, find_seeds, grow
 from cellmill.segmentation.cellpose.selection import too_large, too_small
 from cellmill.segmentation.cellpose.volume_walks import follow_volume
-from cellmill.segmentation.cellpose.walks import Field, field_of, follow
+from cellmill.segmentation.cellpose.walks import Field, field_of, follow, follow_pixels
 
 _INT32_PIXELS = 2**31 - 1
 
@@ -76,6 +77,45 @@ def segment_flows(
     field = field_of(flows, probability, parameters.cellprob_threshold, whole, (shape[0], shape[1]))
     labels, highest = _assigned(_walked(field, parameters))
     return _finished(labels, highest, field, parameters)
+
+
+def segment_coarsely(
+    flows: np.ndarray, probability: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """Segment an image as cellpose 3.1.1.3 does where it only looks at how large objects are.
+
+    Walks go by the flow of the pixel that they are in; objects are brought to the image's own scale
+    before what they enclose is filled and small ones are dropped. The rule is the reference's.
+
+    Args:
+        flows: `(Y', X', 2)`, as `segment_flows` takes them.
+        probability: `(Y', X')`, a logit.
+        shape: `(Y, X)` of the image.
+
+    Returns:
+        int32 labels of that shape, 1…n.
+    """
+    parameters = CellposeParameters(rule="reference")
+    own = _checked(flows, probability)
+    whole = Box(0, own[0], 0, own[1])
+    field = field_of(flows, probability, parameters.cellprob_threshold, whole, (own[0], own[1]))
+    ends = np.empty(field.shape, np.int32 if field.cells.size <= _INT32_PIXELS else np.int64)
+    follow_pixels(field, parameters.steps, ends)
+    labels, highest = _assigned(ends)
+    objects = _Objects.of(labels, highest)
+    objects = objects.without(too_large(objects.areas, labels.size, parameters))
+    errors = flow_errors(labels, objects.ids, objects.boxes, field.steps)
+    kept = errors <= parameters.flow_threshold
+    numbers = np.zeros(highest + 1, np.int32)
+    # Those that are dropped leave gaps.
+    numbers[objects.ids[kept]] = 1 + np.flatnonzero(kept)
+    renumber(labels, numbers)
+    labels = np.ascontiguousarray(resize_labels(labels, shape))
+    areas, _, boxes, _ = outlines(labels)
+    ids = 1 + np.flatnonzero(areas[1:])
+    ids = ids[~too_small(areas[ids], ids, labels.size, parameters)]
+    _keep(labels, ids, len(areas) - 1)
+    return _filled(labels, boxes[ids], parameters)
 
 
 def _stitched(

@@ -211,3 +211,38 @@ def _between(steps, at, row, v, u):  # type: ignore[no-untyped-def]
         + steps[below + two] * v * u
     )
     return np.float32(down), np.float32(right)
+
+
+def follow_pixels(field: Field, count: int, ends: np.ndarray) -> None:
+    """Walk through a whole image by the flow of the pixel that a walk is in, not between pixels.
+
+    It is what cellpose does with `interp=False`.
+
+    Args:
+        field: of the image.
+        count: steps of a walk.
+        ends: as in `follow`, of the whole image.
+    """
+    ends[...] = NONE
+    places = np.flatnonzero(field.cells)
+    steps, row = field.steps.reshape(-1), field.steps.shape[1] * 2
+
+    def part(band: tuple[int, int]) -> None:
+        _go_by_pixels(steps, row, field.shape, places[slice(*band)], count, ends.reshape(-1))
+
+    in_threads(part, bands(len(places), per_thread=4))
+
+
+@kernel
+def _go_by_pixels(steps, row, shape, places, count, ends):  # type: ignore[no-untyped-def]
+    most_y, most_x, zero = np.float32(shape[0] - 1), np.float32(shape[1] - 1), np.float32(0)
+    for place in places:
+        y, x = np.float32(place // shape[1]), np.float32(place % shape[1])
+        for _ in range(count):
+            at = np.int64(y) * row + np.int64(x) * 2
+            down, right = steps[at], steps[at + 1]
+            if down == 0 and right == 0:
+                break
+            y = min(max(np.float32(y + down), zero), most_y)
+            x = min(max(np.float32(x + right), zero), most_x)
+        ends[place] = np.int64(y) * shape[1] + np.int64(x)

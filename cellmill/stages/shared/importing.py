@@ -17,7 +17,8 @@ from cellmill.inference.proofs import largest_difference, probe_card, probe_tile
 from cellmill.io import uris
 from cellmill.io.digests import folder_digest
 from cellmill.models.archive import extract, is_archive
-from cellmill.models.card import Import, ModelCard
+from cellmill.models.card import ModelCard
+from cellmill.models.card_origin import Import
 from cellmill.models.download import download
 from cellmill.models.importing.frameworks import (
     framework_of,
@@ -27,6 +28,7 @@ from cellmill.models.importing.frameworks import (
 )
 from cellmill.models.importing.interface import Framework, Original, Said
 from cellmill.models.published import fetch_files, is_published_name, published
+from cellmill.models.size_model import SizeModel, with_style
 from cellmill.models.trust import check_network
 from cellmill.segmentation.methods import check_card
 
@@ -103,6 +105,8 @@ def portable_network(
         own = original.tiles
         shown = _tiles(tiles, probed) if tiles or own is None else own
         of_given = with_tile(card, shown.shape[1:-1]) if card.input.sees_volumes else card
+        if card.size_model:
+            of_given = with_style(card, len(SizeModel.load(folder, card.name).weights))
         network = reference_of(folder).open(folder, of_given, device="cpu")
         probes = [shown]
         if card.tiling.fitted:

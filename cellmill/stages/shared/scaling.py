@@ -4,19 +4,56 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cellmill.arrays.batch import Entry
 from cellmill.arrays.windows import Windowed
 from cellmill.contract import Record
+from cellmill.inference.predictor import Predictor
+from cellmill.inference.registry import ENGINES
+from cellmill.models.networks import network_form
 from cellmill.preprocessing import ScaleSettings, Scaling
+from cellmill.preprocessing.scale import AUTO, SizeModelOf
+from cellmill.segmenter.cell_size import CellSize
 from cellmill.terminal import say
 
 #: How many images are named.
 _NAMED = 5
 
 
-def scaling_for(settings: ScaleSettings, entry: Entry, image: Windowed, memory_mib: int) -> Scaling:
+def size_model_of(folder: Path, settings: ScaleSettings) -> SizeModelOf | None:
+    """What asks a model's size model; `None` where no diameter is estimated, or the model has none.
+
+    It runs the network. Where no engine is installed that can, as in the container image
+    `imaging`, a line says that diameters are estimated from pixels.
+
+    Args:
+        folder: of the model.
+        settings: what the stage was told.
+
+    Raises:
+        BadInput: the size model is wrong, or not there.
+    """
+    card = settings.card
+    if settings.diameter != AUTO or not card.size_model:
+        return None
+    form = network_form(folder)
+    if not any(each.is_installed and form in each.reads for each in ENGINES.values()):
+        said = "no engine is installed here that runs its network"
+        say(f"note: the size model of '{card.name}' is not asked: {said}", to=sys.stderr)
+        return None
+    return CellSize(folder, card, partial(Predictor, folder))
+
+
+def scaling_for(
+    settings: ScaleSettings,
+    entry: Entry,
+    image: Windowed,
+    memory_mib: int,
+    size_model: SizeModelOf | None = None,
+) -> Scaling:
     """Choose the scale of a batch's image.
 
     Args:
@@ -24,6 +61,7 @@ def scaling_for(settings: ScaleSettings, entry: Entry, image: Windowed, memory_m
         entry: of the image.
         image: `(Y, X, C)`, the model's channels in its order.
         memory_mib: to work in.
+        size_model: see `size_model_of`.
 
     Raises:
         BadInput: see `ScaleSettings.scaling`.
@@ -34,6 +72,7 @@ def scaling_for(settings: ScaleSettings, entry: Entry, image: Windowed, memory_m
         mpp_source=entry.mpp_source,
         memory=memory_mib << 20,
         what=f"image '{entry.name}'",
+        size_model=size_model,
     )
 
 
