@@ -28,11 +28,12 @@ from typing import Any
 import numpy as np
 
 from cellmill.arrays.files import write_text
+from cellmill.compute.devices import DEVICES, device_for
 from cellmill.compute.memory import peak_rss
 from cellmill.compute.threads import thread_count
 from cellmill.errors import BadInput
 from cellmill.restoration import Microscope, deconvolve, make_psf
-from cellmill.restoration.devices import DEVICES, device_for, operations_on
+from cellmill.restoration.operations import operations_on
 from cellmill.restoration.richardson_lucy import computed_shape
 from launch import ROOT
 

@@ -19,6 +19,7 @@ from cellmill.errors import BadInput
 from cellmill.inference.network import Device, Precision, check_heads, check_input
 from cellmill.models.card import ModelCard
 from cellmill.pixel_classification.classifier import PixelClassifier
+from cellmill.pixel_classification.torch_device import TorchPixels, pixels_on
 
 #: Rows of a tile that a thread takes at a time.
 _ROWS = 128
@@ -31,23 +32,34 @@ class ForestNetwork:
     Args:
         classifier: what computes.
         effect: what took effect, for the record.
+        gpu: what computes on a GPU; None on processors.
     """
 
     classifier: PixelClassifier
     effect: dict[str, Any]
+    gpu: TorchPixels | None = None
 
-    memory_errors = (MemoryError,)
+    @property
+    def memory_errors(self) -> tuple[type[Exception], ...]:
+        """What a call raises where memory is exhausted."""
+        return self.gpu.memory_errors if self.gpu else (MemoryError,)
 
     def gpu_peak_bytes(self) -> int:
-        """Nothing: it runs on CPUs."""
-        return 0
+        """The most memory held on a GPU so far; 0 on processors."""
+        return self.gpu.peak_bytes() if self.gpu else 0
 
     def __call__(self, tiles: np.ndarray, /) -> list[np.ndarray]:
         """Predict a batch of tiles; see `network.Network`."""
         channels = np.ascontiguousarray(np.moveaxis(tiles, -1, 1), np.float32)
         out = np.zeros((*tiles.shape[:3], len(self.classifier.classes)), np.float32)
         high, wide = self.classifier.features.halo
-        bottom = tiles.shape[1] - high
+        bottom, right = tiles.shape[1] - high, tiles.shape[2] - wide
+        if self.gpu:
+            features, forest = self.classifier.features, self.classifier.forest
+            for tile, inner in zip(channels, out, strict=True):
+                found = self.gpu.probabilities(tile, features, forest)
+                inner[high:bottom, wide:right] = found
+            return [out]
         parts = [
             (tile, top, min(top + _ROWS, bottom))
             for tile in range(len(tiles))
@@ -57,7 +69,7 @@ class ForestNetwork:
         def work(part: tuple[int, int, int]) -> None:
             tile, top, stop = part
             window = np.ascontiguousarray(channels[tile, :, top - high : stop + high])
-            self.classifier.classify(window, out[tile, top:stop, wide : tiles.shape[2] - wide])
+            self.classifier.classify(window, out[tile, top:stop, wide:right])
 
         in_threads(work, parts, self.effect["threads"])
         return [out]
@@ -75,7 +87,7 @@ def load(
     """Load the pixel classifier that lies beside a card; see `registry.Engine.open`.
 
     Raises:
-        BadInput: it is damaged, is one of volumes, or not the card's.
+        BadInput: it is damaged, is one of volumes, or not the card's; or there is no such device.
     """
     classifier = PixelClassifier.load(folder)
     if classifier.features.axes != 2:
@@ -90,16 +102,20 @@ def load(
     )
     check_heads([(None, *card.input.tile, classes)], card, folder)
     _check_tiles(classifier, card, folder)
+    high, wide = classifier.features.halo
+    sides = (card.input.tile[0] - 2 * high, card.input.tile[1] - 2 * wide)
+    asked = "cuda" if device == "gpu" else device
+    gpu = pixels_on(asked, classifier.features, sides, classifier.forest)
     effect: dict[str, Any] = {
         "engine": "forest",
         "numba": numba.__version__,
-        "device": "cpu",
+        "device": "gpu" if gpu else "cpu",
         "threads": threads or thread_count(),
         "precision": precision,
         "trees": classifier.forest.trees,
         "features": classifier.features.count,
     }
-    return ForestNetwork(classifier, effect)
+    return ForestNetwork(classifier, effect, gpu)
 
 
 def _check_tiles(classifier: PixelClassifier, card: ModelCard, folder: Path) -> None:

@@ -165,10 +165,11 @@ _ENGINES = (
         name="forest",
         module="cellmill.inference.forest_engine",
         package="numba",
-        distributions={"numba": ("cpu",)},
+        # On a GPU it goes by torch, whose build follows the driver.
+        distributions={"numba": ("cpu",), "torch": ("gpu",)},
         reads=("forest",),
         precisions=("float32",),
-        rank={"cpu": 4},
+        rank={"gpu": 3, "cpu": 4},
     ),
 )
 

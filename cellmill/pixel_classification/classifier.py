@@ -23,10 +23,12 @@ from cellmill.pixel_classification.features import (
     blurred_rows,
     derive,
     extended,
+    window_sides,
     windows,
     with_channels,
 )
 from cellmill.pixel_classification.forest import Forest, vote_rows
+from cellmill.pixel_classification.torch_device import pixels_on
 
 FILE_NAME = "pixel_classifier.npz"
 FORMAT = "cellmill-pixel-classifier/1"
@@ -89,22 +91,30 @@ class PixelClassifier:
         fits = reach <= self.features.count
         _require(fits, "features", f"at least {reach}", f"{self.features.count}")
 
-    def probabilities(self, image: np.ndarray) -> np.ndarray:
+    def probabilities(self, image: np.ndarray, *, device: str = "cpu") -> np.ndarray:
         """Compute the probability of each class at each pixel.
 
         Args:
             image: `(Y, X)`, `(Y, X, C)`, `(Z, Y, X)` or `(Z, Y, X, C)`, real numbers, as the
                 classifier was trained on.
+            device: `cpu`; `cuda`, a GPU by torch; or `auto`, a GPU where torch finds one with room.
 
         Returns:
             `(Y, X, K)` or `(Z, Y, X, K)` float32. Of any window of the image they are the same, if
             it comes with the halo of the features.
 
         Raises:
-            BadInput: the image has other axes or channels, no numbers, NaN or infinity.
+            BadInput: the image has other axes or channels, no numbers, NaN or infinity; or there is
+                no such device.
         """
         pixels = with_channels(image, self.features)
         out = np.empty((*pixels.shape[:-1], len(self.classes)), np.float32)
+        on = pixels_on(device, self.features, window_sides(self.features), self.forest)
+        if on is not None:
+            for window in windows(pixels.shape[:-1]):
+                given = extended(pixels, window, self.features)
+                out[window] = on.probabilities(given, self.features, self.forest)
+            return out
 
         def work(window: tuple[slice, ...]) -> None:
             self.classify(extended(pixels, window, self.features), out[window])

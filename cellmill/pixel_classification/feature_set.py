@@ -153,6 +153,17 @@ class FeatureSet:
         """How far the blur of a scale looks along each axis."""
         return tuple(int(4 * each + 0.5) for each in self.sigmas(sigma))
 
+    def weights(self, sigma: float) -> tuple[np.ndarray, ...]:
+        """Of the blur of a scale along each axis, float32: the middle one, one for each pair."""
+        return tuple(map(_weights, self.sigmas(sigma), self.radii(sigma)))
+
+
+def _weights(sigma: float, radius: int) -> np.ndarray:
+    steps = np.arange(radius + 1)
+    weights = np.exp(-0.5 / (sigma * sigma) * steps**2)
+    found: np.ndarray = (weights / (2 * weights.sum() - weights[0])).astype(np.float32)
+    return found
+
 
 def scales(wanted: FeatureSet) -> list[tuple[int, float, bool]]:
     """Each blur: channel, scale, and whether it is of products, for a structure tensor."""

@@ -24,28 +24,36 @@ from cellmill.errors import BadInput
 from cellmill.pixel_classification import filters
 from cellmill.pixel_classification.feature_set import FeatureSet, plan_of, scales
 from cellmill.pixel_classification.filters import REACH
+from cellmill.pixel_classification.torch_device import pixels_on
 
 #: Sides of the windows in which an image is worked on, and rows that are held blurred at once.
-_WINDOW, _WINDOW_OF_VOLUME = (512, 512), (32, 64, 128)
+_WINDOWS: dict[int, tuple[int, ...]] = {2: (512, 512), 3: (32, 64, 128)}
 _ROWS = 32
 
 
-def image_features(image: np.ndarray, wanted: FeatureSet) -> np.ndarray:
+def image_features(image: np.ndarray, wanted: FeatureSet, *, device: str = "cpu") -> np.ndarray:
     """Compute the features of every pixel of an image or a volume.
 
     Args:
         image: `(Y, X)`, `(Y, X, C)`, `(Z, Y, X)` or `(Z, Y, X, C)`, real numbers; values are taken
             as float32.
         wanted: which features; its number of axes tells channels from planes.
+        device: `cpu`; `cuda`, a GPU by torch; or `auto`, a GPU where torch finds one with room.
 
     Returns:
         `(F, Y, X)` or `(F, Z, Y, X)` float32, in the order of `wanted.names`.
 
     Raises:
-        BadInput: the image has other axes or fewer channels, no numbers, NaN or infinity.
+        BadInput: the image has other axes or fewer channels, no numbers, NaN or infinity; or there
+            is no such device.
     """
     pixels = with_channels(image, wanted)
     out = np.empty((wanted.count, *pixels.shape[:-1]), np.float32)
+    if (on := pixels_on(device, wanted, window_sides(wanted))) is not None:
+        for window in windows(pixels.shape[:-1]):
+            every = (slice(None), *window)
+            out[every] = on.features(extended(pixels, window, wanted), wanted)
+        return out
 
     def work(window: tuple[slice, ...]) -> None:
         def put(at: tuple[slice, ...], rows: np.ndarray) -> None:
@@ -116,7 +124,7 @@ def with_channels(image: np.ndarray, wanted: FeatureSet) -> np.ndarray:
 
 def windows(shape: Sequence[int]) -> list[tuple[slice, ...]]:
     """Cut an image or a volume into the windows in which it is worked on."""
-    sides = _WINDOW if len(shape) == 2 else _WINDOW_OF_VOLUME
+    sides = _WINDOWS[len(shape)]
     starts = [range(0, whole, side) for whole, side in zip(shape, sides, strict=True)]
     return [
         tuple(
@@ -125,6 +133,11 @@ def windows(shape: Sequence[int]) -> list[tuple[slice, ...]]:
         )
         for corner in itertools.product(*starts)
     ]
+
+
+def window_sides(wanted: FeatureSet) -> tuple[int, ...]:
+    """The sides of a window, at most."""
+    return _WINDOWS[wanted.axes]
 
 
 def extended(image: np.ndarray, window: tuple[slice, ...], wanted: FeatureSet) -> np.ndarray:
@@ -220,7 +233,7 @@ def _blurs(window: np.ndarray, wanted: FeatureSet) -> Iterator[_Blur]:
     """The blurs that features are derived from, in the order that `plan_of` counts them in."""
     sources = window[:, np.newaxis] if wanted.axes == 2 else window
     for channel, sigma, tensor in scales(wanted):
-        weights = tuple(map(_weights, wanted.sigmas(sigma), wanted.radii(sigma)))
+        weights = wanted.weights(sigma)
         plain = _Blur(sources[channel], weights, wanted.halo)
         if not tensor:
             yield plain
@@ -237,14 +250,6 @@ def _blurs(window: np.ndarray, wanted: FeatureSet) -> Iterator[_Blur]:
         products = np.empty((count, *((1, *inner) if wanted.axes == 2 else inner)), np.float32)
         filters.gradient_products(blurred, np.float32(1 / wanted.z_spacing), products)
         yield from (_Blur(product, weights, margins) for product in products)
-
-
-def _weights(sigma: float, radius: int) -> np.ndarray:
-    """Normalised weights of a Gaussian, float32: the middle one, then one for each pair."""
-    steps = np.arange(radius + 1)
-    weights = np.exp(-0.5 / (sigma * sigma) * steps**2)
-    found: np.ndarray = (weights / (2 * weights.sum() - weights[0])).astype(np.float32)
-    return found
 
 
 def derive(rows: np.ndarray, out: np.ndarray, wanted: FeatureSet) -> None:

@@ -64,6 +64,15 @@ class Forest:
         return len(self.roots)
 
     @property
+    def depth(self) -> int:
+        """How many nodes the longest way from a root to a leaf has."""
+        level, found = self.roots.astype(np.int64), 0
+        while len(level := level[self.left[level] != level]):
+            level = np.concatenate([self.left[level], self.left[level] + np.uint32(1)])
+            level, found = level.astype(np.int64), found + 1
+        return found
+
+    @property
     def reach(self) -> int:
         """How many features there must be: one more than the last that is looked at."""
         return int(self.features.max()) + 1

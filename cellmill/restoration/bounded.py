@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cellmill.arrays.windows import Windowed
+from cellmill.compute.devices import device_for
 from cellmill.compute.threads import threads_within
 from cellmill.errors import BadInput
 from cellmill.restoration.blocks import BlockedRichardsonLucy
@@ -24,7 +25,6 @@ from cellmill.restoration.deconvolution import (
     deconvolve,
     device_bytes_for,
 )
-from cellmill.restoration.devices import device_for
 from cellmill.restoration.on_disk import deconvolve_on_disk
 from cellmill.restoration.richardson_lucy import Edges, computed_shape
 from cellmill.restoration.variation import Variation

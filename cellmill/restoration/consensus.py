@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from cellmill.errors import BadInput
-from cellmill.restoration.devices import Operations
 from cellmill.restoration.fourier import Convolution
+from cellmill.restoration.operations import Operations
 
 #: Less than this part of the light still follows: all that could be known is in the object.
 LEAST_AGREED = 0.01

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellmill.compute.devices import device_for
 from cellmill.errors import BadInput
 from cellmill.restoration.consensus import LEAST_AGREED, checked_gain
-from cellmill.restoration.devices import device_for, operations_on
 from cellmill.restoration.light import checked_light, checked_psf, odd_psf
+from cellmill.restoration.operations import operations_on
 from cellmill.restoration.richardson_lucy import (
     EDGES,
     Acceleration,

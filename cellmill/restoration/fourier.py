@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from cellmill.restoration.devices import Operations
+from cellmill.restoration.operations import Operations
 from cellmill.restoration.processors import Processors
 
 

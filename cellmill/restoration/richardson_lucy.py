@@ -9,8 +9,8 @@ import numpy as np
 
 from cellmill.errors import BadInput
 from cellmill.restoration.consensus import Consensus
-from cellmill.restoration.devices import Operations
 from cellmill.restoration.fourier import Convolution, fast_shape
+from cellmill.restoration.operations import Operations
 from cellmill.restoration.variation import FLAT, Variation
 
 Edges = Literal["valid", "circulant", "same"]

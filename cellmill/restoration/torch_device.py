@@ -7,14 +7,13 @@ little memory is taken beside the arrays themselves.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from cellmill.errors import BadInput
+from cellmill.compute.devices import import_torch
 
 #: Voxels of a slab.
 _AT_ONCE = 1 << 24
@@ -216,21 +215,6 @@ class TorchDevice:
             count = found.shape[axis] - first
             found.narrow(axis, first, count).sub_(flow.narrow(axis, 0, count))
         return found
-
-
-def import_torch() -> Any:
-    """Import torch; of which build depends on the GPU's driver, so that no extra installs it.
-
-    Raises:
-        BadInput: it is not installed.
-    """
-    try:
-        return importlib.import_module("torch")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        expected = "torch installed (pip install torch), or cpu"
-        raise BadInput("device", expected=expected, found="none") from None
 
 
 def _cuts(array: Any) -> Iterator[tuple[int, int]]:

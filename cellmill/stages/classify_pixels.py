@@ -37,6 +37,7 @@ def classify_pixels(
     classes: Output[LabelFiles],
     record: Output[Record],
     on_bad_image: Literal["fail", "skip"] = "fail",
+    device: Literal["auto", "cpu", "gpu"] = "auto",
     threads: int = 0,
     memory_mib: int = 1024,
 ) -> None:
@@ -54,6 +55,8 @@ def classify_pixels(
             class, as scribbles have it.
         record: What was done, with times and versions.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+        device: Where features and forest are computed: gpu, by torch where it is installed; auto
+            takes a GPU if there is one. On a GPU features are those of processors but for rounding.
         threads: CPU threads; 0 takes all.
         memory_mib: Memory to work in, in MiB; results do not depend on it.
     """
@@ -63,7 +66,9 @@ def classify_pixels(
     check_made_for(card, source.attributes, f"batch '{source.folder}'")
     with record.step("load model"):
         classifier = PixelClassifier.load(model.path)
-        predictor = Predictor(model.path, card, card.heads, engine="forest", threads=threads)
+        predictor = Predictor(
+            model.path, card, card.heads, engine="forest", device=device, threads=threads
+        )
     attributes = {"model": card.to_dict()}
     with (
         BatchWriter(predictions.path, attributes=attributes) as out,

@@ -14,6 +14,7 @@ from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.rows import check_memory
 from cellmill.arrays.store import remove
 from cellmill.arrays.windows import Windowed
+from cellmill.compute.devices import Device
 from cellmill.contract import (
     Images,
     Input,
@@ -33,7 +34,6 @@ from cellmill.restoration.bounded import (
     plan_memory,
 )
 from cellmill.restoration.deconvolution import Iteration
-from cellmill.restoration.devices import Device
 from cellmill.stages.shared.psfs import (
     ChosenPsf,
     channel_names,

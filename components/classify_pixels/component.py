@@ -16,6 +16,7 @@ def classify_pixels(
     classes: dsl.Output[dsl.Dataset],
     record: dsl.Output[dsl.Artifact],
     on_bad_image: str = "fail",
+    device: str = "auto",
     threads: int = 0,
     memory_mib: int = 1024,
 ) -> dsl.ContainerSpec:
@@ -30,6 +31,8 @@ def classify_pixels(
         model: [cellmill.Model] Model folder of a pixel classifier, pixel_classifier.npz and
             model.json.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
+        device: Where features and forest are computed: gpu, by torch where it is installed; auto
+            takes a GPU if there is one. On a GPU features are those of processors but for rounding.
         threads: CPU threads; 0 takes all.
         memory_mib: Memory to work in, in MiB; results do not depend on it.
 

@@ -68,7 +68,7 @@ def test_probabilities_are_scikit_learns_of_its_features():
 def test_no_bit_depends_on_the_windows(trained, monkeypatch, sides):
     image, _, _ = scribbled(4)
     whole = trained.probabilities(image)
-    monkeypatch.setattr(windows, "_WINDOW", sides)
+    monkeypatch.setitem(windows._WINDOWS, 2, sides)
     assert np.array_equal(whole, trained.probabilities(image))
 
 
@@ -80,7 +80,7 @@ def test_volumes_are_learnt_and_cut_alike(monkeypatch):
     whole = trained.probabilities(image)
     assert whole.shape == (*image.shape, 2)
     assert ((whole.argmax(-1) == 1) == truth).mean() > 0.9
-    monkeypatch.setattr(windows, "_WINDOW_OF_VOLUME", (4, 17, 12))
+    monkeypatch.setitem(windows._WINDOWS, 3, (4, 17, 12))
     assert np.array_equal(whole, trained.probabilities(image))
 
 

@@ -132,12 +132,12 @@ def test_no_bit_depends_on_the_windows(seed, high, wide, side):
     wanted = FeatureSet.of(KINDS, (0.6, 2.0), 2)
     image = _image(seed, high, wide, 2)
     whole = image_features(image, wanted)
-    before = module._WINDOW
-    module._WINDOW = (side, side + 3)
+    before = module._WINDOWS[2]
+    module._WINDOWS[2] = (side, side + 3)
     try:
         cut = image_features(image, wanted)
     finally:
-        module._WINDOW = before
+        module._WINDOWS[2] = before
     assert np.array_equal(whole, cut)
 
 
@@ -145,7 +145,7 @@ def test_no_bit_of_a_volume_depends_on_the_windows(monkeypatch):
     wanted = FeatureSet.of(KINDS, (0.6, 1.5), 1, axes=3, z_spacing=2)
     image = _image(5, 11, 30, 33, 1)
     whole = image_features(image, wanted)
-    monkeypatch.setattr(module, "_WINDOW_OF_VOLUME", (4, 13, 9))
+    monkeypatch.setitem(module._WINDOWS, 3, (4, 13, 9))
     assert np.array_equal(whole, image_features(image, wanted))
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cellmill.compute.devices import device_for
 from cellmill.errors import BadInput
 from cellmill.restoration import deconvolve
 from cellmill.restoration.bounded import RichardsonLucySettings, plan_memory
-from cellmill.restoration.devices import device_for
 from launch import ROOT
 
 PROGRAM = Path(__file__).parent / "devices_program.py"
@@ -40,7 +40,7 @@ def test_torch_computes_what_kernels_do_within_its_memory(cellpose_python):
 
 @WITHOUT_TORCH
 def test_a_gpu_without_torch_is_one_line():
-    with pytest.raises(BadInput, match=r"device: expected torch installed \(pip install torch\)"):
+    with pytest.raises(BadInput, match=r"expected a GPU that torch can use \(pip install torch\)"):
         deconvolve(np.ones((9, 9)), np.ones((3, 3)), device="cuda")
 
 

@@ -1,18 +1,16 @@
-"""Where deconvolution is computed: on processors, or on a GPU that is there and has room."""
+"""Where arrays are computed: on processors, or by torch on a GPU that is there and has room."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-from typing import Literal
+from typing import Any, Literal
 
 from cellmill.errors import BadInput
-from cellmill.restoration.processors import Processors
-from cellmill.restoration.torch_device import TorchDevice, import_torch
 
 Device = Literal["auto", "cpu", "cuda"]
 #: `torch` is torch on processors: what a GPU computes, where there is none.
 DEVICES = ("auto", "cpu", "cuda", "torch")
-Operations = Processors | TorchDevice
 
 
 def device_for(device: str, needed: int) -> str:
@@ -45,11 +43,24 @@ def device_for(device: str, needed: int) -> str:
     return device
 
 
-def operations_on(device: str, threads: int | None) -> Operations:
-    """What computes on a device, as `device_for` named it."""
-    if device == "cpu":
-        return Processors(threads)
-    return TorchDevice("cpu" if device == "torch" else device)
+def import_torch() -> Any:
+    """Import torch; of which build depends on the GPU's driver, so that no extra installs it.
+
+    Raises:
+        BadInput: it is not installed.
+    """
+    try:
+        return importlib.import_module("torch")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        expected = "a GPU that torch can use (pip install torch), or cpu"
+        raise BadInput("device", expected=expected, found="no torch") from None
+
+
+def torch_name(device: str) -> str:
+    """What torch calls a device that is not `cpu`, as `device_for` named it."""
+    return "cpu" if device == "torch" else device
 
 
 def _free() -> int:
