@@ -28,6 +28,7 @@ from cellmill.errors import BadInput
 from cellmill.inference.engines import load_network
 from cellmill.inference.proofs import proven
 from cellmill.models.card import ModelCard
+from cellmill.stages.shared.checkpoints import checkpoint_folder
 from cellmill.stages.shared.instance_training import InstanceTraining
 from cellmill.stages.shared.semantic_training import SemanticTraining
 from cellmill.stages.shared.training_base import Base, Named, open_base, origin
@@ -39,6 +40,7 @@ from cellmill.training.export import export_network
 from cellmill.training.extents import extents_beside
 from cellmill.training.fit import FitParameters, fit, seed_everything
 from cellmill.training.images import TrainingImage
+from cellmill.training.state import Keeping
 
 Task = InstanceTraining | SemanticTraining | VolumeTraining
 
@@ -79,6 +81,8 @@ def train_segmenter(
     patience: int = 0,
     seed: int = 0,
     time_limit_minutes: float = 0.0,
+    checkpoints: str = "",
+    checkpoint_every: int = 100,
     base_source: str = "given",
     trust_model: bool = False,
 ) -> None:
@@ -136,6 +140,9 @@ def train_segmenter(
         patience: Stop after so many looks without a better one; 0 trains all steps.
         seed: Of everything random.
         time_limit_minutes: Stop training after this time; 0 is no limit.
+        checkpoints: Folder to keep a checkpoint in: a training that was killed goes on from there
+            to the same result. Empty keeps none.
+        checkpoint_every: Steps between two checkpoints.
         base_source: Where the base came from, for the card. Empty leaves the base aside and trains
             from nothing: a pipeline hands one over in any case.
         trust_model: Go on from a network even if it could do more than compute: read files, or run
@@ -179,8 +186,9 @@ def train_segmenter(
             held_out,
             parameters,
             taught.augmentation,
-            lambda *_: progress.advance(),
+            lambda done, _: progress.advance(done - progress.done),
             objective,
+            _keeping(checkpoints, checkpoint_every),
         )
     said |= {
         "parameters": asdict(parameters),
@@ -200,6 +208,11 @@ def train_segmenter(
     model.metadata.update(name=name, version=version, default_compartment=card.default_compartment)
     metrics.metadata.update(taught.headline(accuracy))
     record.note(accuracy=accuracy, best_step=done.best_step, stopped=done.stopped)
+
+
+def _keeping(checkpoints: str, every: int) -> Keeping | None:
+    folder = checkpoint_folder(checkpoints)
+    return Keeping(folder, every) if folder else None
 
 
 def _task(

@@ -16,9 +16,9 @@ from cellmill.arrays.files import write_text
 from cellmill.contract import HTML, Metrics, Model, Output, Progress, Record, stage
 from cellmill.errors import BadInput
 from cellmill.inference.proofs import proven
-from cellmill.io.uris import local_path
 from cellmill.models.card import ModelCard
 from cellmill.reporting.style_transfer import render_style_transfer
+from cellmill.stages.shared.checkpoints import checkpoint_folder
 from cellmill.style_transfer.fitting import Fitted, Labelled, export_chosen, fit_transfer
 from cellmill.style_transfer.network import generator_card
 from cellmill.style_transfer.parameters import TransferParameters
@@ -186,12 +186,7 @@ def _split(x: Labelled, held_out: float) -> tuple[Labelled, Labelled]:
 
 @contextlib.contextmanager
 def _checkpoints(given: str) -> Iterator[Path]:
-    if given:
-        folder = local_path(given)
-        if folder is None:
-            expected = "a folder of this machine, or in a bucket that is mounted"
-            raise BadInput("checkpoints", expected=expected, found=f"'{given}'")
-        folder.mkdir(parents=True, exist_ok=True)
+    if (folder := checkpoint_folder(given)) is not None:
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="cellmill-") as passing:

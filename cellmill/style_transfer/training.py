@@ -11,13 +11,14 @@ weights, averages and optimisers: a training that was killed goes on to the same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cellmill.arrays.checkpoints import Checkpoints
 from cellmill.arrays.files import open_staged
 from cellmill.arrays.resume import key_of
 from cellmill.errors import CellmillError
@@ -86,12 +87,13 @@ def train(
         (each.levels, [(s.volume.name, s.weight, s.boxes) for s in each.sources]) for each in (x, y)
     ]
     work = key_of(asdict(parameters), domains, __version__)
-    curve = _resumed(networks, folder, work)
+    kept = Checkpoints(folder, work)
+    curve = _resumed(networks, kept.last())
     begun = curve[-1].step if curve else 0
     step = compiled_step(networks, parameters)
     losses: list[list[float]] = []
     if not curve:
-        _keep(networks, folder, work, curve := [Checkpoint(0, {})])
+        _keep(networks, kept, curve := [Checkpoint(0, {})])
         if on_checkpoint:
             on_checkpoint(0)
     batches = zip(_planes(x, parameters, begun, 0), _planes(y, parameters, begun, 1), strict=False)
@@ -112,7 +114,7 @@ def train(
             named = {name: float(m) for name, m in zip(LOSSES, means, strict=True)}
             curve.append(Checkpoint(done, named))
             losses.clear()
-            _keep(networks, folder, work, curve)
+            _keep(networks, kept, curve)
             if on_checkpoint:
                 on_checkpoint(done)
     return curve
@@ -180,10 +182,9 @@ def _planes(
         yield np.stack(batch)
 
 
-def _keep(networks: Networks, folder: Path, work: str, curve: Sequence[Checkpoint]) -> None:
+def _keep(networks: Networks, kept: Checkpoints, curve: Sequence[Checkpoint]) -> None:
     """Write a checkpoint: averages by themselves, and what a restart needs, the last one alone."""
-    step = curve[-1].step
-    averages = {
+    averages: dict[str, Any] = {
         f"average_{which}_{n}": weight
         for which, weights in enumerate(networks.averages)
         for n, weight in enumerate(weights)
@@ -191,28 +192,21 @@ def _keep(networks: Networks, folder: Path, work: str, curve: Sequence[Checkpoin
     state = {f"state_{n}": np.asarray(v) for n, v in enumerate(networks.variables)}
     steps = np.array([each.step for each in curve])
     losses = np.array([[each.losses.get(name, 0.0) for name in LOSSES] for each in curve])
-    for name, arrays in (
-        (f"{step}.npz", averages),
-        ("last.npz", {**averages, **state, "steps": steps, "losses": losses, "work": work}),
-    ):
-        with open_staged(folder / name) as file:
-            np.savez(file, **arrays)
+    with open_staged(kept.folder / f"{curve[-1].step}.npz") as file:
+        np.savez(file, **averages)
+    kept.keep({**averages, **state, "steps": steps, "losses": losses})
 
 
-def _resumed(networks: Networks, folder: Path, work: str) -> list[Checkpoint]:
+def _resumed(networks: Networks, last: Mapping[str, np.ndarray]) -> list[Checkpoint]:
     """Put the last checkpoint's state into the networks; its curve, empty where there is none."""
-    path = folder / "last.npz"
-    if not path.is_file():
+    if not last:
         return []
-    with np.load(path, allow_pickle=False) as kept:
-        if str(kept["work"]) != work:
-            return []
-        for n, variable in enumerate(networks.variables):
-            variable.assign(kept[f"state_{n}"])
-        for which, weights in enumerate(networks.averages):
-            for n in range(len(weights)):
-                weights[n] = kept[f"average_{which}_{n}"].copy()
-        return [
-            Checkpoint(int(step), dict(zip(LOSSES, map(float, row), strict=True)) if step else {})
-            for step, row in zip(kept["steps"], kept["losses"], strict=True)
-        ]
+    for n, variable in enumerate(networks.variables):
+        variable.assign(last[f"state_{n}"])
+    for which, weights in enumerate(networks.averages):
+        for n in range(len(weights)):
+            weights[n] = last[f"average_{which}_{n}"]
+    return [
+        Checkpoint(int(step), dict(zip(LOSSES, map(float, row), strict=True)) if step else {})
+        for step, row in zip(last["steps"], last["losses"], strict=True)
+    ]

@@ -2,7 +2,8 @@
 
 What it is taught is an objective's. A seed fixes the result to the bit on one machine, TensorFlow
 build and number of threads (`keras.utils.set_random_seed`, op determinism, crops drawn in one
-sequence), as long as no time limit ends the fit.
+sequence), as long as no time limit ends the fit; also where it was killed and goes on from a
+checkpoint (`state`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cellmill.training.images import TrainingImage
 from cellmill.training.instances import INSTANCES
 from cellmill.training.network import STRIDE
 from cellmill.training.objective import Objective, Taught
+from cellmill.training.state import FitState, Keeping, KeptFit, Look, work_of
 
 if TYPE_CHECKING:
     import keras
@@ -64,21 +66,6 @@ class FitParameters:
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at the validation images.
-
-    Args:
-        step: steps done.
-        loss: mean training loss since the last look; None at the first, before any step.
-        validation_loss: loss on the validation images, unaugmented.
-    """
-
-    step: int
-    loss: float | None
-    validation_loss: float
-
-
-@dataclass(frozen=True)
 class Fit:
     """What a fit came to; the network holds the weights of the best look.
 
@@ -117,6 +104,7 @@ def fit(
     augmentation: Augmentation,
     on_step: Callable[[int, float], None] | None = None,
     objective: Objective = INSTANCES,
+    keeping: Keeping | None = None,
 ) -> Fit:
     """Fit the network in place.
 
@@ -128,6 +116,8 @@ def fit(
         augmentation: how crops vary.
         on_step: called with the steps done and the last loss.
         objective: what the network is taught.
+        keeping: where checkpoints are kept, from the last of which the fit goes on if it is of the
+            same network, images, parameters and objective; None keeps none.
 
     Raises:
         BadInput: there is nothing to train or to validate on.
@@ -136,6 +126,43 @@ def fit(
     for name, images in (("training images", training), ("validation images", validation)):
         if not any(image.labels.any() for image in images):
             raise BadInput(name, expected=f"at least one with {objective.needed}", found="none")
+    optimizer = _optimizer(parameters)
+    optimizer.build(network.trainable_variables)
+    kept = None
+    if keeping:
+        about = asdict(parameters), asdict(augmentation), repr(objective)
+        work = work_of(network, training, validation, *about)
+        kept = KeptFit(network, optimizer, keeping, work)
+    step, loss_of = _compiled(network, optimizer, objective)
+    fixed = [_stack([objective.whole(image)]) for image in validation]
+
+    def validated() -> float:
+        return float(np.mean([float(loss_of(*batch)) for batch in fixed]))
+
+    state = (kept and kept.resumed()) or _begun(network, parameters, validated())
+    begun = time.monotonic() - state.seconds
+    for batch, after in _batches(training, parameters, augmentation, objective, state):
+        state.losses.append(float(step(*batch)))
+        state.done, state.random = state.done + 1, after
+        if not np.isfinite(state.losses[-1]):
+            raise diverged(state.losses[-1], state.done)
+        # Early weights are far from where the fit goes: the average forgets them sooner.
+        share = 1 - min(_AVERAGE, state.done / (state.done + 10))
+        for mean, weight in zip(state.average, network.get_weights(), strict=True):
+            mean += share * (weight - mean)
+        if on_step:
+            on_step(state.done, state.losses[-1])
+        state.seconds = time.monotonic() - begun
+        _look(network, parameters, state, validated)
+        if kept:
+            kept.keep(state)
+        if state.stopped:
+            break
+    network.set_weights(state.best)
+    return Fit(tuple(state.curve), state.best_step, state.stopped)
+
+
+def _optimizer(parameters: FitParameters) -> Any:
     keras = extras.load("keras", "training")
     schedule = keras.optimizers.schedules.CosineDecay(
         parameters.learning_rate / 10,
@@ -143,48 +170,42 @@ def fit(
         warmup_target=parameters.learning_rate,
         warmup_steps=parameters.steps // 20,
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=1e-4, global_clipnorm=1.0)
-    optimizer.build(network.trainable_variables)
-    step, loss_of = _compiled(network, optimizer, objective)
-    fixed = [_stack([objective.whole(image)]) for image in validation]
+    return keras.optimizers.AdamW(schedule, weight_decay=1e-4, global_clipnorm=1.0)
 
-    def validated() -> float:
-        return float(np.mean([float(loss_of(*batch)) for batch in fixed]))
 
-    # What a fine-tuning starts from may be the best.
-    curve = [Look(0, None, validated())]
-    losses: list[float] = []
-    average = network.get_weights()
-    best, best_step, stopped = network.get_weights(), 0, "steps"
-    batches = _batches(training, parameters, augmentation, objective)
-    deadline = time.monotonic() + (parameters.time_limit_s or float("inf"))
-    for done, batch in enumerate(batches, start=1):
-        losses.append(float(step(*batch)))
-        if not np.isfinite(losses[-1]):
-            raise diverged(losses[-1], done)
-        # Early weights are far from where the fit goes: the average forgets them sooner.
-        share = 1 - min(_AVERAGE, done / (done + 10))
-        for mean, weight in zip(average, network.get_weights(), strict=True):
-            mean += share * (weight - mean)
-        if on_step:
-            on_step(done, losses[-1])
-        late = time.monotonic() > deadline
-        if done % parameters.validate_every and done < parameters.steps and not late:
-            continue
-        current = network.get_weights()
-        network.set_weights(average)
-        validation_loss = validated()
-        curve.append(Look(done, float(np.mean(losses)), validation_loss))
-        losses.clear()
-        if validation_loss <= min(look.validation_loss for look in curve):
-            best, best_step = network.get_weights(), done
-        network.set_weights(current)
-        looks_since = (done - best_step) // parameters.validate_every
-        if late or (parameters.patience and looks_since >= parameters.patience):
-            stopped = "time limit" if late else "patience"
-            break
-    network.set_weights(best)
-    return Fit(tuple(curve), best_step, stopped)
+def _begun(network: keras.Model, parameters: FitParameters, validation_loss: float) -> FitState:
+    """A fit before its first step; what a fine-tuning starts from may be the best."""
+    random: Any = np.random.default_rng(parameters.seed).bit_generator.state
+    curve = [Look(0, None, validation_loss)]
+    return FitState(random, network.get_weights(), network.get_weights(), curve=curve)
+
+
+def _look(
+    network: keras.Model,
+    parameters: FitParameters,
+    state: FitState,
+    validated: Callable[[], float],
+) -> None:
+    """Look at the validation images, if it is time to, and say whether the fit has ended."""
+    late = state.seconds > (parameters.time_limit_s or float("inf"))
+    last = state.done == parameters.steps
+    if state.done % parameters.validate_every and not last and not late:
+        return
+    current = network.get_weights()
+    network.set_weights(state.average)
+    validation_loss = validated()
+    state.curve.append(Look(state.done, float(np.mean(state.losses)), validation_loss))
+    state.losses.clear()
+    if validation_loss <= min(look.validation_loss for look in state.curve):
+        state.best, state.best_step = network.get_weights(), state.done
+    network.set_weights(current)
+    looks_since = (state.done - state.best_step) // parameters.validate_every
+    if late:
+        state.stopped = "time limit"
+    elif parameters.patience and looks_since >= parameters.patience:
+        state.stopped = "patience"
+    elif last:
+        state.stopped = "steps"
 
 
 def _compiled(
@@ -213,22 +234,26 @@ def _batches(
     parameters: FitParameters,
     augmentation: Augmentation,
     objective: Objective,
-) -> Iterator[Taught]:
-    """Batches of crops in one fixed sequence; the next is made while one is trained on."""
-    random = np.random.default_rng(parameters.seed)
+    state: FitState,
+) -> Iterator[tuple[Taught, dict[str, Any]]]:
+    """Batches of crops in one fixed sequence, each with the generator's state after it.
 
-    def make() -> Taught:
+    The next is made while one is trained on; a fit that has ended takes none.
+    """
+    random = np.random.default_rng()
+    random.bit_generator.state = state.random
+
+    def make() -> tuple[Taught, Any]:
         chosen = random.integers(len(images), size=parameters.batch_size)
-        return _stack(
-            [objective.crop(images[i], parameters.crop, random, augmentation) for i in chosen]
-        )
+        crops = [objective.crop(images[i], parameters.crop, random, augmentation) for i in chosen]
+        return _stack(crops), random.bit_generator.state
 
+    left = 0 if state.stopped else parameters.steps - state.done
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(make)
-        for left in reversed(range(parameters.steps)):
-            batch = coming.result()
-            if left:
-                coming = pool.submit(make)
+        coming = pool.submit(make) if left else None
+        while coming:
+            batch, left = coming.result(), left - 1
+            coming = pool.submit(make) if left else None
             yield batch
 
 

@@ -39,6 +39,8 @@ def train_segmenter(
     patience: int = 0,
     seed: int = 0,
     time_limit_minutes: float = 0.0,
+    checkpoints: str = "",
+    checkpoint_every: int = 100,
     base_source: str = "given",
     trust_model: bool = False,
 ) -> dsl.ContainerSpec:
@@ -93,6 +95,9 @@ def train_segmenter(
         patience: Stop after so many looks without a better one; 0 trains all steps.
         seed: Of everything random.
         time_limit_minutes: Stop training after this time; 0 is no limit.
+        checkpoints: Folder to keep a checkpoint in: a training that was killed goes on from there
+            to the same result. Empty keeps none.
+        checkpoint_every: Steps between two checkpoints.
         base_source: Where the base came from, for the card. Empty leaves the base aside and trains
             from nothing: a pipeline hands one over in any case.
         trust_model: Go on from a network even if it could do more than compute: read files, or run

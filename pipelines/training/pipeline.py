@@ -63,6 +63,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         patience: int = 0,
         seed: int = 0,
         time_limit_minutes: float = 0.0,
+        checkpoints: str = "",
+        checkpoint_every: int = 100,
         on_bad_image: str = "fail",
         trust_model: bool = False,
     ) -> Outputs:
@@ -104,6 +106,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             patience: Stop after so many looks without a better one; 0 trains all steps.
             seed: Of everything random.
             time_limit_minutes: Stop training after this time; 0 is no limit.
+            checkpoints: Folder to keep a checkpoint in, from which a training that was killed goes
+                on; empty keeps none.
+            checkpoint_every: Steps between two checkpoints.
             on_bad_image: `fail` the run, or `skip` the image and go on.
             trust_model: Load a network even if it could do more than compute: read files, run code.
 
@@ -146,6 +151,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 patience=patience,
                 seed=seed,
                 time_limit_minutes=time_limit_minutes,
+                checkpoints=checkpoints,
+                checkpoint_every=checkpoint_every,
                 on_bad_image=on_bad_image,
             )
         )
