@@ -112,7 +112,7 @@ class BoundaryMatcher:
     def __init__(self, tolerance_px: float) -> None:
         check_tolerance(tolerance_px)
         self._tolerance = float(tolerance_px)
-        self._disk = _disk(tolerance_px)
+        self._disk = disk(tolerance_px)
 
     @property
     def halo(self) -> int:
@@ -134,7 +134,7 @@ class BoundaryMatcher:
             [
                 np.count_nonzero(part[inner])
                 for line, other in (lines, lines[::-1])
-                for part in (line, line & _dilate(other, self._disk))
+                for part in (line, line & dilated(other, self._disk))
             ],
             np.int64,
         )
@@ -167,13 +167,15 @@ def boundary_mask(labels: npt.NDArray) -> npt.NDArray[np.bool_]:
     return mask & (labels > 0)
 
 
-def _dilate(mask: npt.NDArray[np.bool_], disk: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def dilated(mask: npt.NDArray[np.bool_], around: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Mark what lies around marked pixels `(Y, X)`, as a `disk` says."""
     if not mask.size:
         return mask
-    return cv2.dilate(mask.astype(np.uint8), disk).astype(bool)
+    return cv2.dilate(mask.astype(np.uint8), around).astype(bool)
 
 
-def _disk(radius: float) -> npt.NDArray[np.uint8]:
+def disk(radius: float) -> npt.NDArray[np.uint8]:
+    """Pixels of a square, uint8, 1 where they are within a radius of its middle."""
     reach = int(radius)
     steps = np.arange(-reach, reach + 1)
     return (steps[:, None] ** 2 + steps[None] ** 2 <= radius**2).astype(np.uint8)

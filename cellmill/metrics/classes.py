@@ -1,12 +1,14 @@
 """How well the classes of pixels are told: a confusion matrix, and what follows from it.
 
-Dice and IoU of a class are those of its pixels; the boundary F is that of `cellmill.metrics.
-boundary`, with the class as the one object. Pixels that the truth does not label do not count; a
-boundary is measured where a truth labels every pixel.
+Dice and IoU of a class are those of its pixels; the boundary F is that of
+`cellmill.metrics.boundary`, with the class as the one object; in volumes that of its surface.
+Pixels that the truth does not label do not count; a boundary is measured where a truth labels every
+pixel.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +23,7 @@ from cellmill.labels.pairs import MEMORY_MIB, check_pair, read_pair
 from cellmill.labels.runs import parts
 from cellmill.metrics.boundary import Boundary, BoundaryMatcher
 from cellmill.metrics.counts import add_counts, counts_from, ratio
+from cellmill.metrics.volume_classes import Pair, Places, count_classes
 
 FORMAT = "cellmill-class-metrics/1"
 
@@ -31,16 +34,19 @@ def evaluate_classes(
     classes: Mapping[str, int],
     *,
     boundary_tolerance_px: float = 2.0,
+    spacing: Sequence[float] | None = None,
     memory_mib: float = MEMORY_MIB,
 ) -> dict[str, Any]:
-    """Score an image of classes against the true one, reading both in bands of rows.
+    """Score an image or a volume of classes against the true one, reading both by parts.
 
     Args:
-        truth: `(Y, X)` integer, the value of each pixel's class; 0 is not labelled, unless it is a
-            class.
+        truth: `(Y, X)` or `(Z, Y, X)` integer, the value of each pixel's class; 0 is not labelled,
+            unless it is a class.
         predicted: the same, of which every pixel has a class.
         classes: the value of each, by its name.
-        boundary_tolerance_px: how far apart two boundaries may lie, in pixels.
+        boundary_tolerance_px: how far apart two boundaries may lie, in pixels (of a plane).
+        spacing: of a volume's voxels along Z, Y and X, in any unit: boundaries are surfaces, and
+            what lies apart across planes counts as far as it is. None takes voxels as cubes.
         memory_mib: what this may take.
 
     Returns:
@@ -58,22 +64,47 @@ def evaluate_classes(
         >>> scores["confusion"], scores["accuracy"], scores["by_class"]["nuclear"]["dice"]
         ([[1, 1], [0, 2]], 0.75, 0.8)
     """
-    check_pair(truth, predicted)
+    check_pair(truth, predicted, volumes=True)
     matcher = BoundaryMatcher(boundary_tolerance_px)
     values = np.array([*classes.values()], np.int64)
-    confusion = np.zeros((len(values) + 1, len(values)), np.int64)
-    outlines = np.zeros((len(values), 4), np.int64)
-    for band, true, pred in read_pair(truth, predicted, memory_mib=memory_mib, halo=matcher.halo):
-        rows = parts(band.inner, true.shape[1], least=4 * matcher.halo)
-        true_places = _places(true, values, "truth", unlabelled=0 not in values)
-        found_places = _places(pred, values, "predicted classes", unlabelled=False)
-        work = partial(_counts, matcher, true_places, found_places, len(values))
-        for matrix, lines in in_threads(work, rows):
-            confusion += matrix
-            outlines += lines
+
+    def pair_of(true: npt.NDArray, found: npt.NDArray) -> Pair:
+        return (
+            _places(true, values, "truth", unlabelled=0 not in values),
+            _places(found, values, "predicted classes", unlabelled=False),
+        )
+
+    if len(truth.shape) == 3:
+        depth = spacing[0] / math.sqrt(spacing[1] * spacing[2]) if spacing else 1.0
+        confusion, outlines = count_classes(
+            (truth, predicted), pair_of, len(values), boundary_tolerance_px, depth, memory_mib
+        )
+    else:
+        confusion, outlines = _count_in_image(
+            (truth, predicted), pair_of, len(values), matcher, memory_mib
+        )
     unlabelled = int(confusion[0].sum())
     boundaries = [matcher.result(each) for each in outlines] if not unlabelled else None
     return _result([*classes], confusion[1:], unlabelled, boundaries)
+
+
+def _count_in_image(
+    images: tuple[Windowed, Windowed],
+    pair_of: Places,
+    classes: int,
+    matcher: BoundaryMatcher,
+    memory_mib: float,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Confusion and boundary pixels of an image; see `count_classes`, of volumes."""
+    confusion = np.zeros((classes + 1, classes), np.int64)
+    outlines = np.zeros((classes, 4), np.int64)
+    for band, true, found in read_pair(*images, memory_mib=memory_mib, halo=matcher.halo):
+        rows = parts(band.inner, true.shape[1], least=4 * matcher.halo)
+        work = partial(_counts, matcher, *pair_of(true, found), classes)
+        for matrix, lines in in_threads(work, rows):
+            confusion += matrix
+            outlines += lines
+    return confusion, outlines
 
 
 def pool_classes(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from cellmill.reporting.display import MAX_SIDE, compose, reduce_channels, reduc
 from cellmill.reporting.page import render
 from cellmill.reporting.pictures import picture_uri
 from cellmill.reporting.text import MISSING, fixed, number, percent
+from cellmill.reporting.volumes import Cuts, enlarged
 from cellmill.version import __version__
 
 #: How much of a class's colour lies over the image.
@@ -43,14 +44,15 @@ class ClassesSubject:
 
     Attributes:
         name: of the image.
-        image: `(Y, X, C)` of any real dtype.
+        image: `(Y, X, C)` or `(Z, Y, X, C)` of any real dtype.
         channels: indices into C to show.
-        found: `(Y, X)`, the value of each pixel's class.
+        found: `(Y, X)` or `(Z, Y, X)`, the value of each pixel's class.
         classes: all of them.
         counts: how many pixels have each class, in their order.
         model: what found them, for a person.
         truth: the same as `found` where it is known; 0 may be unlabelled.
         scores: what `cellmill.metrics.evaluate_classes` says, if there is truth.
+        mpp: microns per pixel along each axis, None where unknown.
     """
 
     name: str
@@ -62,6 +64,7 @@ class ClassesSubject:
     model: str
     truth: Windowed | None = None
     scores: Mapping[str, Any] | None = None
+    mpp: tuple[float, ...] | None = None
 
 
 def class_overlay(
@@ -96,24 +99,20 @@ def render_classes(subject: ClassesSubject, max_side: int = MAX_SIDE) -> tuple[s
         max_side: an image with a longer side is shown reduced by a whole factor.
 
     Returns:
-        HTML that asks nothing of the network; and the picture of the classes over the image, uint8
-        RGB.
+        HTML that asks nothing of the network; and the picture of the classes over the image, of a
+        volume over three cuts, uint8 RGB.
     """
-    factor = reduction(subject.image.shape, max_side)
-    base = compose(reduce_channels(subject.image, subject.channels, factor))
-    picture = class_overlay(base, reduce_labels(subject.found, factor), subject.classes)
-    panels = [("Image", base), ("Classes", picture)]
-    if subject.truth is not None:
-        known = reduce_labels(subject.truth, factor)
-        panels.append(("Truth", class_overlay(base, known, subject.classes)))
+    volume = len(subject.image.shape) == 4
+    panels, reduced = _cuts(subject) if volume else _reduced(subject, max_side)
     scores = subject.scores
-    height, width = subject.image.shape[:2]
+    sides = " × ".join(f"{side:,}" for side in reversed(subject.image.shape[:-1]))
+    unit = "voxels" if volume else "px"
     page = {
         "name": subject.name,
         "version": __version__,
-        "facts": [f"{width:,} × {height:,} px", subject.model, *_truth_facts(scores)],
+        "facts": [f"{sides} {unit}", subject.model, *_truth_facts(scores)],
         "panels": [{"name": name, "uri": picture_uri(shown)[0]} for name, shown in panels],
-        "reduced": f"Shown reduced by {factor}." if factor > 1 else "",
+        "reduced": reduced,
         "figures": _figures(scores),
         "rows": [
             _row(each, count, sum(subject.counts), scores)
@@ -123,7 +122,41 @@ def render_classes(subject: ClassesSubject, max_side: int = MAX_SIDE) -> tuple[s
         "names": [each.name for each in subject.classes],
         "confusion": _confusion(scores, subject.classes),
     }
-    return render("classes.html.jinja", page), picture
+    return render("classes.html.jinja", page), dict(panels)["Classes"]
+
+
+def _reduced(subject: ClassesSubject, max_side: int) -> tuple[list[tuple[str, np.ndarray]], str]:
+    """Pictures of an image by their titles, and what is to be said of them."""
+    factor = reduction(subject.image.shape, max_side)
+    base = compose(reduce_channels(subject.image, subject.channels, factor))
+    panels = [("Image", base)]
+    for title, classes in _shown(subject):
+        values = reduce_labels(classes, factor)
+        panels.append((title, class_overlay(base, values, subject.classes)))
+    return panels, f"Shown reduced by {factor}." if factor > 1 else ""
+
+
+def _cuts(subject: ClassesSubject) -> tuple[list[tuple[str, np.ndarray]], str]:
+    """Pictures of a volume: its middle plane, and cuts along X and Y through its centre."""
+    cuts = Cuts.of(subject.image.shape, subject.mpp)
+    pixels = cuts.arranged(subject.image, 0)[..., list(subject.channels)]
+    base = compose(pixels.astype(np.float32))
+    panels = [("Image", class_overlay(base, np.zeros(base.shape[:2]), []))]
+    for title, classes in _shown(subject):
+        # Nothing is of this class.
+        values = cuts.arranged(classes, -1)
+        panels.append((title, class_overlay(base, values, subject.classes)))
+    panels = [(title, enlarged(picture, cuts.times)) for title, picture in panels]
+    for _, picture in panels:
+        cuts.part(picture)
+    said = "The middle plane, and cuts along X and Z (below) and along Y and Z (beside it)"
+    reduced = f", reduced by {cuts.factor}" if cuts.factor > 1 else ""
+    return panels, f"{said} where the dotted lines are{reduced}."
+
+
+def _shown(subject: ClassesSubject) -> list[tuple[str, Windowed]]:
+    truth = [] if subject.truth is None else [("Truth", subject.truth)]
+    return [("Classes", subject.found), *truth]
 
 
 def _truth_facts(scores: Mapping[str, Any] | None) -> list[str]:

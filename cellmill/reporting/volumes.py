@@ -7,7 +7,7 @@ measurements can be pointed at. Cuts and planes show what lies behind each other
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -144,38 +144,78 @@ def draw_cuts(
     The plane is at the top left, the cut along X and Z below it, the one along Y and Z to its
     right. Where the voxel size is unknown voxels are shown as cubes.
     """
-    factor = reduction(image.shape[1:3], _SIDE)
-    depth = image.shape[0]
-    tall = (mpp[0] / mpp[2] if mpp else 1.0) / factor
-    count = max(1, round(depth * tall))
-    rows = np.minimum(((np.arange(count) + 0.5) * depth / count).astype(int), depth - 1)
+    cuts = Cuts.of(image.shape, mpp)
+    plane = np.asarray(image[image.shape[0] // 2])
+    middle = float(np.median(plane[..., channels[0]])) if channels else 0.0
+    pixels = cuts.arranged(image, middle)[..., list(channels)].astype(np.float32)
+    shown = {name: cuts.arranged(array, 0).astype(np.int64) for name, array in labels.items()}
+    picture = _outlined(compose(pixels), shown, cuts.times)
+    cuts.part(picture)
+    return picture
 
-    def arranged(volume: Windowed, fill: float) -> np.ndarray:
-        z, y, x = (side // 2 for side in volume.shape[:3])
-        face = np.asarray(volume[z])[::factor, ::factor]
-        below = np.asarray(volume[:, y])[rows][:, ::factor]
-        beside = np.asarray(volume[:, :, x])[rows][:, ::factor].swapaxes(0, 1)
-        high, wide = face.shape[:2]
+
+@dataclass(frozen=True)
+class Cuts:
+    """How three cuts through a volume's centre lie in one picture, in proportion.
+
+    Args:
+        shape: of the volume, Z, Y and X.
+        factor: by how much planes are reduced.
+        rows: of each row of the cuts along Z its plane.
+    """
+
+    shape: tuple[int, ...]
+    factor: int
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, shape: Sequence[int], mpp: tuple[float, ...] | None) -> Cuts:
+        """Of a volume `(Z, Y, X, …)`, with its voxel size; where that is unknown as of cubes."""
+        factor, depth = reduction(shape[1:3], _SIDE), shape[0]
+        tall = (mpp[0] / mpp[2] if mpp else 1.0) / factor
+        count = max(1, round(depth * tall))
+        rows = np.minimum(((np.arange(count) + 0.5) * depth / count).astype(int), depth - 1)
+        return cls(tuple(shape[:3]), factor, rows)
+
+    @property
+    def times(self) -> int:
+        """By how many times the picture is to be enlarged."""
+        high, wide = self._sides
+        more = _GAP + len(self.rows)
+        return _times(high + more, wide + more)
+
+    @property
+    def _sides(self) -> tuple[int, int]:
+        return -(-self.shape[1] // self.factor), -(-self.shape[2] // self.factor)
+
+    def arranged(self, volume: Windowed, fill: float) -> np.ndarray:
+        """Lay the cuts of a volume out, `fill` between them."""
+        z, y, x = (side // 2 for side in self.shape)
+        step = slice(None, None, self.factor)
+        face = np.asarray(volume[z])[step, step]
+        below = np.asarray(volume[:, y])[self.rows][:, step]
+        beside = np.asarray(volume[:, :, x])[self.rows][:, step].swapaxes(0, 1)
+        (high, wide), count = self._sides, len(self.rows)
         canvas = np.full((high + _GAP + count, wide + _GAP + count, *face.shape[2:]), fill)
         canvas[:high, :wide] = face
         canvas[high + _GAP :, :wide] = below
         canvas[:high, wide + _GAP :] = beside
         return canvas
 
-    middle = float(np.median(np.asarray(image[depth // 2])[..., channels[0]])) if channels else 0.0
-    pixels = arranged(image, middle)[..., list(channels)].astype(np.float32)
-    shown = {name: arranged(array, 0).astype(np.int64) for name, array in labels.items()}
-    times = _times(*pixels.shape[:2])
-    picture = _outlined(compose(pixels), shown, times)
-    high, wide = (-(-side // factor) * times for side in image.shape[1:3])
-    gap = _GAP * times
-    picture[high : high + gap] = _GREY
-    picture[:, wide : wide + gap] = _GREY
-    picture[high:, wide:] = _GREY
-    # Where the other cuts lie in the plane.
-    y, x = (side // 2 // factor * times for side in image.shape[1:3])
-    picture[y, :wide:8] = picture[:high:8, x] = 255
-    return picture
+    def part(self, picture: np.ndarray) -> None:
+        """Draw what parts the cuts, and where the others lie in the plane, in an enlarged one."""
+        high, wide = (side * self.times for side in self._sides)
+        gap = _GAP * self.times
+        picture[high : high + gap] = _GREY
+        picture[:, wide : wide + gap] = _GREY
+        picture[high:, wide:] = _GREY
+        y, x = (side // 2 // self.factor * self.times for side in self.shape[1:])
+        picture[y, :wide:8] = picture[:high:8, x] = 255
+
+
+def enlarged(array: np.ndarray, times: int) -> np.ndarray:
+    """A picture `(Y, X, …)` with each pixel so many times as wide and high."""
+    return array.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _times(height: int, width: int) -> int:
@@ -184,8 +224,5 @@ def _times(height: int, width: int) -> int:
 
 
 def _outlined(base: np.ndarray, labels: Mapping[str, np.ndarray], times: int) -> np.ndarray:
-    def enlarged(array: np.ndarray) -> np.ndarray:
-        return array.repeat(times, axis=0).repeat(times, axis=1)
-
-    shown = Shown(1, enlarged(base), {name: enlarged(each) for name, each in labels.items()})
-    return draw_outlines(shown)
+    many = {name: enlarged(each, times) for name, each in labels.items()}
+    return draw_outlines(Shown(1, enlarged(base, times), many))

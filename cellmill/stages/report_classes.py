@@ -13,7 +13,7 @@ from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.channels import selected_channels
 from cellmill.arrays.files import write_text
 from cellmill.arrays.rows import check_memory
-from cellmill.arrays.windows import Windowed
+from cellmill.arrays.windows import Windowed, sections_of
 from cellmill.contract import (
     GroundTruth,
     Images,
@@ -64,20 +64,22 @@ def report_classes(
     image and over all pixels of all images.
 
     Args:
-        images: Batch of images, array `image` (Y, X, C); the original pixels.
-        predictions: Batch with array `classes` (Y, X, K) float32, the probability of each class,
-            of a model whose card names the classes.
+        images: Batch of images, array `image` (Y, X, C), or of volumes (Z, Y, X, C); the original
+            pixels.
+        predictions: Batch with array `classes` (Y, X, K) or (Z, Y, X, K) float32, the probability
+            of each class, of a model whose card names the classes.
         classes: Batch with a file `<name>.tif` per image, the value of each pixel's likeliest
             class, as the labels that taught it have it.
         pages: Batch with files `<name>.html`, the page, and `<name>.png`, the classes over the
-            image, per image.
+            image, per image; of a volume its middle plane and two cuts.
         scores: Batch with a file `<name>.json` per image: its name, whether there is truth, and
             what `cellmill.metrics.evaluate_classes` says.
         metrics: Scores over all images with truth, as JSON.
         record: What was done, with times and versions.
-        truth: Batch with array `labels` (Y, X), the value of each pixel's class, 0 is not labelled
-            unless a class has it; entries without arrays have none.
-        boundary_tolerance_px: How far apart boundaries may lie for the boundary F, in pixels.
+        truth: Batch with array `labels` (Y, X) or (Z, Y, X), the value of each pixel's class, 0 is
+            not labelled unless a class has it; entries without arrays have none.
+        boundary_tolerance_px: How far apart boundaries may lie for the boundary F, in pixels; in
+            volumes it is that of surfaces, and planes count as far apart as they are.
         max_side: Longest side of the pages' pictures in px; larger images are shown reduced.
         memory_mib: Memory to work in, in MiB. Results do not depend on it.
         on_bad_image: What to do with an image that cannot be shown: fail, or skip it and go on.
@@ -170,21 +172,22 @@ class _Given:
             raise BadInput(f"image '{entry.name}'", expected="in the batch of images", found="none")
         image = self.images.array(mine, "image")
         found = ClassImage(self.predictions.array(entry, HEAD), self.classes)
-        if len(image.shape) != 3 or tuple(image.shape[:2]) != found.shape:
+        if tuple(image.shape[:-1]) != found.shape:
             raise BadInput(
                 f"classes of '{entry.name}'",
-                expected=f"probabilities (Y, X, K) at the image's own scale, {image.shape[:2]}",
+                expected=f"probabilities at the image's own scale, {tuple(image.shape[:-1])}",
                 found=f"{found.shape}",
             )
-        chosen = selected_channels(image, mine).channels
+        chosen = selected_channels(sections_of(image, 3)[0], mine).channels
         counts = np.zeros(len(self.classes), np.int64)
-        for top in range(0, found.shape[0], _ROWS):
-            values = found[top : top + _ROWS]
-            counts += [np.count_nonzero(values == each.value) for each in self.classes]
+        for plane in sections_of(found):
+            for top in range(0, found.shape[-2], _ROWS):
+                values = np.asarray(plane[top : top + _ROWS])
+                counts += [np.count_nonzero(values == each.value) for each in self.classes]
         return ClassesSubject(
             name=entry.name,
             image=image,
-            channels=shown_channels(chosen, image.shape[2]),
+            channels=shown_channels(chosen, image.shape[-1]),
             found=found,
             classes=[
                 ShownClass(each.value, each.name, each.colour, each.name != BACKGROUND)
@@ -193,6 +196,7 @@ class _Given:
             counts=counts.tolist(),
             model=f"{self.card.name} {self.card.version}",
             truth=self._truth(entry),
+            mpp=mine.mpp,
         )
 
     def _truth(self, entry: Entry) -> Windowed | None:
@@ -217,6 +221,7 @@ class _Given:
                 subject.found,
                 {each.name: each.value for each in self.classes},
                 boundary_tolerance_px=tolerance,
+                spacing=subject.mpp,
                 memory_mib=memory_mib,
             )
         except BadInput as bad:

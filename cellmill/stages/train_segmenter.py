@@ -224,13 +224,13 @@ def _task(
 ) -> Task:
     """What is taught, and how that is done; of objects kind, method, rays, and if in volumes."""
     compartment, method, rays, volumes = objects
-    if volumes:
-        return VolumeTraining.of(task, compartment, method)
     if task == "semantic":
-        return SemanticTraining.of(classes, class_weights, zero)
+        return SemanticTraining.of(classes, class_weights, zero, volumes)
     for name, given in (("classes", classes), ("class_weights", class_weights)):
         if given.strip():
             raise BadInput(name, expected="none, where objects are taught", found=repr(given))
+    if volumes:
+        return VolumeTraining.of(compartment, method)
     return InstanceTraining.of(compartment, method, rays)
 
 

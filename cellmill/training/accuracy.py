@@ -147,6 +147,7 @@ def measure_classes(
             each.labels,
             class_values(predict_heads(each.image, network, card)[HEAD], shown),
             places,
+            spacing=each.mpp,
         )
         for each in images
     ]

@@ -29,6 +29,8 @@ _REACH = 9
 class ClassObjective:
     """The place of each pixel's class from 1 on, `(N, Y, X)` int32; 0 is not labelled.
 
+    The loss takes volumes `(N, Z, Y, X)` as well.
+
     Args:
         weights: of the classes in the cross entropy, in their order.
         commonest: place of the class that most pixels have, from 0 on: crops look for others.
@@ -47,11 +49,14 @@ class ClassObjective:
         augmentation: Augmentation,
     ) -> Taught:
         """Draw a crop of an image and the classes of its pixels."""
-        rare = (image.labels > 0) & (image.labels != self.commonest + 1)
-        near: np.ndarray = cv2.dilate(rare.astype(np.uint8), np.ones((_REACH, _REACH), np.uint8))
-        places = [near, image.labels]
+        places = [near(self.rare(image.labels)), image.labels]
         picture, (_, labels) = random_crop(image.image, places, size, random, augmentation)
         return vary_picture(picture, random, augmentation), labels
+
+    def rare(self, labels: np.ndarray) -> np.ndarray:
+        """Where classes other than the commonest are labelled, bool."""
+        found: np.ndarray = (labels > 0) & (labels != self.commonest + 1)
+        return found
 
     def whole(self, image: TrainingImage) -> Taught:
         """An image as it is, and the classes of its pixels."""
@@ -67,13 +72,19 @@ class ClassObjective:
         weighted = truth * tf.constant(self.weights, tf.float32)
         surprise = -tf.reduce_sum(weighted * tf.math.log(probabilities + 1e-6))
         entropy = tf.math.divide_no_nan(surprise, tf.reduce_sum(weighted))
-        pixels = (0, 1, 2)
+        pixels = [*range(len(places.shape))]
         both = tf.reduce_sum(truth * probabilities, pixels)
         labelled = tf.reduce_sum(truth, pixels)
         either = tf.reduce_sum(known * probabilities, pixels) + labelled
         there = tf.cast(labelled > 0, tf.float32)
         missing = there * (1 - (2 * both + 1) / (either + 1))
         return entropy + tf.math.divide_no_nan(tf.reduce_sum(missing), tf.reduce_sum(there))
+
+
+def near(places: np.ndarray) -> np.ndarray:
+    """The surroundings of places `(Y, X)`, uint8: where crops are drawn to."""
+    found: np.ndarray = cv2.dilate(places.astype(np.uint8), np.ones((_REACH, _REACH), np.uint8))
+    return found
 
 
 def pixel_counts(images: Sequence[TrainingImage], classes: int) -> list[int]:

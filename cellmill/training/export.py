@@ -12,7 +12,11 @@ from cellmill.models.card import ModelCard
 from cellmill.models.savedmodel import write_savedmodel
 from cellmill.pixel_classification.card import HEAD
 from cellmill.training.network import build_class_network, build_network, build_star_network
-from cellmill.training.volume_network import VolumeShape, build_volume_network
+from cellmill.training.volume_network import (
+    VolumeShape,
+    build_volume_class_network,
+    build_volume_network,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -63,7 +67,10 @@ def trainable_network(folder: Path, card: ModelCard) -> keras.Model:
         )
     shape = (tuple(made["widths"]), tuple(made.get("gains", ())), made.get("bottom", 0))
     channels = len(card.input.channels)
-    if card.input.sees_volumes:
+    if card.input.sees_volumes and classes:
+        own = VolumeShape.from_card(made)
+        network = build_volume_class_network(channels, HEAD, card.heads[0].channels, own)
+    elif card.input.sees_volumes:
         distance, interior = (head.name for head in card.heads)
         own = VolumeShape.from_card(made)
         network = build_volume_network(channels, (distance, interior), own)

@@ -29,10 +29,11 @@ def piece_lengths(places: np.ndarray, place: int) -> np.ndarray:
     not count.
 
     Args:
-        places: `(Y, X)` int32, of each pixel the place of its class from 1 on; 0 is not labelled.
+        places: `(Y, X)` or `(Z, Y, X)` int32, of each pixel the place of its class from 1 on; 0 is
+            not labelled.
         place: of the class.
     """
-    pieces, count = ndimage.label(places == place, np.ones((3, 3)))
+    pieces, count = ndimage.label(places == place, np.ones((3,) * places.ndim))
     if not count:
         return np.zeros(0, np.int64)
     near = ndimage.maximum_filter((places == 0).astype(np.uint8), 3) > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,7 @@ def volume_card(
         volumes: that it was trained on, of known voxel size.
     """
     distance, interior = head_names(compartment)
-    step = math.lcm(*shape.strides)
-    # A half of each side is shared, which is what it reads to both sides.
-    tile = tuple(max(-(-4 * reach // (4 * step)) * 4 * step, 8) for reach in shape.reach)
+    tile, tiling = _blocks(shape)
     pixels, microns = _diameters(volumes)
     return ModelCard(
         name=named[0],
@@ -58,7 +57,7 @@ def volume_card(
             Head(interior, compartment, "pixelwise", 1, placement="cropped"),
         ),
         preprocessing=PREPROCESSING,
-        tiling=Tiling("reflect", 0.5, step),
+        tiling=tiling,
         postprocessing={
             compartment: {
                 "method": "deep_watershed",
@@ -77,6 +76,30 @@ def volume_card(
         default_compartment=compartment,
         training=training,
     )
+
+
+def volume_class_card(card: ModelCard, shape: VolumeShape) -> ModelCard:
+    """The card of a network of classes as one of volumes, its blocks as of `volume_card`.
+
+    Args:
+        card: as `cellmill.training.card.class_card` gives it.
+        shape: of the network.
+    """
+    tile, tiling = _blocks(shape)
+    return replace(
+        card,
+        input=replace(card.input, tile=tile),
+        heads=tuple(replace(head, placement="cropped") for head in card.heads),
+        tiling=tiling,
+    )
+
+
+def _blocks(shape: VolumeShape) -> tuple[tuple[int, ...], Tiling]:
+    """Blocks of a network of volumes, and what they share."""
+    step = math.lcm(*shape.strides)
+    # A half of each side is shared, which is what it reads to both sides.
+    tile = tuple(max(-(-4 * reach // (4 * step)) * 4 * step, 8) for reach in shape.reach)
+    return tile, Tiling("reflect", 0.5, step)
 
 
 def _diameters(volumes: Sequence[TrainingImage]) -> tuple[float, float]:

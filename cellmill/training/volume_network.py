@@ -121,6 +121,37 @@ def build_volume_network(
         A Keras model that gives the heads in this order.
     """
     keras = extras.load("keras", "training")
+    image, x = _body(channels, shape)
+    heads = [
+        keras.layers.Conv3D(1, 1, activation="sigmoid", dtype="float32", name=name)(x)
+        for name in head_names
+    ]
+    return keras.Model(image, heads)
+
+
+def build_volume_class_network(
+    channels: int, head_name: str, classes: int, shape: VolumeShape
+) -> keras.Model:
+    """An untrained network of classes of voxels.
+
+    Args:
+        channels: of the input, as `build_volume_network` takes it.
+        head_name: of the classes, `(N, Z, Y, X, classes)` softmax, float32.
+        classes: how many.
+        shape: of its layers.
+
+    Returns:
+        A Keras model that gives the one head.
+    """
+    keras = extras.load("keras", "training")
+    image, x = _body(channels, shape)
+    head = keras.layers.Conv3D(classes, 1, activation="softmax", dtype="float32", name=head_name)(x)
+    return keras.Model(image, [head])
+
+
+def _body(channels: int, shape: VolumeShape) -> tuple[Any, Any]:
+    """The input, and what the heads are made of, at its resolution."""
+    keras = extras.load("keras", "training")
     layers = keras.layers
 
     def block(x: Any, level: int, pool: tuple[int, ...] = (1, 1, 1)) -> Any:
@@ -141,8 +172,4 @@ def build_volume_network(
         x = layers.Conv3D(shape.widths[level], 1, use_bias=False)(x)
         x = layers.UpSampling3D(shape.pools[level + 1])(x)
         x = block(layers.Concatenate()([x, skips[level]]), level)
-    heads = [
-        layers.Conv3D(1, 1, activation="sigmoid", dtype="float32", name=name)(x)
-        for name in head_names
-    ]
-    return keras.Model(image, heads)
+    return image, x

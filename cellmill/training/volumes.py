@@ -45,11 +45,6 @@ class VolumeObjective:
     shape: VolumeShape
     needed: str = "objects"
 
-    def depth(self, size: int) -> int:
-        """How many planes make a crop about as deep as it is wide."""
-        step = self.shape.strides[0]
-        return max(math.ceil(size / self.spacing[0] / step), 1) * step
-
     def crop(
         self,
         image: TrainingImage,
@@ -61,11 +56,9 @@ class VolumeObjective:
 
         It is `size` wide; beyond the volume's end it is mirrored.
         """
-        depth, count = self.depth(size), len(image.labels)
+        depth, count = crop_depth(size, self.spacing, self.shape), len(image.labels)
         first = int(random.integers(max(count - depth, 0) + 1))
-        planes = reflected(np.arange(first, first + depth), count)
-        if random.random() < 0.5:
-            planes = planes[::-1]
+        planes = crop_planes(first, depth, count, random)
         warp = random_warp(image.labels[planes].max(0), size, random, augmentation)
         picture = np.stack([warp.picture(image.image[z]) for z in planes])
         labels = np.stack([warp.labels(image.labels[z]) for z in planes])
@@ -94,6 +87,25 @@ class VolumeObjective:
             soft_interior(labels),
             pixel_weights(labels, hard),
         )
+
+
+def crop_depth(size: int, spacing: Sequence[float], shape: VolumeShape) -> int:
+    """How many planes make a crop about as deep as it is wide."""
+    step = shape.strides[0]
+    return max(math.ceil(size / spacing[0] / step), 1) * step
+
+
+def crop_planes(first: int, depth: int, count: int, random: np.random.Generator) -> np.ndarray:
+    """Planes of a crop, in either order; beyond the volume's end they are mirrored.
+
+    Args:
+        first: the first.
+        depth: how many there are to be.
+        count: how many the volume has.
+        random: source of chance.
+    """
+    planes = reflected(np.arange(first, first + depth), count)
+    return planes[::-1] if random.random() < 0.5 else planes
 
 
 def middle_of(image: TrainingImage, strides: Sequence[int]) -> TrainingImage:

@@ -29,12 +29,15 @@ def report_classes(
     image and over all pixels of all images.
 
     Args:
-        images: [cellmill.Images] Batch of images, array `image` (Y, X, C); the original pixels.
-        predictions: [cellmill.Predictions] Batch with array `classes` (Y, X, K) float32, the
-            probability of each class, of a model whose card names the classes.
-        truth: [cellmill.GroundTruth] Batch with array `labels` (Y, X), the value of each pixel's
-            class, 0 is not labelled unless a class has it; entries without arrays have none.
-        boundary_tolerance_px: How far apart boundaries may lie for the boundary F, in pixels.
+        images: [cellmill.Images] Batch of images, array `image` (Y, X, C), or of volumes (Z, Y, X,
+            C); the original pixels.
+        predictions: [cellmill.Predictions] Batch with array `classes` (Y, X, K) or (Z, Y, X, K)
+            float32, the probability of each class, of a model whose card names the classes.
+        truth: [cellmill.GroundTruth] Batch with array `labels` (Y, X) or (Z, Y, X), the value of
+            each pixel's class, 0 is not labelled unless a class has it; entries without arrays have
+            none.
+        boundary_tolerance_px: How far apart boundaries may lie for the boundary F, in pixels; in
+            volumes it is that of surfaces, and planes count as far apart as they are.
         max_side: Longest side of the pages' pictures in px; larger images are shown reduced.
         memory_mib: Memory to work in, in MiB. Results do not depend on it.
         on_bad_image: What to do with an image that cannot be shown: fail, or skip it and go on.
@@ -43,7 +46,7 @@ def report_classes(
         classes: [cellmill.LabelFiles] Batch with a file `<name>.tif` per image, the value of each
             pixel's likeliest class, as the labels that taught it have it.
         pages: [cellmill.Reports] Batch with files `<name>.html`, the page, and `<name>.png`, the
-            classes over the image, per image.
+            classes over the image, per image; of a volume its middle plane and two cuts.
         scores: [cellmill.Scores] Batch with a file `<name>.json` per image: its name, whether there
             is truth, and what `cellmill.metrics.evaluate_classes` says.
         metrics: Scores over all images with truth, as JSON.

@@ -42,6 +42,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         model_digest: str = "",
         channels: str = "",
         mpp: float = 0.0,
+        z: str = "",
+        z_step: float = 0.0,
         t: str = "",
         series: int = -1,
         engine: str = "auto",
@@ -57,6 +59,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
             channels: Channels as in training, by name or 0-based index.
             mpp: Pixel size in microns, where the file does not say; 0 for unknown.
+            z: Plane of a stack, 0-based; `all` classifies volumes, by a network of volumes, or of
+                planes one by one; empty where there is only one.
+            z_step: Microns between the planes of a stack, where the file does not say; 0 for
+                unknown.
             t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
                 there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
@@ -77,6 +83,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 items=items,
                 channels=channels,
                 mpp=mpp,
+                z=z,
+                z_step=z_step,
                 t=t,
                 series=series,
                 truth_kind="labels",

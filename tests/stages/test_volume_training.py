@@ -102,7 +102,7 @@ def check_blocks(folder, card):
     [
         ({"plane": "b"}, {}, "images or volumes, not both"),
         ({"mpp": None}, {}, "microns along z, y and x"),
-        ({}, {"task": "semantic"}, "instances, where volumes are given"),
+        ({"mpp": None}, {"task": "semantic", "zero": "background"}, "microns along z, y and x"),
         ({}, {"method": "stardist"}, "deep_watershed, where volumes are given"),
         ({}, {"compartment": "both"}, "one kind of object, where volumes are given"),
     ],

@@ -1,4 +1,4 @@
-"""What `train_segmenter` does where classes of pixels are taught."""
+"""What `train_segmenter` does where classes of pixels are taught, in images or in volumes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cellmill.models.card import ModelCard
 from cellmill.pixel_classification.card import BACKGROUND, HEAD, class_objects, classes_of
 from cellmill.pixel_classification.classifier import PixelClass, named_classes
 from cellmill.stages.shared.training_base import Base, Named, built_of_planes
+from cellmill.stages.shared.training_voxels import Voxels
 from cellmill.training.accuracy import measure_classes
 from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import class_card
@@ -23,6 +24,10 @@ from cellmill.training.extents import piece_lengths
 from cellmill.training.images import TrainingImage
 from cellmill.training.network import build_class_network, receptive_field
 from cellmill.training.objective import Objective
+from cellmill.training.volume_card import volume_class_card
+from cellmill.training.volume_classes import VolumeClassObjective
+from cellmill.training.volume_network import build_volume_class_network
+from cellmill.training.volumes import VOLUME_AUGMENTATION
 
 #: More values than these are numbers of objects rather than classes.
 _MOST_CLASSES = 64
@@ -36,29 +41,38 @@ class SemanticTraining:
         names: of the classes, in the order of their values; none are given names.
         weights: of the classes in the loss, with commas between; empty to balance them.
         zero_is_background: 0 is a class of its own, not pixels without a label.
+        voxels: of volumes; None of images.
     """
 
     names: tuple[str, ...]
     weights: str
     zero_is_background: bool
+    voxels: Voxels | None = None
     kinds: tuple[Compartment, ...] = ()
     rays: int = 0
     classes: tuple[PixelClass, ...] = ()
     _said: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, classes: str, weights: str, zero: str) -> SemanticTraining:
+    def of(cls, classes: str, weights: str, zero: str, volumes: bool = False) -> SemanticTraining:
         """What a user asks for."""
         names = tuple(part.strip() for part in classes.split(",") if part.strip())
-        return cls(names, weights, zero == "background")
+        return cls(names, weights, zero == "background", Voxels() if volumes else None)
 
     @property
     def augmentation(self) -> Augmentation:
         """Without what single objects are moved or brightened by: classes have none."""
+        if self.voxels:
+            return VOLUME_AUGMENTATION
         return Augmentation(crowding=0, cytoplasm=0, condensed=0)
 
     def check_base(self, base: Base) -> None:
         """Refuse a base of other classes, once the images' are known, by BadInput."""
+        if self.voxels:
+            self.voxels.take_base(base)
+        elif base.card.input.sees_volumes:
+            found = f"'{base.card.name}', which sees volumes"
+            raise BadInput("base", expected="a model of images", found=found)
         has = classes_of(base.card)
         names = tuple(each.name for each in has)
         if self.names and self.names != names:
@@ -72,8 +86,11 @@ class SemanticTraining:
 
         Raises:
             BadInput: there are fewer than two classes, other names than classes, or values that no
-                class of the base has; or an image has something that is no object.
+                class of the base has; or an image has something that is no object; or voxels are
+                not known or not alike.
         """
+        if self.voxels:
+            self.voxels.read(images)
         found = np.unique(
             np.concatenate([np.zeros(0, int), *(np.unique(i.labels) for i in images)])
         )
@@ -118,18 +135,26 @@ class SemanticTraining:
             ],
             "unlabelled_pixels": sum(i.labels.size for i in training) - sum(counts),
         }
+        if self.voxels:
+            self._said |= self.voxels.said()
+            return VolumeClassObjective(found, self.voxels.spacing, self.voxels.shape)
         return found
 
     def network(self, channels: int) -> Any:
         """A new network."""
+        if self.voxels:
+            classes = len(self.classes)
+            return build_volume_class_network(channels, HEAD, classes, self.voxels.shape)
         return build_class_network(channels, HEAD, len(self.classes))
 
     def built(self) -> dict[str, Any]:
         """How a new network is built, for the card."""
-        return built_of_planes()
+        return self.voxels.shape.as_card() if self.voxels else built_of_planes()
 
     def sees(self, network: dict[str, Any]) -> int:
         """How many pixels in a row the network sees, by what the card says of it."""
+        if self.voxels:
+            return self.voxels.sees
         return receptive_field(network["widths"], network.get("bottom", 0))
 
     def said(self, training: Sequence[TrainingImage]) -> dict[str, Any]:
@@ -162,6 +187,8 @@ class SemanticTraining:
             description=named.description,
             licence=named.licence,
         )
+        if self.voxels:
+            card = volume_class_card(card, self.voxels.shape)
         return base.kept(card, {}) if base else card
 
     def tuned(

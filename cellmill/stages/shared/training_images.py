@@ -169,12 +169,16 @@ def _labels(
 
 
 def _class_labels(batch: Batch, entry: Entry) -> np.ndarray:
-    """The values of the classes of pixels, `(Y, X)` int32."""
+    """The values of the classes of pixels, `(Y, X)` or `(Z, Y, X)` int32."""
     found = np.asarray(batch.read(entry, "labels"))
-    if found.ndim != 2 or found.dtype.kind not in "iu" or found.min(initial=0) < 0:
+    if (
+        entry.arrays["labels"].axes not in ("YX", "ZYX")
+        or found.dtype.kind not in "iu"
+        or found.min(initial=0) < 0
+    ):
         raise BadInput(
             f"labels of '{entry.name}'",
-            expected="integers (Y, X) from 0 up, a value a class",
+            expected="integers (Y, X) or (Z, Y, X) from 0 up, a value a class",
             found=f"{found.dtype} {found.shape}",
         )
     return found.astype(np.int32)

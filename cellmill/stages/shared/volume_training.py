@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from cellmill.labels.objects import areas_by_id
 from cellmill.models.card import ModelCard
 from cellmill.stages.shared.instance_training import instance_headline
 from cellmill.stages.shared.training_base import Base, Named
+from cellmill.stages.shared.training_voxels import Voxels
 from cellmill.training.accuracy import measure_accuracy
 from cellmill.training.augmentation import Augmentation
 from cellmill.training.card import head_names
@@ -24,11 +24,8 @@ from cellmill.training.images import TrainingImage
 from cellmill.training.objective import Objective
 from cellmill.training.thresholds import VOLUMES, choose_thresholds
 from cellmill.training.volume_card import volume_card
-from cellmill.training.volume_network import VolumeShape, build_volume_network
+from cellmill.training.volume_network import build_volume_network
 from cellmill.training.volumes import VOLUME_AUGMENTATION, VolumeObjective
-
-#: Voxels' depth beside their width may differ so many times between volumes, or from a base's.
-_ALIKE = 1.25
 
 
 @dataclass
@@ -37,25 +34,21 @@ class VolumeTraining:
 
     Args:
         kinds: the one that is taught.
-        anisotropy: how many times as deep as wide voxels are; 0 until the volumes are read.
-        shape: of the network.
+        voxels: of the volumes.
     """
 
     kinds: tuple[Compartment, ...]
-    anisotropy: float = 0.0
-    shape: VolumeShape = field(default_factory=lambda: VolumeShape.for_voxels(1.0))
+    voxels: Voxels = field(default_factory=Voxels)
     rays: int = 0
     augmentation: Augmentation = VOLUME_AUGMENTATION
 
     @classmethod
-    def of(cls, task: str, compartment: str, method: str) -> VolumeTraining:
+    def of(cls, compartment: str, method: str) -> VolumeTraining:
         """What a user asks for.
 
         Raises:
             BadInput: it is taught in images only.
         """
-        if task != "instances":
-            raise BadInput("task", expected="instances, where volumes are given", found=task)
         if method != "deep_watershed":
             expected = "deep_watershed, where volumes are given"
             raise BadInput("method", expected=expected, found=method)
@@ -67,16 +60,14 @@ class VolumeTraining:
 
     def check_base(self, base: Base) -> None:
         """Refuse a base that sees no volumes, or finds other objects, by BadInput."""
-        made = base.card.training.get("network")
-        if not base.card.input.sees_volumes or not isinstance(made, dict) or "pools" not in made:
-            expected, found = "a model that train_segmenter made of volumes", base.card.name
-            raise BadInput("base", expected=expected, found=f"'{found}'")
+        self.voxels.take_base(base)
+        if [head.kind for head in base.card.heads] != ["inner_distance", "pixelwise"]:
+            expected = "a model of objects in volumes"
+            raise BadInput("base", expected=expected, found=f"'{base.card.name}', of classes")
         if base.card.compartments != self.kinds:
             expected = f"a model of compartment '{typed(self.kinds[0])}'"
             found = " and ".join(map(typed, base.card.compartments))
             raise BadInput("base", expected=expected, found=f"'{base.card.name}', of {found}")
-        self.shape = VolumeShape.from_card(made)
-        self.anisotropy = float(base.card.training["anisotropy"])
 
     def read(self, images: Sequence[TrainingImage]) -> list[TrainingImage]:
         """The volumes as they are, their voxels known and alike.
@@ -84,49 +75,30 @@ class VolumeTraining:
         Raises:
             BadInput: they are not.
         """
-        known = self.anisotropy
-        for image in images:
-            if image.mpp is None or len(image.mpp) != 3:
-                raise BadInput(
-                    f"voxel size of '{image.name}'",
-                    expected="microns along z, y and x, in the file or by Z_STEP and MPP",
-                    found="none",
-                )
-            own = image.mpp[0] / math.sqrt(image.mpp[1] * image.mpp[2])
-            self.anisotropy = self.anisotropy or own
-            if not 1 / _ALIKE <= own / self.anisotropy <= _ALIKE:
-                raise BadInput(
-                    f"voxels of '{image.name}'",
-                    expected=f"about {self.anisotropy:.3g} times as deep as wide, as of "
-                    + ("the base" if known else f"'{images[0].name}'"),
-                    found=f"{own:.3g} times",
-                )
-        if self.anisotropy and not known:
-            self.shape = VolumeShape.for_voxels(self.anisotropy)
+        self.voxels.read(images)
         return [*images]
 
     def objective(self, training: Sequence[TrainingImage]) -> Objective:
         """What the network is taught."""
-        return VolumeObjective((self.anisotropy, 1.0, 1.0), self.shape)
+        return VolumeObjective(self.voxels.spacing, self.voxels.shape)
 
     def network(self, channels: int) -> Any:
         """A new network."""
-        return build_volume_network(channels, head_names(self.kinds[0]), self.shape)
+        return build_volume_network(channels, head_names(self.kinds[0]), self.voxels.shape)
 
     def built(self) -> dict[str, Any]:
         """How the network is built, for the card."""
-        return self.shape.as_card()
+        return self.voxels.shape.as_card()
 
     def sees(self, network: dict[str, Any]) -> int:
         """How many pixels of a plane in a row the network sees."""
-        return 2 * max(self.shape.reach[1:]) + 1
+        return self.voxels.sees
 
     def said(self, training: Sequence[TrainingImage]) -> dict[str, Any]:
         """What the card says of the truth."""
         return {
             "objects": sum(int((areas_by_id(i.labels)[1:] > 0).sum()) for i in training),
-            "anisotropy": round(self.anisotropy, 4),
-            "reach_zyx_px": list(self.shape.reach),
+            **self.voxels.said(),
         }
 
     def lengths(self, training: Sequence[TrainingImage]) -> dict[str, list[np.ndarray]]:
@@ -143,7 +115,7 @@ class VolumeTraining:
     ) -> ModelCard:
         """The model's card, without accuracy."""
         card = volume_card(
-            (named.name, named.version), self.kinds[0], channels, said, self.shape, training
+            (named.name, named.version), self.kinds[0], channels, said, self.voxels.shape, training
         )
         sizes = {
             "object_diameter": card.input.object_diameter,
