@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QComboBox, QLineEdit
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit
 
 from cellmill.errors import BadInput
+from cellmill.restoration.assessment import photon_gain_of
 from cellmill.restoration.deconvolution import deconvolve
-from cellmill.restoration.microscope import KINDS, Microscope
+from cellmill.restoration.microscope import KINDS, MODELS, Microscope
 from cellmill.restoration.psf import describe_psf, make_psf
 from cellmill.restoration.psf_checks import centred_psf, psf_warnings
 from napari_cellmill.jobs import Report
@@ -30,12 +32,14 @@ class Sharpened:
         image: float32 of its shape.
         remarks: what is to be known of the point spread function.
         curve: the I-divergence before the first and the last iteration.
+        iterations: that were made.
     """
 
     like: Image
     image: np.ndarray
     remarks: tuple[str, ...]
     curve: tuple[float, float]
+    iterations: int
 
 
 class DeconvolvePanel(Panel):
@@ -54,23 +58,31 @@ class DeconvolvePanel(Panel):
         self.psf.setToolTip("none: computed from the microscope")
         self.kind = QComboBox()
         self.kind.addItems(KINDS)
+        self.model = QComboBox()
+        self.model.addItems(MODELS)
         self.voxel = QLineEdit()
         self.voxel.setPlaceholderText("of the layer, or as 0.3,0.1,0.1")
         self.aperture, self.emission = QLineEdit("1.0"), QLineEdit("520")
         self.immersion = QLineEdit("1.33")
         self.iterations, self.variation = QLineEdit("50"), QLineEdit("0.002")
+        self.consensus, self.gain = QCheckBox(), QLineEdit("0")
+        self.consensus.setToolTip("ends by itself, after so many iterations at most")
+        self.gain.setToolTip("grey levels a photon, for consensus; 0 estimates them")
         self.background, self.offset = QLineEdit("0"), QLineEdit("0")
         self.offset.setToolTip("what the camera adds without light; it is taken off first")
         for name, widget in (
             ("image", self.image),
             ("PSF", self.psf),
             ("microscope", self.kind),
+            ("model of light", self.model),
             ("voxel, µm", self.voxel),
             ("numerical aperture", self.aperture),
             ("emission, nm", self.emission),
             ("immersion index", self.immersion),
             ("iterations", self.iterations),
             ("total variation", self.variation),
+            ("consensus", self.consensus),
+            ("gain", self.gain),
             ("background", self.background),
             ("offset of the camera", self.offset),
         ):
@@ -92,12 +104,14 @@ class DeconvolvePanel(Panel):
                 numerical_aperture=number("numerical aperture", self.aperture.text()),
                 emission_nm=number("emission, nm", self.emission.text()),
                 kind=self.kind.currentText(),
+                model=self.model.currentText(),
                 immersion_index=number("immersion index", self.immersion.text()),
             )
         iterations = int(number("iterations", self.iterations.text()))
         variation = number_from_0("total variation", self.variation.text())
         background = number_from_0("background", self.background.text())
         offset = number_from_0("offset of the camera", self.offset.text())
+        consensus, asked = self.consensus.isChecked(), number_from_0("gain", self.gain.text())
 
         def sharpen(report: Report) -> Sharpened:
             report("PSF", 0.0)
@@ -110,17 +124,20 @@ class DeconvolvePanel(Panel):
             light = np.asarray(acquired, np.float32)
             if offset:
                 light = np.maximum(light - np.float32(offset), 0)
+            gain = _gain(light, psf, asked) if consensus else 1.0
             found = deconvolve(
                 light,
                 psf,
                 iterations=iterations,
                 total_variation=variation,
                 spacing=voxel,
+                consensus=consensus,
+                gain=gain,
                 background=background,
                 progress=lambda count, _: report("deconvolve", count / iterations),
             )
             curve = found.curve[0].divergence, found.curve[-1].divergence
-            return Sharpened(layer, found.image, remarks, curve)
+            return Sharpened(layer, found.image, remarks, curve, len(found.curve))
 
         return sharpen
 
@@ -137,7 +154,8 @@ class DeconvolvePanel(Panel):
         )
         first, last = result.curve
         said = "".join(f"\n{remark}" for remark in result.remarks)
-        return f"I-divergence a voxel {first:.4g} → {last:.4g}{said}"
+        made = f"{result.iterations} iterations"
+        return f"I-divergence a voxel {first:.4g} → {last:.4g}, {made}{said}"
 
     def _voxel(self, layer: Any) -> tuple[float, ...] | None:
         text = self.voxel.text().strip()
@@ -148,3 +166,12 @@ class DeconvolvePanel(Panel):
         if len(sizes) != layer.ndim:
             raise BadInput("voxel, µm", expected=f"{layer.ndim} sizes", found=text)
         return sizes
+
+
+def _gain(light: np.ndarray, psf: np.ndarray, asked: float) -> float:
+    """Grey levels a photon, as asked or estimated; BadInput where they cannot be."""
+    gain = asked or photon_gain_of(light, psf)
+    if math.isnan(gain):
+        expected = "grey levels a photon, as its noise cannot be told from its detail"
+        raise BadInput("gain", expected=expected, found="0, to estimate it")
+    return gain

@@ -124,6 +124,23 @@ def test_deconvolving_needs_the_size_of_a_voxel(viewer, sample, open_panel, run_
     assert run_panel(panel).startswith("I-divergence")
 
 
+def test_deconvolving_ends_by_itself_in_consensus(viewer, open_panel, run_panel):
+    random = np.random.default_rng(0)
+    light = np.full((48, 48), 20.0)
+    light[20:28, 20:28] = 400
+    viewer.add_image(random.poisson(light).astype(np.float32), name="square")
+    panel = open_panel("Deconvolve")
+    panel.image.choose(viewer.layers["square"])
+    panel.voxel.setText("0.1,0.1")
+    panel.model.setCurrentText("vectorial")
+    panel.iterations.setText("200")
+    panel.consensus.setChecked(True)
+    panel.gain.setText("1")
+    said = run_panel(panel)
+    (count,) = [part for part in said.splitlines()[0].split(", ") if "iterations" in part]
+    assert 0 < int(count.split()[0]) < 200
+
+
 def test_objects_have_the_colours_of_what_became_of_them(viewer, open_panel, run_panel):
     truth, found = np.zeros((2, 40, 80), np.int32)
     for number, x in enumerate(range(0, 80, 16), 1):
