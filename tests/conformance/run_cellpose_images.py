@@ -52,6 +52,9 @@ net.forward = wide
 model = CellposeModel(gpu=False, diam_mean=DIAMETER)
 model.net, model.net_ortho, model.pretrained_model = net, None, "network"
 model.diam_labels = net.diam_labels.item()
+# Seeds of equal strength are sorted in raster order, as ours are.
+argsort = torch.Tensor.argsort
+torch.Tensor.argsort = lambda self, *how, **named: argsort(self, *how, **named, stable=True)
 with np.load(folder / "images.npz") as held:
     found = {}
     for name, image in held.items():
@@ -69,9 +72,6 @@ size = {
 np.save(folder / "network_size.npy", size)
 room = (0, STYLES - WIDTHS[-1])
 np.save(folder / "wide_size.npy", {**size, **{k: np.pad(size[k], room) for k in ("A", "smean")}})
-# Seeds of equal strength are sorted in raster order, as ours are.
-argsort = torch.Tensor.argsort
-torch.Tensor.argsort = lambda self, *how, **named: argsort(self, *how, **named, stable=True)
 estimate = SizeModel(model, pretrained_size=str(folder / "wide_size.npy"))
 said = {}
 for file in ("images.npz", "zoomed.npz"):
