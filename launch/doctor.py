@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cellmill.compute.folders import cache_folder
 from cellmill.errors import CellmillError
-from cellmill.io.cache import cache_folder
 from cellmill.terminal import say
 from components.container_images import read_lock
 from launch import ROOT

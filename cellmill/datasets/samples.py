@@ -32,8 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from cellmill.compute.folders import cache_folder, locked
 from cellmill.errors import BadInput, CellmillError
-from cellmill.io.cache import cache_folder, locked
 from cellmill.terminal import say
 
 if TYPE_CHECKING:

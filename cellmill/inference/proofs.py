@@ -23,10 +23,10 @@ import numpy as np
 
 from cellmill import extras
 from cellmill.arrays.files import write_text
+from cellmill.compute.folders import cache_folder
 from cellmill.errors import BadInput, CellmillError
 from cellmill.inference.blocks import with_tile
 from cellmill.inference.registry import ENGINES, REFERENCE, Engine, Place
-from cellmill.io.cache import cache_folder
 from cellmill.models.card import ModelCard
 from cellmill.models.card_origin import EngineProof
 from cellmill.models.networks import network_digest, network_form

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cellmill.compute.faults import check_room, writing
+from cellmill.compute.folders import cache_folder, locked
 from cellmill.errors import BadInput
 from cellmill.io import uris
-from cellmill.io.cache import cache_folder, locked
 from cellmill.io.digests import folder_digest
 from cellmill.io.listing import list_uris
 from cellmill.models.archive import extract

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cellmill.compute.folders import cache_folder, locked
 from cellmill.errors import BadInput, CellmillError
 from cellmill.io import uris
-from cellmill.io.cache import cache_folder, locked
 from cellmill.labels.kinds import NUCLEAR, WHOLE_CELL, Compartment
 from cellmill.models.download import download
 from cellmill.terminal import say

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cellmill.arrays.files import write_text
+from cellmill.compute.folders import cache_folder
 from cellmill.errors import BadInput
-from cellmill.io.cache import cache_folder
 from cellmill.io.uris import local_path, scheme_of
 from cellmill.models.fetch import copy_model, fetch_model
 from cellmill.terminal import say

@@ -18,8 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cellmill.compute.folders import cache_folder, locked
 from cellmill.errors import BadInput, CellmillError
-from cellmill.io.cache import cache_folder, locked
 from cellmill.terminal import say
 from launch import ROOT
 

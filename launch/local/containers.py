@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cellmill.compute.folders import cache_folder
 from cellmill.errors import BadInput, CellmillError
-from cellmill.io.cache import cache_folder
 from cellmill.io.uris import local_path, scheme_of
 from cellmill.terminal import say
 from launch.images.building import SOURCES_LABEL, sources_digest

@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cellmill.compute.folders import cache_folder, locked
 from cellmill.errors import CellmillError
-from cellmill.io.cache import cache_folder, locked
 from cellmill.models.card import ModelCard, Weights, known_cards
 from launch import ROOT
 from launch.images.environments import environment

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from cellmill.compute.folders import cache_folder
 from cellmill.datasets import samples
 from cellmill.errors import BadInput, CellmillError
-from cellmill.io.cache import cache_folder
 
 ROOT = Path(__file__).parents[1]
 

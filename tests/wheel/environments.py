@@ -14,7 +14,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from cellmill.io.cache import locked
+from cellmill.compute.folders import locked
 from launch import ROOT
 
 _READY = ".ready"

@@ -18,9 +18,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cellmill.compute.folders import cache_folder, locked
 from cellmill.errors import BadInput, CellmillError
 from cellmill.io import uris
-from cellmill.io.cache import cache_folder, locked
 from cellmill.io.digests import folder_digest
 from cellmill.models.archive import extract
 from cellmill.models.importing.bioimage_package import description_in, write_plain
