@@ -203,7 +203,7 @@ class Launcher(threading.Thread):
     def run(self) -> None:
         """Kill, lose a file, start again; in the end let it finish."""
         for _ in range(self._kills):
-            while not killed(self._command, self.log, self._draw.uniform(0, self._span)):
+            while not self._killed():
                 self._span *= 0.8
                 shutil.rmtree(self.output, ignore_errors=True)
             if not self._ended():
@@ -212,6 +212,19 @@ class Launcher(threading.Thread):
         if code := start(self._command, self.log).wait():
             said = self.log.read_text()[-2000:]
             self.wrong.append(f"the launcher ended with {code}:\n{said}")
+
+    def _killed(self) -> bool:
+        """Start it and kill it; whether that came before its run was done, if not yet its process.
+
+        A run that is done is not begun again in its folder.
+        """
+        if not killed(self._command, self.log, self._draw.uniform(0, self._span)):
+            return False
+        try:
+            status = json.loads((self.output / "run.json").read_text()).get("status")
+        except (OSError, ValueError):
+            return True
+        return status != "succeeded"
 
     def _ended(self) -> bool:
         """Whether the stages end, which hold the lock of the run's folder."""
