@@ -142,11 +142,11 @@ run-tuning: $(RUN_STAMP) ## find a model's best post-processing: IMAGES=… LABE
 .PHONY: run-pixel-training
 run-pixel-training: export IMAGE ?= $(IMAGES)
 run-pixel-training: export TRUTH ?= $(SCRIBBLES)
-run-pixel-training: $(RUN_STAMP) ## teach a pixel classifier: IMAGES=… SCRIBBLES=… [CLASSES=background,nuclear NAME=… SIGMAS=… TREES=… DEPTH=… OUTPUT=…]
+run-pixel-training: $(RUN_STAMP) ## teach a pixel classifier: IMAGES=… SCRIBBLES=… [Z=all: of volumes; CLASSES=background,nuclear NAME=… SIGMAS=… TREES=… DEPTH=… OUTPUT=…]
 	@$(RUN_ENV)/bin/python -m launch.run pixel_classification_training --make
 
 .PHONY: run-pixels
-run-pixels: $(RUN_STAMP) ## classify pixels and cut a class into objects: MODEL=a pixel classifier IMAGE=… [TRUTH=… PARAMETERS=… COMPARTMENT=… OUTPUT=…]
+run-pixels: $(RUN_STAMP) ## classify pixels and cut a class into objects: MODEL=a pixel classifier IMAGE=… [Z=all TRUTH=… PARAMETERS=… COMPARTMENT=… OUTPUT=…]
 	@$(RUN_ENV)/bin/python -m launch.run pixel_classification --make
 
 .PHONY: run-classes

@@ -1,7 +1,9 @@
 """Running a pixel classifier as any network: tiles in, the probabilities of its classes out.
 
 A tile's outermost pixels, as far as the features look, are of no use and stay 0: the card's tiles
-overlap by so much, and reach beyond the image by so much.
+overlap by so much, and reach beyond the image by so much. Blocks of a volume begin where it does:
+one is mirrored beyond its own sides, which is right where they are the volume's, and elsewhere is
+cut off.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from cellmill.errors import BadInput
 from cellmill.inference.network import Device, Precision, check_heads, check_input
 from cellmill.models.card import ModelCard
 from cellmill.pixel_classification.classifier import PixelClassifier
+from cellmill.pixel_classification.features import window_sides
 from cellmill.pixel_classification.torch_device import TorchPixels, pixels_on
 
 #: Rows of a tile that a thread takes at a time.
@@ -49,7 +52,14 @@ class ForestNetwork:
         return self.gpu.peak_bytes() if self.gpu else 0
 
     def __call__(self, tiles: np.ndarray, /) -> list[np.ndarray]:
-        """Predict a batch of tiles; see `network.Network`."""
+        """Predict a batch of tiles, or of blocks of volumes; see `network.Network`."""
+        if self.classifier.features.axes == 3:
+            device = "cuda" if self.gpu else "cpu"
+            blocks = [
+                self.classifier.probabilities(block, device=device, threads=self.effect["threads"])
+                for block in tiles
+            ]
+            return [np.stack(blocks)]
         channels = np.ascontiguousarray(np.moveaxis(tiles, -1, 1), np.float32)
         out = np.zeros((*tiles.shape[:3], len(self.classifier.classes)), np.float32)
         high, wide = self.classifier.features.halo
@@ -87,23 +97,28 @@ def load(
     """Load the pixel classifier that lies beside a card; see `registry.Engine.open`.
 
     Raises:
-        BadInput: it is damaged, is one of volumes, or not the card's; or there is no such device.
+        BadInput: it is damaged, or not the card's; or there is no such device.
     """
     classifier = PixelClassifier.load(folder)
-    if classifier.features.axes != 2:
+    axes = classifier.features.axes
+    if axes != len(card.input.tile):
+        shown = {2: "of images", 3: "of volumes"}
         raise BadInput(
-            f"model '{card.name}'",
-            expected="a pixel classifier of images (Y, X, C)",
-            found="one of volumes, which Python runs: PixelClassifier.probabilities",
+            f"pixel classifier of model '{folder}'",
+            expected=f"one {shown[len(card.input.tile)]}, as its card says",
+            found=f"one {shown[axes]}",
         )
     channels, classes = classifier.features.channels, len(classifier.classes)
     check_input(
         (None, *card.input.tile, max(channels, len(card.input.channels))), True, card, folder
     )
     check_heads([(None, *card.input.tile, classes)], card, folder)
-    _check_tiles(classifier, card, folder)
-    high, wide = classifier.features.halo
-    sides = (card.input.tile[0] - 2 * high, card.input.tile[1] - 2 * wide)
+    if axes == 2:
+        _check_tiles(classifier, card, folder)
+        high, wide = classifier.features.halo
+        sides: tuple[int, ...] = (card.input.tile[0] - 2 * high, card.input.tile[1] - 2 * wide)
+    else:
+        sides = window_sides(classifier.features)
     asked = "cuda" if device == "gpu" else device
     gpu = pixels_on(asked, classifier.features, sides, classifier.forest)
     effect: dict[str, Any] = {

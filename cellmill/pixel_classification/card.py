@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cellmill.arrays.indexing import round_up
 from cellmill.errors import BadInput
 from cellmill.labels.kinds import Compartment, is_kind
 from cellmill.models.card import Head, InputChannel, ModelCard, ModelInput, Tiling
@@ -14,8 +15,10 @@ from cellmill.pixel_classification.classifier import PixelClass, PixelClassifier
 HEAD = "classes"
 #: The class whose pixels are no objects.
 BACKGROUND = "background"
-#: A tile is at least so large, pixels, and at least so many times its halo.
+#: A tile of planes is at least so large, pixels, and at least so many times its halo.
 _LEAST_TILE, _HALOS, _STEP = 512, 6, 64
+#: A block of a volume likewise, along each axis.
+_LEAST_BLOCK, _BLOCK_STEP = 64, 8
 
 
 def classifier_card(
@@ -47,8 +50,7 @@ def classifier_card(
     """
     objects = class_objects(classifier.classes)
     first = next(iter(objects))
-    halo = max(classifier.features.halo[-2:])
-    side = -(-max(_LEAST_TILE, _HALOS * halo) // _STEP) * _STEP
+    tile, tiling = _tiles(classifier.features.halo)
     return ModelCard(
         name=name,
         version=version,
@@ -56,11 +58,10 @@ def classifier_card(
             tuple(
                 InputChannel(each, "as in the images that were scribbled on") for each in channels
             ),
-            tile=(side, side),
+            tile=tile,
         ),
         heads=(Head(HEAD, first, "pixelwise", len(classifier.classes), placement="cropped"),),
-        # Each tile gives what has the whole halo around it.
-        tiling=Tiling("reflect", (2 * halo + 2) / side, margin=halo),
+        tiling=tiling,
         postprocessing=objects,
         default_compartment=first,
         description=description,
@@ -68,6 +69,17 @@ def classifier_card(
         training=training,
         accuracy=accuracy,
     )
+
+
+def _tiles(halo: Sequence[int]) -> tuple[tuple[int, ...], Tiling]:
+    """Sides of tiles, or of blocks of a volume, each of which gives what has its whole halo."""
+    if len(halo) == 2:
+        far = max(halo)
+        side = round_up(max(_LEAST_TILE, _HALOS * far), _STEP)
+        return (side, side), Tiling("reflect", (2 * far + 2) / side, margin=far)
+    sides = tuple(round_up(max(_LEAST_BLOCK, _HALOS * far), _BLOCK_STEP) for far in halo)
+    # Neighbours share a part of their sides, which is at least twice the halo along each axis.
+    return sides, Tiling("reflect", overlap=2 / _HALOS)
 
 
 def class_objects(classes: Sequence[PixelClass]) -> dict[Compartment, dict[str, Any]]:

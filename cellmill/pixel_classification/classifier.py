@@ -91,13 +91,16 @@ class PixelClassifier:
         fits = reach <= self.features.count
         _require(fits, "features", f"at least {reach}", f"{self.features.count}")
 
-    def probabilities(self, image: np.ndarray, *, device: str = "cpu") -> np.ndarray:
+    def probabilities(
+        self, image: np.ndarray, *, device: str = "cpu", threads: int | None = None
+    ) -> np.ndarray:
         """Compute the probability of each class at each pixel.
 
         Args:
             image: `(Y, X)`, `(Y, X, C)`, `(Z, Y, X)` or `(Z, Y, X, C)`, real numbers, as the
                 classifier was trained on.
             device: `cpu`; `cuda`, a GPU by torch; or `auto`, a GPU where torch finds one with room.
+            threads: of processors; none takes all.
 
         Returns:
             `(Y, X, K)` or `(Z, Y, X, K)` float32. Of any window of the image they are the same, if
@@ -119,7 +122,7 @@ class PixelClassifier:
         def work(window: tuple[slice, ...]) -> None:
             self.classify(extended(pixels, window, self.features), out[window])
 
-        in_threads(work, windows(pixels.shape[:-1]))
+        in_threads(work, windows(pixels.shape[:-1]), threads)
         return out
 
     def classify(self, window: np.ndarray, out: np.ndarray) -> None:

@@ -47,10 +47,11 @@ def classify_pixels(
     objects of them, as of any network's heads. `predict` gives the same probabilities.
 
     Args:
-        preprocessed: Batch with array `image` (Y, X, C) float32, made for this model.
+        preprocessed: Batch with array `image` (Y, X, C) float32, made for this model; of a volume
+            with Z before. A classifier of images classifies its planes one by one.
         model: Model folder of a pixel classifier, pixel_classifier.npz and model.json.
-        predictions: Batch with array `classes` (Y, X, K) float32, the probability of each class, in
-            a Zarr where the image was in one.
+        predictions: Batch with array `classes` (Y, X, K) float32, the probability of each class,
+            with Z before of a volume; in a Zarr where the image was in one.
         classes: Batch with a file `<name>.tif` per image, the value of each pixel's likeliest
             class, as scribbles have it.
         record: What was done, with times and versions.
@@ -77,7 +78,7 @@ def classify_pixels(
 
         def work(entry: Entry) -> None:
             image = source.array(entry, "image")
-            check_image(image, entry, card, card.heads, volumes=False)
+            check_image(image, entry, card, card.heads)
             with head_arrays(out, entry, card, card.heads) as (outputs, _):
                 with record.side_by_side(NETWORK) as parts:
                     fill_heads(predictor, card, image, entry, outputs, memory_mib, parts)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +36,9 @@ from cellmill.pixel_classification.training import (
 )
 from cellmill.terminal import say
 
+#: By how much of itself the distance of planes may differ between volumes.
+_SPACING_TOLERANCE = 0.05
+
 
 @stage(image="imaging", family="training")
 def train_pixel_classifier(
@@ -61,9 +65,11 @@ def train_pixel_classifier(
     card. One seed gives one classifier.
 
     Args:
-        images: Batch with array `image` (Y, X, C); all with the same channels.
-        scribbles: Batch with array `labels` (Y, X), an entry of the same name for each image: 0 is
-            not labelled, other values are classes; images without scribbles are left out.
+        images: Batch with array `image` (Y, X, C), or all with Z before, volumes; all with the same
+            channels.
+        scribbles: Batch with array `labels` of the image's shape without channels, an entry of the
+            same name for each image: 0 is not labelled, other values are classes; images without
+            scribbles are left out.
         model: The model's folder, pixel_classifier.npz and model.json.
         metrics: Accuracy out of bag and on scribbles held out, what was tried, and the features'
             importance, JSON.
@@ -77,7 +83,8 @@ def train_pixel_classifier(
             called background is no object, others are kinds of object. Empty: background, object,
             and class_3 and so on.
         features: Kinds of features, of gaussian, gradient, laplacian, hessian and structure.
-        sigmas: Scales of the features in pixels, with commas between.
+        sigmas: Scales of the features in pixels, with commas between; along Z of a volume they are
+            as long, where its voxel size is known.
         trees: How many trees; 0 chooses by accuracy out of bag against speed.
         depth: How deep trees may be; 0 chooses so too.
         seed: Of everything random.
@@ -154,26 +161,49 @@ class _Batch:
         if mine is None or not mine.arrays:
             say(f"{entry.name}: no scribbles, left out", to=sys.stderr)
             return
-        chosen = selected_channels(self.images.array(entry, "image"), entry)
+        whole = self.images.read(entry, "image")
+        # The planes of a volume lie one below the other.
+        chosen = selected_channels(whole.reshape(-1, *whole.shape[-2:]), entry)
         marks: Any = np.asarray(self.scribbles.read(mine, "labels"))
-        image = np.asarray(chosen)
-        if image.ndim != 3 or marks.ndim != 2:
+        image = np.asarray(chosen).reshape(*whole.shape[:-1], -1)
+        if image.ndim not in (3, 4) or marks.ndim != image.ndim - 1:
             raise BadInput(
                 f"image '{entry.name}'",
-                expected="an image (Y, X, C) and scribbles (Y, X)",
+                expected="an image (Y, X, C) and scribbles (Y, X), or both with Z before",
                 found=f"{image.shape} and {marks.shape}",
             )
+        spacing = _z_spacing(entry)
         if self.features is None:
-            self.features = features_of((image, marks), self.told)
+            self.features = features_of((image, marks), replace(self.told, z_spacing=spacing))
             places = [place for place in chosen.channels if 0 <= place < len(entry.channels)]
             names = [entry.channels[place] for place in places]
-            whole = len(set(names)) == image.shape[-1] and all(names)
-            self.channels = names if whole else [f"channel_{i}" for i in range(image.shape[-1])]
+            named = len(set(names)) == image.shape[-1] and all(names)
+            self.channels = names if named else [f"channel_{i}" for i in range(image.shape[-1])]
+        self._check_like_the_first(entry, marks.ndim, spacing)
         try:
             self.found.append(scribbled(image, marks, self.features))
         except BadInput as bad:
             raise bad.about(f"image '{entry.name}', {bad.what}") from None
         self.names.append(entry.name)
+
+    def _check_like_the_first(self, entry: Entry, axes: int, spacing: float) -> None:
+        """Refuse a volume among images, or volumes whose voxels have another form."""
+        assert self.features is not None
+        own = (self.features.axes, self.features.z_spacing)
+        if axes == own[0] and math.isclose(spacing, own[1], rel_tol=_SPACING_TOLERANCE):
+            return
+        shown = {2: "an image", 3: "a volume"}
+        raise BadInput(
+            f"image '{entry.name}'",
+            expected=f"{shown[own[0]]}, its planes {own[1]:g} pixels apart, as the first",
+            found=f"{shown[axes]}, {spacing:g}",
+        )
+
+
+def _z_spacing(entry: Entry) -> float:
+    """How many pixels of y and x two planes of a volume are apart; 1 where that is unknown."""
+    mpp = entry.mpp
+    return mpp[0] / mpp[-1] if mpp is not None and len(mpp) == 3 else 1.0
 
 
 def _words(text: str) -> tuple[str, ...]:

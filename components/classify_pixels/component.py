@@ -27,7 +27,8 @@ def classify_pixels(
 
     Args:
         preprocessed: [cellmill.Preprocessed] Batch with array `image` (Y, X, C) float32, made for
-            this model.
+            this model; of a volume with Z before. A classifier of images classifies its planes one
+            by one.
         model: [cellmill.Model] Model folder of a pixel classifier, pixel_classifier.npz and
             model.json.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
@@ -38,7 +39,8 @@ def classify_pixels(
 
     Returns:
         predictions: [cellmill.Predictions] Batch with array `classes` (Y, X, K) float32, the
-            probability of each class, in a Zarr where the image was in one.
+            probability of each class, with Z before of a volume; in a Zarr where the image was in
+            one.
         classes: [cellmill.LabelFiles] Batch with a file `<name>.tif` per image, the value of each
             pixel's likeliest class, as scribbles have it.
         record: [cellmill.Record] What was done, with times and versions.

@@ -33,10 +33,11 @@ def train_pixel_classifier(
     card. One seed gives one classifier.
 
     Args:
-        images: [cellmill.Images] Batch with array `image` (Y, X, C); all with the same channels.
-        scribbles: [cellmill.GroundTruth] Batch with array `labels` (Y, X), an entry of the same
-            name for each image: 0 is not labelled, other values are classes; images without
-            scribbles are left out.
+        images: [cellmill.Images] Batch with array `image` (Y, X, C), or all with Z before, volumes;
+            all with the same channels.
+        scribbles: [cellmill.GroundTruth] Batch with array `labels` of the image's shape without
+            channels, an entry of the same name for each image: 0 is not labelled, other values are
+            classes; images without scribbles are left out.
         on_bad_image: What to do with an image that cannot be used: fail, or skip it and go on.
         name: The model's name.
         version: The model's version.
@@ -46,7 +47,8 @@ def train_pixel_classifier(
             called background is no object, others are kinds of object. Empty: background, object,
             and class_3 and so on.
         features: Kinds of features, of gaussian, gradient, laplacian, hessian and structure.
-        sigmas: Scales of the features in pixels, with commas between.
+        sigmas: Scales of the features in pixels, with commas between; along Z of a volume they are
+            as long, where its voxel size is known.
         trees: How many trees; 0 chooses by accuracy out of bag against speed.
         depth: How deep trees may be; 0 chooses so too.
         seed: Of everything random.

@@ -42,6 +42,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         channels: str = "",
         measure_channels: str = "",
         mpp: float = 0.0,
+        z: str = "",
+        z_step: float = 0.0,
         t: str = "",
         series: int = -1,
         compartment: str = "",
@@ -62,6 +64,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             channels: Channels to classify by, by name or 0-based index, as in training.
             measure_channels: Further channels to measure; `all` for every one.
             mpp: Pixel size in microns, where the file does not say; 0 for unknown.
+            z: Plane of a stack, 0-based; `all` classifies volumes, by a classifier of volumes, or
+                of planes one by one; empty where there is only one.
+            z_step: Microns between the planes of a stack, where the file does not say; 0 for
+                unknown.
             t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
                 there is only one.
             series: Image of a file that holds several, 0-based; -1 for the only or largest one.
@@ -89,14 +95,13 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         """
         fetched = cpu.place(fetch_model(source=model, digest=model_digest))
         with dsl.ParallelFor(batches, name="batches") as items:
+            read = {"mpp": mpp, "z": z, "z_step": z_step, "t": t, "series": series}
             converted = cpu.place(
                 tiff_to_npz(
                     items=items,
                     channels=channels,
                     measure_channels=measure_channels,
-                    mpp=mpp,
-                    t=t,
-                    series=series,
+                    **read,
                     truth_kind=truth_kind,
                     on_bad_image=on_bad_image,
                 )

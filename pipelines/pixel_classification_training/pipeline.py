@@ -34,6 +34,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     def pixel_classification_training(
         items: list[dict[str, str]],
         channels: str = "",
+        z: str = "",
+        z_step: float = 0.0,
         name: str = "my-pixel-classifier",
         version: str = "1",
         description: str = "",
@@ -51,6 +53,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         Args:
             items: Images, each with `image`, `truth` (its scribbles), `name` and digests.
             channels: Channels to learn from, by name or 0-based index.
+            z: Plane of a stack, 0-based; `all` teaches a classifier of volumes; empty where there
+                is only one.
+            z_step: Microns between the planes of a stack, where the file does not say; 0 for
+                unknown.
             name: The model's name.
             version: The model's version.
             description: What its card says of it.
@@ -70,7 +76,12 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         """
         converted = cpu.place(
             tiff_to_npz(
-                items=items, channels=channels, truth_kind="labels", on_bad_image=on_bad_image
+                items=items,
+                channels=channels,
+                z=z,
+                z_step=z_step,
+                truth_kind="labels",
+                on_bad_image=on_bad_image,
             )
         )
         trained = cpu.place(
