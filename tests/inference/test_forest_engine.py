@@ -106,11 +106,14 @@ def test_a_card_that_would_change_values_is_refused(trained, change, says):
         load_network(folder, change(found.card))
 
 
-def test_a_classifier_of_volumes_is_refused_in_one_line(tmp_path):
+def test_a_classifier_of_volumes_with_a_card_of_images_is_refused_in_one_line(tmp_path):
     image, _, marks = scribbled(5, (6, 30, 34))
     found = train_pixel_classifier(
         image[..., np.newaxis], marks, sigmas=[1], trees=2, depth=3, features=["gaussian"]
     )
     found.save(tmp_path)
-    with pytest.raises(BadInput, match="found one of volumes"):
-        load_network(tmp_path, found.card)
+    load_network(tmp_path, found.card)
+    planes = replace(found.card, input=replace(found.card.input, tile=(512, 512)))
+    says = "expected one of images, as its card says, found one of volumes"
+    with pytest.raises(BadInput, match=says):
+        load_network(tmp_path, planes)

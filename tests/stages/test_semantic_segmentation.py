@@ -112,7 +112,7 @@ def test_sparse_labels_teach_classes_that_are_shown_scored_and_cut_into_objects(
         (None, {"zero": "background"}, "classes: expected 3 names, for the values 0, 1, 2"),
         (lambda c: c * 0 + 1, {}, "labels: expected pixels of at least two classes, found 1"),
         (lambda c: np.arange(c.size).reshape(c.shape), {}, "at most 64 classes"),
-        (lambda c: c - 1, {}, "integers (Y, X) from 0 up"),
+        (lambda c: c - 1, {}, "integers (Y, X) or (Z, Y, X) from 0 up"),
         (lambda c: np.where(c == 2, 0, c) + (c == 0).all(), {}, "at least two classes"),
     ],
 )
