@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import io
 import logging
@@ -94,7 +93,6 @@ def run_pipeline(
     if runner == "local" and is_on():
         warm_up(run.warm, spec)
     pipeline = components.load_component_from_file(str(spec))
-    printing = builtins.print
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         run.stop()
@@ -132,8 +130,6 @@ def run_pipeline(
         for place in filter(None, map(local_path, stores)):
             end_run(place, name)
         logging.disable(logging.NOTSET)
-        # kfp.local swaps print in each of its threads, and may leave the last one's in place.
-        builtins.print = printing
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from kfp.local import io, status
+from kfp.local import io, logging_utils, status
 from kfp.local.orchestrator import enhanced_dag_orchestrator as orchestrator
 from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
 
@@ -29,17 +29,29 @@ def side_by_side() -> Iterator[None]:
         RuntimeError: this kfp has no such seam.
     """
     check_seam()
-    original = orchestrator.run_enhanced_dag
+    original, indented = orchestrator.run_enhanced_dag, logging_utils.indented_print
 
     def run(**given: Any) -> tuple[dict[str, Any], Any]:
         is_plain = all(map(_is_plain, given["dag_component_spec"].dag.tasks.values()))
         return _run(**given) if is_plain else original(**given)
 
     orchestrator.run_enhanced_dag = run
+    logging_utils.indented_print = _as_it_is
     try:
         yield
     finally:
         orchestrator.run_enhanced_dag = original
+        logging_utils.indented_print = indented
+
+
+@contextlib.contextmanager
+def _as_it_is(num_spaces: int = 4) -> Iterator[None]:
+    """In place of kfp's indentation, which swaps `print` for one that calls it twice.
+
+    Threads that begin and end across each other leave theirs in place, one around the other: after
+    a few dozen tasks a single line is printed 2³⁰ times.
+    """
+    yield
 
 
 def check_seam() -> None:
@@ -49,7 +61,8 @@ def check_seam() -> None:
         RuntimeError: it is not.
     """
     names = ("run_enhanced_dag", "execute_task")
-    if not all(hasattr(orchestrator, name) for name in names):
+    known = all(hasattr(orchestrator, name) for name in names)
+    if not (known and hasattr(logging_utils, "indented_print")):
         raise RuntimeError(
             "kfp has moved kfp.local's orchestrator; launch/local/side_by_side.py must follow it "
             "(known to work: kfp 2.17.0)"

@@ -1,10 +1,12 @@
 """Independent tasks run side by side, as many as there is room for; what waits for others waits."""
 
+import builtins
 import threading
 import time
 
 import pytest
 from kfp import compiler, dsl
+from kfp.local import logging_utils
 
 from launch.local import room, side_by_side
 from launch.local.room import Room
@@ -106,3 +108,22 @@ def test_the_seam_in_kfp_is_where_it_was(monkeypatch):
     monkeypatch.delattr(side_by_side.orchestrator, "execute_task")
     with pytest.raises(RuntimeError, match=r"side_by_side\.py must follow"):
         side_by_side.check_seam()
+
+
+def test_no_task_swaps_print(tmp_path, monkeypatch):
+    """kfp swaps it in each thread, and those that end across each other would leave theirs."""
+    own, seen = builtins.print, set()
+    execute = side_by_side.orchestrator.execute_task
+
+    def watched(**given):
+        found = execute(**given)
+        seen.add(builtins.print)
+        return found
+
+    monkeypatch.setattr(side_by_side.orchestrator, "execute_task", watched)
+    indented = logging_utils.indented_print
+    with side_by_side.side_by_side(), logging_utils.indented_print():
+        seen.add(builtins.print)
+    run(tmp_path, looped(tmp_path), turns=["a", "b", "c"])
+    assert seen == {own}
+    assert logging_utils.indented_print is indented
