@@ -1,8 +1,9 @@
 """The card of a model: `model.json`, which says what the network beside it takes and gives.
 
 A model is a folder: a network and its card; or a card alone, without heads, where a method finds
-objects in the image itself. Stages read the card and know no model's name: whatever differs between
-models is written here. The dataclasses below mirror the JSON one to one; an unknown key is refused.
+objects in the image itself. Stages read the card and know no model's name, so whatever differs
+between models is written here. The dataclasses below mirror the JSON one to one; an unknown key is
+refused, because a misspelt parameter that is ignored gives wrong cells.
 
 How objects are found stands on the card as plain values, `{"method": …, …parameters}` for each kind
 of object; whoever uses a card holds it against the registry (`cellmill.segmentation.methods`).
@@ -179,7 +180,8 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         require(0 <= self.low < self.high <= 100, "low", f"0 ≤ low < {self.high}", f"{self.low}")
-        require(0 <= (p := self.clip_percentile) <= 100, "clip_percentile", "0 to 100", f"{p}")
+        clip = self.clip_percentile
+        require(0 <= clip <= 100, "clip_percentile", "0 to 100", f"{clip}")
         for name in ("kernel_size", "noise_floor", "outlier_limit"):
             require(getattr(self, name) >= 0, name, "0 or more", f"{getattr(self, name)}")
 
@@ -193,7 +195,8 @@ class Tiling:
         overlap: part of a tile's side that it shares with its neighbour, 0 to 0.5.
         alignment: tiles start at multiples of so many pixels, those that the network pools.
         margin: pixels by which tiles reach beyond the image on each side at least.
-        fitted: tiles are as much smaller than `input.tile` as still covers an image with as many.
+        fitted: tiles are as much smaller than `input.tile` as still covers an image with as many:
+            less is computed beyond the image. For networks of planes that take any such sides.
         layout: `strided`, at equal distances; `tapered`, laid and averaged as Cellpose's.
     """
 

@@ -9,9 +9,9 @@ import tifffile
 from cellmill.arrays.batch import Batch
 from cellmill.benchmark.conditions import Condition
 from cellmill.benchmark.tables import read_table
-from cellmill.contract.cli import main
 from cellmill.labels.numbering import canonical_labels
 from tests.segmentation.maps import balls
+from tests.stages.by_command import stage
 
 STAGES = ("preprocess", "predict", "postprocess")
 
@@ -29,14 +29,6 @@ def condition(**more):
         "repeats": 2,
     }
     return Condition(**{**given, **more}).to_dict()
-
-
-def stage(name, **flags):
-    given = [name]
-    for key, value in flags.items():
-        given.append(f"--{key.replace('_', '-')}")
-        given += map(str, value) if isinstance(value, list) else [str(value)]
-    return main(given)
 
 
 @pytest.fixture(scope="module")

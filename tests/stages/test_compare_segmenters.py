@@ -10,10 +10,10 @@ import pytest
 
 from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.batch_writer import BatchWriter
-from cellmill.contract.cli import main
 from cellmill.labels.numbering import canonical_labels
 from cellmill.models.card import known_cards
 from tests.segmentation.maps import balls
+from tests.stages.by_command import stage
 
 CARD = known_cards()["voronoi_otsu"]
 TOTALS = {"wall_s": 1.5, "peak_rss_bytes": 3 << 20}
@@ -55,14 +55,6 @@ def write(folder, names=("good", "worse"), seeds=(1, 2, 3), failed=(), without_t
             document = {"stage": each, "totals": TOTALS, "notes": notes.get(each, {})}
             (place / f"{each}.json").write_text(json.dumps(document))
     return folder
-
-
-def stage(name, **flags):
-    given = [name]
-    for key, value in flags.items():
-        given.append(f"--{key.replace('_', '-')}")
-        given += map(str, value) if isinstance(value, list | tuple) else [str(value)]
-    return main(given)
 
 
 def compare(folder, names=("good", "worse"), listed=None, **reference):

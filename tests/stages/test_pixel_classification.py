@@ -7,21 +7,14 @@ import pytest
 import tifffile
 
 from cellmill.arrays.batch import Batch
-from cellmill.contract.cli import main
 from cellmill.datasets import scribbles as making
 from cellmill.metrics import evaluate
 from cellmill.models.card import ModelCard
 from cellmill.pixel_classification.classifier import PixelClassifier
+from tests.stages.by_command import classify, stage
 
 #: AP at IoU 0.5 of the shipped network on the sample, by `make evaluate-model`.
 NETWORK = 0.726
-
-
-def stage(command, /, **flags):
-    given = [command]
-    for key, value in flags.items():
-        given += [f"--{key.replace('_', '-')}", str(value)]
-    return main(given)
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +53,7 @@ def run(tmp_path_factory):
     assert done == 0
     inputs = {"images": folder / "images-truth", "model": folder / "model"}
     assert stage("preprocess", **inputs, preprocessed=folder / "preprocessed") == 0
-    done = stage(
-        "classify_pixels",
-        preprocessed=folder / "preprocessed",
-        model=folder / "model",
-        predictions=folder / "predictions",
-        classes=folder / "classes",
-        record=folder / "classify.json",
-    )
-    assert done == 0
+    assert classify(folder / "preprocessed", folder / "model", folder) == 0
     places = {"predictions": folder / "predictions", "labels": folder / "labels"}
     assert stage("postprocess", **places) == 0
     return folder

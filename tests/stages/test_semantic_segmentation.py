@@ -8,18 +8,11 @@ import tifffile
 
 from cellmill.arrays.batch import Batch
 from cellmill.arrays.batch_writer import BatchWriter
-from cellmill.contract.cli import main
 from cellmill.models.card import ModelCard
+from tests.stages.by_command import stage
 from tests.stages.test_train_segmenter import blobs
 
 CLASSES = "background,nuclear"
-
-
-def stage(command, /, **flags):
-    given = [command]
-    for key, value in flags.items():
-        given += [f"--{key.replace('_', '-')}", str(value)]
-    return main(given)
 
 
 def batches(folder, change=None):

@@ -6,20 +6,13 @@ import tifffile
 
 from cellmill.arrays.batch import Batch
 from cellmill.arrays.batch_writer import BatchWriter
-from cellmill.contract.cli import main
 from cellmill.models.card import ModelCard
 from cellmill.pixel_classification.classifier import PixelClassifier
 from tests.segmentation.maps import balls
+from tests.stages.by_command import classify, stage
 
 #: Larger than a block along Y and X.
 SHAPE, MPP = (14, 90, 104), (1.0, 0.5, 0.5)
-
-
-def stage(command, /, **flags):
-    given = [command]
-    for key, value in flags.items():
-        given += [f"--{key.replace('_', '-')}", str(value)]
-    return main(given)
 
 
 def write(folder, volumes, scribbles, mpps):
@@ -59,15 +52,7 @@ def run(tmp_path_factory):
     assert teach(folder) == 0
     inputs = {"images": folder / "images", "model": folder / "model"}
     assert stage("preprocess", **inputs, preprocessed=folder / "preprocessed") == 0
-    done = stage(
-        "classify_pixels",
-        preprocessed=folder / "preprocessed",
-        model=folder / "model",
-        predictions=folder / "predictions",
-        classes=folder / "classes",
-        record=folder / "classify.json",
-    )
-    assert done == 0
+    assert classify(folder / "preprocessed", folder / "model", folder) == 0
     places = {"predictions": folder / "predictions", "labels": folder / "labels"}
     assert stage("postprocess", **places) == 0
     return folder, found
@@ -116,15 +101,7 @@ def test_a_classifier_of_images_classifies_planes(run, tmp_path):
     assert teach(tmp_path) == 0
     inputs = {"images": folder / "images", "model": tmp_path / "model"}
     assert stage("preprocess", **inputs, preprocessed=tmp_path / "preprocessed") == 0
-    done = stage(
-        "classify_pixels",
-        preprocessed=tmp_path / "preprocessed",
-        model=tmp_path / "model",
-        predictions=tmp_path / "predictions",
-        classes=tmp_path / "classes",
-        record=tmp_path / "classify.json",
-    )
-    assert done == 0
+    assert classify(tmp_path / "preprocessed", tmp_path / "model", tmp_path) == 0
     classifier = PixelClassifier.load(tmp_path / "model")
     predictions = Batch.open(tmp_path / "predictions")
     given = np.asarray(predictions.read(predictions.entry("a"), "classes"))

@@ -8,7 +8,6 @@ import pytest
 
 from cellmill.arrays.batch import Batch
 from cellmill.arrays.batch_writer import BatchWriter
-from cellmill.contract.cli import main
 from cellmill.datasets.phantoms import spheres
 from cellmill.inference.blocks import BlockGrid, fitted, with_tile
 from cellmill.inference.engines import load_network
@@ -18,6 +17,7 @@ from cellmill.training.images import TrainingImage
 from cellmill.training.targets import inner_distance, soft_interior
 from cellmill.training.volume_network import VolumeShape
 from cellmill.training.volumes import VOLUME_AUGMENTATION, VolumeObjective
+from tests.stages.by_command import stage
 
 MPP = (2.0, 0.5, 0.5)
 SHAPE = (8, 48, 56)
@@ -34,13 +34,6 @@ def batches(folder, names="abc", mpp=MPP, plane=""):
                 z, axes, size = 4, "YX", mpp[1:]
             images.write(name, {"image": image[z][..., None]}, axes={"image": f"{axes}C"}, mpp=size)
             truth.write(name, {"labels": labels[z]}, axes={"labels": axes})
-
-
-def stage(command, /, **flags):
-    given = [command]
-    for key, value in flags.items():
-        given += [f"--{key.replace('_', '-')}", str(value)]
-    return main(given)
 
 
 def train(folder, **flags):
