@@ -1,9 +1,5 @@
 """Pixel classification by torch: the kernels' features but for rounding, their votes to the bit."""
 
-import importlib.util
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +8,14 @@ import pytest
 from cellmill.errors import BadInput
 from cellmill.pixel_classification.feature_set import FeatureSet
 from cellmill.pixel_classification.features import image_features
-from launch import ROOT
+from tests.with_torch import WITHOUT_TORCH, said_by
 
 PROGRAM = Path(__file__).parent / "torch_program.py"
 
 
 @pytest.mark.cellpose
 def test_torch_computes_what_kernels_do_whatever_the_windows(cellpose_python):
-    # Cellpose's environment has torch. GPUs are hidden: what is tried is that there is none.
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    said = subprocess.run(
-        [cellpose_python, PROGRAM], env=environ, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-    found = json.loads(said)
+    found = said_by(PROGRAM, cellpose_python)
     for name in ("image", "volume"):
         assert found[name]["features"] < 1e-6
         assert found[name]["same_votes"]
@@ -35,7 +26,7 @@ def test_torch_computes_what_kernels_do_whatever_the_windows(cellpose_python):
     assert found["no_gpu"] == "device: expected a GPU that torch can use, or cpu, found no GPU"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
+@WITHOUT_TORCH
 def test_a_gpu_without_torch_is_one_line_and_auto_takes_processors():
     image, wanted = np.random.default_rng(0).random((9, 12)), FeatureSet.of(sigmas=(1.0,))
     with pytest.raises(BadInput, match=r"device: expected a GPU that torch can use \(pip install"):

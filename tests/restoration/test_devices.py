@@ -1,9 +1,5 @@
 """Deconvolution by torch: what kernels compute but for rounding, within what was estimated."""
 
-import importlib.util
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +9,14 @@ from cellmill.compute.devices import device_for
 from cellmill.errors import BadInput
 from cellmill.restoration import deconvolve
 from cellmill.restoration.bounded import RichardsonLucySettings, plan_memory
-from launch import ROOT
+from tests.with_torch import WITHOUT_TORCH, said_by
 
 PROGRAM = Path(__file__).parent / "devices_program.py"
-WITHOUT_TORCH = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is not None, reason="torch is installed"
-)
 
 
 @pytest.mark.cellpose
 def test_torch_computes_what_kernels_do_within_its_memory(cellpose_python):
-    # Cellpose's environment has torch. GPUs are hidden: what is tried is that there is none.
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    said = subprocess.run(
-        [cellpose_python, PROGRAM], env=environ, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-    found = json.loads(said)
+    found = said_by(PROGRAM, cellpose_python)
     # Where what is in consensus hangs on rounding, a voxel goes on in one and not in the other.
     limits = {name: 1e-2 if "consensus" in name else 1e-4 for name in found["errors"]}
     assert len(limits) == 25
