@@ -46,10 +46,13 @@ def run(tmp_path, pipeline, **arguments):
     return run_pipeline(path, arguments, tmp_path / "artifacts", tmp_path / "logs")
 
 
-def looped(tmp_path, then="pass"):
-    """Two tasks in a loop's turn that wait for each other to begin, and one after both."""
-    one = meets("one", "two", tmp_path)
-    two = meets("two", "one", tmp_path, then)
+def looped(tmp_path, then="pass", waiting=True):
+    """Two tasks in a loop's turn, that may wait for each other to begin, and one after both.
+
+    Those of several turns must not wait: two that do would hold all the room there is.
+    """
+    one = meets("one", "two" if waiting else "", tmp_path)
+    two = meets("two", "one" if waiting else "", tmp_path, then)
     last = meets("last", "", tmp_path)
 
     @dsl.pipeline(name="loop")
@@ -124,6 +127,6 @@ def test_no_task_swaps_print(tmp_path, monkeypatch):
     indented = logging_utils.indented_print
     with side_by_side.side_by_side(), logging_utils.indented_print():
         seen.add(builtins.print)
-    run(tmp_path, looped(tmp_path), turns=["a", "b", "c"])
+    run(tmp_path, looped(tmp_path, waiting=False), turns=["a", "b", "c"])
     assert seen == {own}
     assert logging_utils.indented_print is indented
