@@ -39,6 +39,11 @@ _SILENT = {"onnxruntime": "ORT_DISABLE_TELEMETRY"}
 """The variable by which a package that reports its use to its makers is told not to. It counts
 when it is set before the import; a user's own value stays."""
 
+_REPORTERS = {"openvino": "openvino_telemetry"}
+"""The package by which another reports its use, from its import on, with an identifier in the
+user's home, and which it does without where there is none. It is kept out of the process, unless
+the user has imported it."""
+
 IMPORT_SECONDS: dict[str, tuple[float, float]] = {}
 """Wall and processor seconds that each package took to import in this process."""
 
@@ -61,6 +66,8 @@ def load(module: str, what: str) -> Any:
     is_new = package not in sys.modules
     if package in _SILENT:
         os.environ.setdefault(_SILENT[package], "1")
+    if package in _REPORTERS:
+        sys.modules.setdefault(_REPORTERS[package], None)  # type: ignore[arg-type]
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         found = importlib.import_module(module)
