@@ -346,6 +346,10 @@ bench-style-transfer: $(DEV_STAMP) ## time a style-transfer network over a volum
 bench-volumes: $(DEV_STAMP) ## time random crops of volumes behind HTTP, and count the bytes read for each that is used
 	@$(DEV)/bin/python -m bench.volumes $(BENCH)
 
+.PHONY: bench-volume-stages
+bench-volume-stages: $(DEV_STAMP) ## take the memory of every stage of a volume, and of one of twice the planes
+	@$(DEV)/bin/python -m bench.volume_stages $(BENCH)
+
 .PHONY: bench-serving
 bench-serving: $(DEV_STAMP) ## load a server on loopback: p50, p99, errors, images/s, by clients at once
 	@$(DEV)/bin/python -m bench.serving $(BENCH)

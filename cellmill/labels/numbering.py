@@ -45,8 +45,44 @@ def canonical_labels(labels: np.ndarray) -> np.ndarray:
         highest = len(values) - 1 + offset
     dtype = np.int32 if min(highest, flat.size) <= _INT32_OBJECTS else np.int64
     out = np.empty(flat.shape, dtype)
-    _number(flat, np.zeros(highest + 1, dtype), out)
+    _number(flat, np.zeros(highest + 1, dtype), out, 0)
     return out.reshape(labels.shape)
+
+
+class CanonicalNumbers:
+    """Numbers the objects of a label image that comes in parts, as `canonical_labels` does.
+
+    What is held is a number for each id.
+
+    Attributes:
+        count: how many objects have come.
+
+    Example:
+        >>> numbers = CanonicalNumbers()
+        >>> [numbers.of(np.array(part)).tolist() for part in ([[0, 9]], [[4, 9]])], numbers.count
+        ([[[0, 1]], [[2, 1]]], 2)
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._numbers: np.ndarray = np.zeros(1, np.int32)
+
+    def of(self, part: np.ndarray) -> np.ndarray:
+        """Number the next part in raster order; an id stands for one object in all of them.
+
+        Args:
+            part: any dimension, integer or bool, not negative, ids not far above the pixel count.
+
+        Returns:
+            int32 of the same shape.
+        """
+        flat = checked_labels(part).reshape(-1)
+        missing = int(flat.max(initial=0)) + 1 - len(self._numbers)
+        if missing > 0:
+            self._numbers = np.concatenate([self._numbers, np.zeros(missing, np.int32)])
+        out = np.empty(flat.shape, np.int32)
+        self.count = int(_number(flat, self._numbers, out, self.count))
+        return out.reshape(part.shape)
 
 
 def dense_labels(labels: np.ndarray) -> np.ndarray:
@@ -119,15 +155,15 @@ def _renumber(flat, numbers):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _number(flat, numbers, out):  # type: ignore[no-untyped-def]
-    """Number labels as they come."""
-    count = 0
+def _number(flat, numbers, out, count):  # type: ignore[no-untyped-def]
+    """Number labels as they come; how many there are then, `count` having come before."""
     for i in range(len(flat)):
         label = flat[i]
         if label and not numbers[label]:
             count += 1
             numbers[label] = count
         out[i] = numbers[label]
+    return count
 
 
 @kernel

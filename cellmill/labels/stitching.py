@@ -8,13 +8,13 @@ apart where planes disagree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
 
 from cellmill.errors import BadInput
-from cellmill.labels.numbering import canonical_labels, checked_labels
+from cellmill.labels.numbering import CanonicalNumbers, checked_labels
 from cellmill.labels.pairs import LabelPairs, pair_labels
 
 Rule = Literal["right", "reference"]
@@ -53,23 +53,38 @@ def stitch_planes(
         >>> stitch_planes([upper, lower], 0.5).tolist()
         [[[1, 1, 1, 0]], [[0, 1, 1, 2]]]
     """
+    stitched = [*stitched_planes(planes, threshold, rule)]
+    if not stitched:
+        raise BadInput("planes to stitch", expected="at least one", found="none")
+    return np.stack(stitched)
+
+
+def stitched_planes(
+    planes: Iterable[np.ndarray], threshold: float = STITCH_THRESHOLD, rule: Rule = "right"
+) -> Iterator[np.ndarray]:
+    """Join the objects of neighbouring planes, two of which are held; see `stitch_planes`.
+
+    Yields:
+        int32 labels `(Y, X)`, a plane each.
+    """
     check_stitch_threshold(threshold)
-    stitched: list[np.ndarray] = []
+    before: np.ndarray | None = None
     highest, compared = 0, False
+    canonical = CanonicalNumbers()
     for plane in planes:
         if plane.ndim != 2:
             raise BadInput("planes to stitch", expected="labels (Y, X)", found=f"{plane.shape}")
         labels = checked_labels(plane).astype(np.int64)
         count = int(labels.max(initial=0))
-        overlap = bool(stitched) and count > 0 and stitched[-1].max(initial=0) > 0
+        overlap = before is not None and count > 0 and before.max(initial=0) > 0
         compared = compared or overlap
         if rule == "reference" and not compared:
-            stitched.append(labels)
-            highest = count
+            before, highest = labels, count
+            yield canonical.of(before)
             continue
         numbers = np.zeros(count + 1, np.int64)
-        if overlap:
-            pairs = pair_labels(stitched[-1], labels)
+        if before is not None and overlap:
+            pairs = pair_labels(before, labels)
             fits = pairs.ious >= threshold
             chosen = _mutual_best(pairs) & fits if rule == "right" else _going_on(pairs, fits)
             goes_on = pairs.predicted.labels[pairs.predicted_index[chosen]]
@@ -77,10 +92,8 @@ def stitch_planes(
         new = 1 + np.flatnonzero(numbers[1:] == 0)
         numbers[new] = highest + 1 + np.arange(len(new))
         highest += len(new)
-        stitched.append(numbers[labels])
-    if not stitched:
-        raise BadInput("planes to stitch", expected="at least one", found="none")
-    return canonical_labels(np.stack(stitched))
+        before = numbers[labels]
+        yield canonical.of(before)
 
 
 def _mutual_best(pairs: LabelPairs) -> np.ndarray:

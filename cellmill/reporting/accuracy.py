@@ -59,12 +59,13 @@ def at_half(scores: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((row for row in rows if abs(row["iou_threshold"] - 0.5) < 1e-6), rows[0])
 
 
-def accuracy_of(compartment: str, scores: Mapping[str, Any]) -> Accuracy:
+def accuracy_of(compartment: str, scores: Mapping[str, Any], one: str = "pixel") -> Accuracy:
     """Prepare scores for a page.
 
     Args:
         compartment: what was segmented.
         scores: as `cellmill.metrics.evaluate` gives them, of one image or pooled.
+        one: what they count, `pixel` or `voxel`.
     """
     rows = scores["matching"]
     half = at_half(scores)
@@ -91,8 +92,8 @@ def accuracy_of(compartment: str, scores: Mapping[str, Any]) -> Accuracy:
             Line("Panoptic quality", fixed(scores["panoptic_quality"])),
             Line("Aggregated Jaccard (AJI)", fixed(scores["aji"])),
             Line("Boundary F1", fixed(scores["boundary"]["f1"])),
-            Line("Pixel Jaccard", fixed(scores["pixels"]["jaccard"])),
-            Line("Pixel Dice", fixed(scores["pixels"]["dice"])),
+            Line(f"{one.capitalize()} Jaccard", fixed(scores["pixels"]["jaccard"])),
+            Line(f"{one.capitalize()} Dice", fixed(scores["pixels"]["dice"])),
         ),
         errors=_errors(scores["object_errors"]),
     )

@@ -106,14 +106,19 @@ def render_classes(subject: ClassesSubject, max_side: int = MAX_SIDE) -> tuple[s
     panels, reduced = _cuts(subject) if volume else _reduced(subject, max_side)
     scores = subject.scores
     sides = " × ".join(f"{side:,}" for side in reversed(subject.image.shape[:-1]))
-    unit = "voxels" if volume else "px"
+    one = "voxel" if volume else "pixel"
     page = {
         "name": subject.name,
         "version": __version__,
-        "facts": [f"{sides} {unit}", subject.model, *_truth_facts(scores)],
+        "one": one,
+        "facts": [
+            f"{sides} {'voxels' if volume else 'px'}",
+            subject.model,
+            *_truth_facts(scores, one),
+        ],
         "panels": [{"name": name, "uri": picture_uri(shown)[0]} for name, shown in panels],
         "reduced": reduced,
-        "figures": _figures(scores),
+        "figures": _figures(scores, one),
         "rows": [
             _row(each, count, sum(subject.counts), scores)
             for each, count in zip(subject.classes, subject.counts, strict=True)
@@ -159,16 +164,16 @@ def _shown(subject: ClassesSubject) -> list[tuple[str, Windowed]]:
     return [("Classes", subject.found), *truth]
 
 
-def _truth_facts(scores: Mapping[str, Any] | None) -> list[str]:
+def _truth_facts(scores: Mapping[str, Any] | None, one: str) -> list[str]:
     if scores is None:
         return ["no truth"]
     if not scores["unlabelled"]:
-        return ["truth for every pixel"]
+        return [f"truth for every {one}"]
     share = scores["pixels"] / (scores["pixels"] + scores["unlabelled"])
-    return [f"truth for {percent(share)} of the pixels"]
+    return [f"truth for {percent(share)} of the {one}s"]
 
 
-def _figures(scores: Mapping[str, Any] | None) -> list[dict[str, str]]:
+def _figures(scores: Mapping[str, Any] | None, one: str) -> list[dict[str, str]]:
     if scores is None:
         return []
     return [
@@ -176,7 +181,7 @@ def _figures(scores: Mapping[str, Any] | None) -> list[dict[str, str]]:
         for title, key in (
             ("Mean Dice", "mean_dice"),
             ("Mean IoU", "mean_iou"),
-            ("Pixels right", "accuracy"),
+            (f"{one.capitalize()}s right", "accuracy"),
         )
     ]
 

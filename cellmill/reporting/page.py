@@ -71,7 +71,8 @@ def render_report(
     layers += layers_of(subject, names, shown)
     give_back()
     titles = [channel_title(name) for name in names]
-    accuracies = [accuracy_of(c, scores) for c, scores in subject.scores.items()]
+    one = "voxel" if subject.volume else "pixel"
+    accuracies = [accuracy_of(c, scores, one) for c, scores in subject.scores.items()]
     totals = stage_totals(subject.records)
     many = _many_images(subject.records)
     cost = run_cost(totals, 0 if many else subject.image.shape[0] * subject.image.shape[1] / 1e9)

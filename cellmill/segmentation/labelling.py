@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,8 @@ from cellmill.arrays.workspace import Workspace
 from cellmill.compute.faults import memory_available
 from cellmill.compute.threads import threads_within
 from cellmill.errors import BadInput
-from cellmill.labels.numbering import canonical_labels
-from cellmill.labels.objects import object_areas
+from cellmill.labels.numbering import CanonicalNumbers, canonical_labels
+from cellmill.labels.objects import areas_by_id, object_areas
 from cellmill.labels.resizing import ResizedLabels, opencv_nearest, resize_labels
 from cellmill.labels.tiles import Objects, find_objects, number_objects
 from cellmill.segmentation.interface import Numbering, TiledSegmentation
@@ -31,7 +31,7 @@ from cellmill.segmentation.methods import (
     tiled_form,
     why_whole,
 )
-from cellmill.segmentation.planes import segment_planes
+from cellmill.segmentation.planes import planes_of, segment_planes, segmented_planes
 
 #: Side of what labels are written in, pixels: whole storage units of a Zarr array.
 _UNIT = 2048
@@ -134,6 +134,81 @@ def label_in_memory(
         for name, plane in found.items()
     }
     return found, facts
+
+
+def label_planes(
+    heads: Mapping[str, Windowed],
+    recipes: Mapping[str, Recipe],
+    create: Callable[[Layouts], contextlib.AbstractContextManager[Mapping[str, WritableWindowed]]],
+    shape: tuple[int, ...] | None = None,
+    *,
+    stitch: float,
+    mpp: tuple[float, ...] | None = None,
+    model_shape: tuple[int, ...] | None = None,
+    numbering: Numbering = "canonical",
+) -> dict[str, LabelFacts]:
+    """Label a volume whose planes a network saw one by one, as `label_in_memory` does.
+
+    Plane by plane: what is held does not grow with the depth, but for a few numbers an object.
+
+    Args:
+        heads: the network's outputs by name, each `(Z, Y', X', C)`.
+        recipes: how each kind of object is found; none reads the image itself.
+        create: gives the arrays `(Z, Y, X)` to write to.
+        shape: `(Z, Y, X)` of the volume itself; `None` where it has the heads' scale.
+        stitch: intersection over union from which objects of neighbouring planes are one.
+        mpp: µm per pixel of the heads (z, y, x); `None` where unknown.
+        model_shape: of the volume at the network's scale; `None` where heads have it.
+        numbering: `canonical`, or `reference`, which keeps the numbers that objects had before
+            they were resampled.
+
+    Returns:
+        What is said of each kind's labels.
+
+    Raises:
+        BadInput: a head is missing or holds NaN or infinity, or is of another shape.
+    """
+    depth, *_ = own = _shape_of_planes(heads, recipes, model_shape)
+    if shape is not None and len(shape) != len(own):
+        raise BadInput("predictions", expected=f"those of an image {shape}", found=f"{own}")
+    facts: dict[str, LabelFacts] = {}
+    with create({name: (shape or own, np.dtype(np.int32), "ZYX") for name in recipes}) as arrays:
+        for name, recipe in recipes.items():
+            planes = segmented_planes(heads, recipe, mpp, model_shape, stitch)
+            facts[name] = _written(planes, depth, arrays[name], numbering)
+    return facts
+
+
+def _written(
+    planes: Iterable[np.ndarray], depth: int, out: WritableWindowed, numbering: Numbering
+) -> LabelFacts:
+    """Resample the planes of a volume to the shape of `out`, number their objects, write them."""
+    shape = out.shape
+    kept = opencv_nearest(depth, shape[0], 0, shape[0])
+    numbers, before = CanonicalNumbers(), 0
+    areas: np.ndarray = np.zeros(1, np.int64)
+    for z, plane in enumerate(planes):
+        before = max(before, int(plane.max(initial=0)))
+        resized = resize_labels(plane, (shape[1], shape[2]))
+        for place in np.flatnonzero(kept == z):
+            labels = resized if numbering == "reference" else numbers.of(resized)
+            found = areas_by_id(labels)
+            areas = np.concatenate([areas, np.zeros(max(len(found) - len(areas), 0), np.int64)])
+            areas[: len(found)] += found
+            out[int(place)] = labels
+    return LabelFacts.of(areas[1:][areas[1:] > 0], before, ndim=3)
+
+
+def _shape_of_planes(
+    heads: Mapping[str, Windowed],
+    recipes: Mapping[str, Recipe],
+    model_shape: tuple[int, ...] | None,
+) -> tuple[int, ...]:
+    """The shape `(Z, Y, X)` of the labels that planes are found to have."""
+    depth = next(iter(heads.values())).shape[0]
+    recipe = next(iter(recipes.values()))
+    plane = recipe.maps(next(planes_of(heads)), shape=model_shape[1:] if model_shape else None)
+    return (depth, *plane.shape)
 
 
 def _check_volume_fits(heads: Mapping[str, Windowed], recipes: Mapping[str, Recipe]) -> None:

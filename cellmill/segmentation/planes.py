@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from cellmill.arrays.windows import Section, Windowed
-from cellmill.labels.stitching import STITCH_THRESHOLD, stitch_planes
+from cellmill.labels.stitching import STITCH_THRESHOLD, stitched_planes
 from cellmill.segmentation.methods import Recipe, segment_one
 
 #: The attribute of an entry whose planes a network was given one by one.
@@ -33,16 +33,30 @@ def segment_planes(
     Returns:
         int32 labels `(Z, Y, X)`, 1…n in raster order of first voxels.
     """
-    depth = next(iter(heads.values())).shape[0]
-    return stitch_planes(
-        (
-            segment_one(
-                {name: Section(head, z) for name, head in heads.items()},
-                recipe,
-                mpp=mpp[1:] if mpp else None,
-                shape=shape[1:] if shape else None,
-            )
-            for z in range(depth)
-        ),
-        threshold,
+    return np.stack([*segmented_planes(heads, recipe, mpp, shape, threshold)])
+
+
+def segmented_planes(
+    heads: Mapping[str, Windowed],
+    recipe: Recipe,
+    mpp: tuple[float, ...] | None = None,
+    shape: tuple[int, ...] | None = None,
+    threshold: float = STITCH_THRESHOLD,
+) -> Iterator[np.ndarray]:
+    """Segment and stitch plane by plane; two planes are held. See `segment_planes`.
+
+    Yields:
+        int32 labels `(Y, X)`, a plane each.
+    """
+    size = shape[1:] if shape else None
+    planes = (
+        segment_one(plane, recipe, mpp=mpp[1:] if mpp else None, shape=size)
+        for plane in planes_of(heads)
     )
+    return stitched_planes(planes, threshold)
+
+
+def planes_of(heads: Mapping[str, Windowed]) -> Iterator[Mapping[str, Windowed]]:
+    """The heads `(Y', X', C)` of each plane of a volume, by name."""
+    for z in range(next(iter(heads.values())).shape[0]):
+        yield {name: Section(head, z) for name, head in heads.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Mapping
@@ -12,15 +13,21 @@ from cellmill.arrays.batch import Batch, Entry
 from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.resume import fingerprint
 from cellmill.arrays.store import remove
-from cellmill.arrays.windows import Windowed
+from cellmill.arrays.windows import Windowed, WritableWindowed
 from cellmill.arrays.workspace import StoredWorkspace
 from cellmill.contract import Input, Labels, Output, Predictions, Record, for_each_image, stage
 from cellmill.errors import BadInput
 from cellmill.labels.stitching import check_stitch_threshold
 from cellmill.models.chosen import card_of, chosen_compartments
 from cellmill.segmentation.interface import Numbering
-from cellmill.segmentation.labelling import fits_memory, label_in_memory, label_in_tiles
-from cellmill.segmentation.methods import Recipe, recipes_of
+from cellmill.segmentation.labelling import (
+    Layouts,
+    fits_memory,
+    label_in_memory,
+    label_in_tiles,
+    label_planes,
+)
+from cellmill.segmentation.methods import Recipe, reads_image, recipes_of
 from cellmill.segmentation.planes import PLANE_BY_PLANE
 from cellmill.stages.shared.slides.labels import (
     facts_as_attributes,
@@ -69,7 +76,8 @@ def postprocess(
         stitch_threshold: Of a volume whose planes a network was given one by one: objects of
             neighbouring planes are one where their intersection over union is at least this.
         memory_mib: Memory to work in, in MiB, beyond what the program itself takes: images that
-            need more are segmented tile by tile, with the same labels. Volumes are segmented whole.
+            need more are segmented tile by tile, with the same labels. Volumes of which a network
+            saw planes are segmented plane by plane, others whole.
     """
     check_stitch_threshold(stitch_threshold)
     source = Batch.open(predictions.path)
@@ -113,6 +121,10 @@ class _Run:
 
     def segment(self, entry: Entry, heads: Mapping[str, Windowed]) -> None:
         """Segment an image, tile by tile if memory does not bear it otherwise."""
+        stitched = entry.attribute(PLANE_BY_PLANE, bool, False)
+        if stitched and not any(map(reads_image, self.recipes.values())):
+            self._by_planes(entry, heads)
+            return
         largest = max((head.shape[:-1] for head in heads.values()), key=math.prod, default=())
         shape = model_shape(entry) or largest
         if fits_memory(self.recipes, shape, self.memory_mib):
@@ -140,6 +152,32 @@ class _Run:
                 mpp_source=entry.mpp_source,
                 attributes={**entry.attributes, **facts_as_attributes(facts)},
             )
+
+    def _by_planes(self, entry: Entry, heads: Mapping[str, Windowed]) -> None:
+        def create(
+            layouts: Layouts,
+        ) -> contextlib.AbstractContextManager[Mapping[str, WritableWindowed]]:
+            return self.out.create(
+                entry.name,
+                layouts,
+                mpp=source_mpp(entry),
+                mpp_source=entry.mpp_source,
+                attributes=entry.attributes,
+                container=next(iter(entry.arrays.values())).container,
+            )
+
+        with self.record.step("segment and write"):
+            facts = label_planes(
+                heads,
+                self.recipes,
+                create,
+                source_shape(entry),
+                stitch=self.stitch,
+                mpp=entry.mpp,
+                model_shape=model_shape(entry),
+                numbering=self.numbering,
+            )
+        self.out.annotate(entry.name, **facts_as_attributes(facts))
 
     def _in_tiles(self, entry: Entry, heads: Mapping[str, Windowed]) -> None:
         scratch = self.out.scratch(entry.name)

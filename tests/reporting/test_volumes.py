@@ -1,8 +1,12 @@
 """What a report shows of a volume: the brightest along Z, cuts in proportion, planes alike."""
 
+import re
+
 import numpy as np
 import pytest
 
+from cellmill.metrics import evaluate_classes
+from cellmill.reporting.classes import ClassesSubject, ShownClass, render_classes
 from cellmill.reporting.overlay import colour_of
 from cellmill.reporting.volumes import draw_cuts, draw_planes, project, project_labels, view_volume
 from tests.measurement.test_volumes import blobs
@@ -46,3 +50,28 @@ def test_a_deep_volume_is_shown_by_few_small_planes():
     view = view_volume(image, {"nuclear": np.zeros((100, 1200, 30), np.int32)}, [0], None)
     assert len(view.planes) == len(view.places) == 32
     assert (view.places[0], view.places[-1]) == (0, 99)
+
+
+def test_a_page_of_classes_counts_what_there_is():
+    classes = np.ones((3, 20, 24), np.int32)
+    classes[1:, 5:15, 5:15] = 2
+    for found, image, one, other in (
+        (classes, np.zeros((*classes.shape, 1), np.uint8), "voxel", "pixel"),
+        (classes[1], np.zeros((20, 24, 1), np.uint8), "pixel", "voxel"),
+    ):
+        subject = ClassesSubject(
+            name="a",
+            image=image,
+            channels=[0],
+            found=found,
+            classes=[ShownClass(1, "background", "#000000", False), ShownClass(2, "in", "#ff0000")],
+            counts=[int((found == value).sum()) for value in (1, 2)],
+            model="m",
+            truth=found,
+            scores=evaluate_classes(found, found, {"background": 1, "in": 2}),
+        )
+        page, _ = render_classes(subject)
+        text = re.sub(r'"data:[^"]*"', "", page[page.index("<body") :]).lower()
+        assert f"truth for every {one}" in text
+        assert f"{one}s right" in text
+        assert other not in text

@@ -54,7 +54,7 @@ def facts_of(image: TiffImage | WindowedImage, label: str) -> tuple[Facts, list[
     count = len(image.channels)
     if not isinstance(image, TiffImage):
         names = named(image.channels)
-        said = f"OME-Zarr, {_counted(count, 'channel')}"
+        said = f"OME-Zarr, {_planes_of(image, count, 'channel')}"
         return Facts(label, count, image.stored_dtype, names, said=said), [*range(count)], None
     page = image.pages.keyframe
     if page.compression in _JPEG:
@@ -74,9 +74,18 @@ def facts_of(image: TiffImage | WindowedImage, label: str) -> tuple[Facts, list[
     names = () if colour else named(image.channels)
     names = tuple(names[c] for c in channels) if names else ()
     what = "RGB" if colour else getattr(page.photometric, "name", f"{page.photometric}").lower()
-    said = f"TIFF, {what}, {_counted(len(channels), 'plane')}{' and alpha' * (alpha is not None)}"
+    planes = _planes_of(image, len(channels), "plane")
+    said = f"TIFF, {what}, {planes}{' and alpha' * (alpha is not None)}"
     facts = Facts(label, len(channels), image.stored_dtype, names, colour, said, tuple(remarks))
     return facts, channels, alpha
+
+
+def _planes_of(image: TiffImage | WindowedImage, channels: int, what: str) -> str:
+    """How many planes an image has, or a volume, and of how many channels."""
+    if not image.stack:
+        return _counted(channels, what)
+    several = f" of {channels} channels" if channels > 1 else ""
+    return _counted(len(image.stack), "plane") + several
 
 
 def _counted(count: int, what: str) -> str:
