@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cellmill.arrays.windows import Box
+from cellmill.arrays.windows import Box, Windowed
 
 OUTSIDE = -1
 """In place of an index: what is asked for lies beyond the end."""
@@ -56,6 +56,25 @@ def box_of(window: Any, shape: Sequence[int]) -> tuple[Box, tuple[Any, ...]]:
             edges += [place, place + 1]
             rest.append(0)
     return Box(*edges), (*rest, *items[2:])
+
+
+class Part:
+    """A box of an image `(Y, X, …)`, windowed itself.
+
+    Args:
+        image: of which it is.
+        box: within the image.
+    """
+
+    def __init__(self, image: Windowed, box: Box) -> None:
+        self._image, self._box = image, box
+        self.shape = (*box.shape, *image.shape[2:])
+        self.dtype = image.dtype
+
+    def __getitem__(self, window: Any, /) -> np.ndarray:
+        """Read a window."""
+        box, rest = box_of(window, self.shape)
+        return np.asarray(self._image[box.moved(self._box.y0, self._box.x0).slices])[rest]
 
 
 def reflected(places: np.ndarray, size: int) -> np.ndarray:

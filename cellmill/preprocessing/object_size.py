@@ -127,7 +127,17 @@ def sampled_windows(shape: tuple[int, int]) -> list[Box]:
         if rows * columns <= most:
             ys, xs = _cuts(shape[0], rows), _cuts(shape[1], columns)
             return [Box(*y, *x) for y, x in itertools.product(ys, xs)]
-    # So many rows and columns that the windows lie about as far apart down as across.
+    return spread_windows(shape, side, most)
+
+
+def spread_windows(shape: tuple[int, int], side: int, most: int) -> list[Box]:
+    """Windows spread over an image, about as far apart down as across, at most so many.
+
+    Args:
+        shape: `(Y, X)`.
+        side: of a window, pixels.
+        most: windows.
+    """
     rows, columns = (max(length // side, 1) for length in shape)
     rows = min(max(round(math.sqrt(most * shape[0] / shape[1])), 1), most, rows)
     columns = min(most // rows, columns)

@@ -4,7 +4,8 @@ What is computed is what cellpose 3.1.1.3 does for a diameter of 0 (its `SizeMod
 al., Nature Methods 18, 2021). The image is shown to the network as if its objects had the mean size
 of those that the network was trained on; its style tells their diameter roughly, by a linear model.
 At the scale that this makes the network's, objects are looked for, and the median of their
-diameters is the estimate.
+diameters is the estimate. Cellpose asks of the whole image, whatever its size; here of an image of
+more than 64 Mpx windows spread over it stand for all, so that a slide takes no longer than that.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from cellmill.arrays.channels import SelectedChannels
-from cellmill.arrays.indexing import box_of
+from cellmill.arrays.indexing import Part, box_of
 from cellmill.arrays.windows import Box, Grid, Windowed
 from cellmill.inference.predictor import Predictor
 from cellmill.inference.style import image_style
@@ -29,10 +30,13 @@ from cellmill.models.card import Head, ModelCard
 from cellmill.models.size_model import SizeModel, style_card
 from cellmill.preprocessing import StyleEstimate
 from cellmill.preprocessing.normalisation import NormalisedImage, normalisation_of
+from cellmill.preprocessing.object_size import spread_windows
 from cellmill.preprocessing.resize import ResizedImage
 
 #: An image that is larger at the network's scale is looked at in parts of this side, pixels.
 _SIDE = 2048
+#: Of an image of more pixels than that at most so many windows of this side are looked at.
+_WHOLE, _MOST, _WINDOW = 8192**2, 32, 1024
 
 Opened = Callable[[ModelCard, Sequence[Head]], Predictor]
 """Opens the model's network by a card, for some heads."""
@@ -77,12 +81,11 @@ class CellSize:
             BadInput: the image has values that are not finite.
         """
         found = normalisation_of(image, self._card.preprocessing, memory=memory, what=what)
-        view, shape = NormalisedImage(image, found), (image.shape[0], image.shape[1])
+        whole = NormalisedImage(image, found)
+        views = [Part(whole, box) for box in asked_windows((image.shape[0], image.shape[1]))]
         with self._turn:
-            shown = Rescaled(view, self._trained / self.model.shown_diameter)
-            style = image_style(shown, self._style, card_grid(self._card, shown.shape[:2]))
-            by_style = self.model.diameter_of(style)
-            areas = self._areas(Rescaled(view, self.model.diameter / by_style), shape)
+            by_style = self.model.diameter_of(self._style_of(views))
+            areas = np.concatenate([self._areas(view, by_style) for view in views])
         # Cellpose's diameters are those of circles; where there is no object it says its own.
         median = float(np.median(np.sqrt(areas))) / (math.sqrt(math.pi) / 2) if len(areas) else 0.0
         return StyleEstimate(median or self.model.diameter, by_style, len(areas))
@@ -96,10 +99,20 @@ class CellSize:
     def _network(self) -> Predictor:
         return self._opened(self._card, self._heads)
 
-    def _areas(self, pixels: Rescaled, shape: tuple[int, int]) -> np.ndarray:
-        """Areas in pixels of the image of the objects in it, part by part."""
+    def _style_of(self, views: Sequence[Windowed]) -> np.ndarray:
+        """The style of an image by its parts, in which objects would be of the mean diameter."""
+        factor = self._trained / self.model.shown_diameter
+        shown = [Rescaled(view, factor) for view in views]
+        return image_style(
+            [(each, card_grid(self._card, each.shape[:2])) for each in shown], self._style
+        )
+
+    def _areas(self, view: Windowed, by_style: float) -> np.ndarray:
+        """Areas in pixels of the image of the objects in a part of it."""
         from cellmill.segmentation.cellpose.in_memory import segment_coarsely
 
+        shape = (view.shape[0], view.shape[1])
+        pixels = Rescaled(view, self.model.diameter / by_style)
         grid = Grid(pixels.shape[:2], _SIDE)
         found = []
         for box in map(grid.box, range(len(grid))):
@@ -112,6 +125,13 @@ class CellSize:
             own = shape if len(grid) == 1 else pixels.unscaled(box)
             found.append(object_areas(segment_coarsely(flows, probability, own)))
         return np.concatenate(found)
+
+
+def asked_windows(shape: tuple[int, int]) -> list[Box]:
+    """What a size model is asked of an image `(Y, X)`: all of it, or windows spread over it."""
+    if shape[0] * shape[1] <= _WHOLE:
+        return [Box(0, shape[0], 0, shape[1])]
+    return spread_windows(shape, _WINDOW, _MOST)
 
 
 class Rescaled:

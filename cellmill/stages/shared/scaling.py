@@ -26,8 +26,8 @@ _NAMED = 5
 def size_model_of(folder: Path, settings: ScaleSettings) -> SizeModelOf | None:
     """What asks a model's size model; `None` where no diameter is estimated, or the model has none.
 
-    It runs the network. Where no engine is installed that can, as in the container image
-    `imaging`, a line says that diameters are estimated from pixels.
+    It runs the network. Where no engine is installed that can, a line says that diameters are
+    estimated from pixels.
 
     Args:
         folder: of the model.
