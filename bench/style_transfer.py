@@ -36,7 +36,8 @@ from cellmill.inference.engines import load_network
 from cellmill.models.card import ModelCard
 from cellmill.style_transfer.applying import BlockGrid, grid_for, transfer_volume
 from cellmill.style_transfer.cyclegan import build_networks
-from cellmill.style_transfer.fitting import Labelled, fit_transfer
+from cellmill.style_transfer.domains import Labelled
+from cellmill.style_transfer.fitting import fit_transfer
 from cellmill.style_transfer.gate import Planes, inside, score, train_task
 from cellmill.style_transfer.matching import (
     histogram,
@@ -106,7 +107,8 @@ def blocks(given: argparse.Namespace) -> dict[str, Any]:
 
 def part(values: np.ndarray, tissue: Tissue, z0: int, z1: int) -> Labelled:
     """Sections of a volume, with their membranes."""
-    return Labelled(open_volume(values), tissue.membranes, (z0, 0, 0, z1, *values.shape[1:]))
+    box = (z0, 0, 0, z1, *values.shape[1:])
+    return Labelled(Source(open_volume(values), boxes=(box,)), tissue.membranes)
 
 
 def learnt(
@@ -128,7 +130,7 @@ def learnt(
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        fitted = fit_transfer(x, y, unseen, asked, folder, on_step=note)
+        fitted = fit_transfer([x], [y], [unseen], asked, folder, on_step=note)
         last = asked.steps
         given = fitted.samples
         generator = averaged_generator(folder, last, asked)

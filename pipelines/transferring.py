@@ -17,7 +17,8 @@ TRAINED = (
     *("objective", "adversarial", "cycle"),
     *("identity", "learning_rate", "checkpoint_every", "task_steps", "seed", "name"),
     *("warp", "missing", "folds", "dark", "precision"),
-    *("x", "y", "x_truth", "y_truth", "held_out", "checkpoints"),
+    *("x", "y", "x_truth", "y_truth", "x_masks", "y_masks", "x_boxes", "y_boxes"),
+    *("held_out", "checkpoints"),
     *("version", "description", "licence"),
 )
 #: Parameters of `plan_transfer` and of `transfer_style`, where a pipeline has the same name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +19,17 @@ from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.sampling import Source, sample_volumes
 from cellmill.style_transfer.spectra import log_spectrum, spectrum_gap
 from cellmill.style_transfer.training import LOSSES
-from cellmill.style_transfer.volumes import Volume
 from cellmill.version import __version__
 
 _SAMPLES = 3
 
 
 def render_style_transfer(
-    fitted: Fitted, parameters: TransferParameters, checkpoints: Path, target: Volume, name: str
+    fitted: Fitted,
+    parameters: TransferParameters,
+    checkpoints: Path,
+    target: Sequence[Source],
+    name: str,
 ) -> str:
     """Write the page.
 
@@ -34,7 +37,7 @@ def render_style_transfer(
         fitted: what the training came to.
         parameters: of the training.
         checkpoints: its folder.
-        target: the volume that was to be looked like.
+        target: the volumes that were to be looked like.
         name: of the network.
 
     Returns:
@@ -43,9 +46,7 @@ def render_style_transfer(
     given = fitted.samples
     made = transferred(fitted, parameters, checkpoints, given)
     side = given.shape[1]
-    crops = sample_volumes(
-        [Source(target)], (1, side, side), seed=parameters.seed, count=len(given)
-    )
+    crops = sample_volumes(target, (1, side, side), seed=parameters.seed, count=len(given))
     wanted = np.stack([crop.values[0] for crop in crops])
     returned = transferred(fitted, parameters, checkpoints, np.clip(made, 0, 255), back=True)
     samples = [

@@ -14,15 +14,15 @@ from typing import Any, Literal
 from cellmill import extras
 from cellmill.arrays.files import write_text
 from cellmill.contract import HTML, Metrics, Model, Output, Progress, Record, stage
-from cellmill.errors import BadInput
 from cellmill.inference.proofs import proven
 from cellmill.models.card import ModelCard
 from cellmill.reporting.style_transfer import render_style_transfer
 from cellmill.stages.shared.checkpoints import checkpoint_folder
-from cellmill.style_transfer.fitting import Fitted, Labelled, export_chosen, fit_transfer
+from cellmill.style_transfer.domains import open_domain, split
+from cellmill.style_transfer.fitting import Fitted, export_chosen, fit_transfer
 from cellmill.style_transfer.network import generator_card
 from cellmill.style_transfer.parameters import TransferParameters
-from cellmill.style_transfer.volumes import Volume, open_volume
+from cellmill.style_transfer.places import volumes_named
 from cellmill.typed_json import without_nan
 from cellmill.version import __version__
 
@@ -38,6 +38,10 @@ def train_style_transfer(
     y: str,
     x_truth: str = "",
     y_truth: str = "",
+    x_masks: str = "",
+    y_masks: str = "",
+    x_boxes: str = "",
+    y_boxes: str = "",
     held_out: float = 0.25,
     planes: Literal["z", "y", "x", "zyx"] = "zyx",
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
@@ -80,12 +84,20 @@ def train_style_transfer(
         metrics: The gate's table, what was chosen, and the curve of the losses, JSON.
         report: Page with curves, samples from X to Y and back, spectra and the gate's table.
         record: What was done, with times and versions.
-        x: Path or URI of the source volume (Z, Y, X) uint8.
-        y: Path or URI of the target volume.
-        x_truth: Path or URI of a volume of X's shape, not 0 where there is what the task finds.
+        x: Path or URI of the source volume (Z, Y, X) uint8; or of several, with spaces between,
+            quoted as a shell wants it, `@2` behind one that is drawn twice as often.
+        y: Path or URI of the target volume, or of several.
+        x_truth: Path or URI of a volume of X's shape, not 0 where there is what the task finds; of
+            several volumes as many in their order, `-` where it is not known.
         y_truth: The same of Y.
-        held_out: Last part of X along z that no training sees, at least two sections: its first
-            half chooses, its second says how good what was chosen is.
+        x_masks: Volumes that are not 0 where X is to be read, as large or coarser by whole numbers;
+            as many as X has, `-` for none.
+        y_masks: The same of Y.
+        x_boxes: Boxes within which X is to be read, `z0,y0,x0,z1,y1,x1` in voxels, several with
+            `;` between; for each volume of X, `-` for all of it.
+        y_boxes: The same of Y.
+        held_out: Last part along z of each volume of X, within its boxes, that no training sees, at
+            least two sections: its first half chooses, its second says how good what was chosen is.
         planes: Axes across which planes are cut: z where sections are thick, zyx (all three, whose
             results are averaged) for isotropic volumes.
         precision: What the networks compute in while they are trained. Mixed: layers in 16 bits,
@@ -120,11 +132,15 @@ def train_style_transfer(
         licence: What its card says of the weights' licence.
     """
     given = dict(locals())
-    extras.load("tensorflow", "style transfer")
     asked = {each.name for each in fields(TransferParameters)} & {*given}
     parameters = TransferParameters(**{name: given[name] for name in asked})
-    domain_x, unseen = _split(_opened(x, x_truth), held_out)
-    domain_y = _opened(y, y_truth)
+    named = [
+        volumes_named(key, *(given[f"{key}{of}"] for of in ("", "_truth", "_masks", "_boxes")))
+        for key in ("x", "y")
+    ]
+    extras.load("tensorflow", "style transfer")
+    all_x, domain_y = map(open_domain, named)
+    domain_x, unseen = split(all_x, held_out)
     with _checkpoints(checkpoints) as folder:
         with record.step("fit"), Progress("training", steps, "steps") as progress:
             fitted = fit_transfer(
@@ -138,8 +154,7 @@ def train_style_transfer(
                 on_step=lambda done: progress.advance(done - progress.done),
             )
         said = {
-            "x": x,
-            "y": y,
+            **{key: [asdict(each) for each in of] for key, of in zip("xy", named, strict=True)},
             "code": f"cellmill {__version__}",
             "parameters": asdict(parameters),
             **fitted.to_dict(),
@@ -156,32 +171,14 @@ def train_style_transfer(
                     training=without_nan(said),
                 )
                 _saved(output, card)
-        page = render_style_transfer(fitted, parameters, folder, domain_y.volume, name)
+        target = [each.source for each in domain_y]
+        page = render_style_transfer(fitted, parameters, folder, target, name)
     write_text(report.path, page)
     write_text(
         metrics.path, json.dumps(without_nan(fitted.to_dict()), indent=1, allow_nan=False) + "\n"
     )
     metrics.metadata.update(_headline(fitted))
     record.note(chosen=fitted.chosen.name, gate=[row.to_dict() for row in fitted.rows])
-
-
-def _opened(uri: str, truth: str) -> Labelled:
-    volume = open_volume(uri)
-    known: Volume | None = open_volume(truth, levels=(0, 255)) if truth else None
-    if known is not None and known.shape != volume.shape:
-        expected, found = f"shape {volume.shape}, as the volume has", f"{known.shape}"
-        raise BadInput(f"truth '{truth}'", expected=expected, found=found)
-    return Labelled(volume, known.source if known else None, (0, 0, 0, *volume.shape))
-
-
-def _split(x: Labelled, held_out: float) -> tuple[Labelled, Labelled]:
-    """What is trained on, and what is not, along z."""
-    z, *others = x.volume.shape
-    cut = z - max(2, math.ceil(z * held_out))
-    if not 0 < held_out < 1 or cut < 1:
-        raise BadInput("held_out", expected="0 to 1, leaving sections", found=f"{held_out:g}")
-    low = Labelled(x.volume, x.truth, (0, 0, 0, cut, others[0], others[1]))
-    return low, Labelled(x.volume, x.truth, (cut, 0, 0, z, others[0], others[1]))
 
 
 @contextlib.contextmanager

@@ -41,6 +41,7 @@ class Source:
         mask_factors: how many voxels of the volume a voxel of the mask stands for, an axis each;
             the mask's sides are the volume's divided by them and rounded up.
         least_inside: part of a crop that must lie in the mask.
+        mask_name: by which a training that goes on knows the mask.
 
     Raises:
         BadInput: a box is not within the volume, or the mask is not of its shape.
@@ -52,10 +53,11 @@ class Source:
     mask: Windowed | None = None
     mask_factors: Triple = (1, 1, 1)
     least_inside: float = 1.0
+    mask_name: str = ""
 
     def __post_init__(self) -> None:
         shape, label = self.volume.shape, f"volume '{self.volume.name}'"
-        if not self.weight > 0:
+        if not 0 < self.weight < np.inf:
             raise BadInput(f"{label}, weight", expected="above 0", found=f"{self.weight}")
         if not 0 < self.least_inside <= 1:
             raise BadInput("least_inside", expected="0 to 1", found=f"{self.least_inside}")
@@ -188,7 +190,7 @@ def _corner(
     for _ in range(_TRIALS):
         ends = ranges[int(random.choice(len(ranges), p=sizes / sizes.sum()))]
         z, y, x = (int(random.integers(a, b)) for a, b in ends)
-        if source.mask is None or _is_inside(source, (z, y, x), shape):
+        if is_inside(source, (z, y, x), shape):
             return z, y, x
     raise BadInput(
         f"mask of volume '{source.volume.name}'",
@@ -197,8 +199,10 @@ def _corner(
     )
 
 
-def _is_inside(source: Source, corner: Triple, shape: Triple) -> bool:
-    assert source.mask is not None
+def is_inside(source: Source, corner: Triple, shape: Triple) -> bool:
+    """Whether as much of a crop as has to lies in a source's mask; True where it has none."""
+    if source.mask is None:
+        return True
     window = tuple(
         slice(c // f, -(-(c + n) // f))
         for c, n, f in zip(corner, shape, source.mask_factors, strict=True)

@@ -83,9 +83,7 @@ def train(
         BadInput: the domains have no room for crops.
         CellmillError: a loss is no longer a number.
     """
-    domains = [
-        (each.levels, [(s.volume.name, s.weight, s.boxes) for s in each.sources]) for each in (x, y)
-    ]
+    domains = [(each.levels, [_named(s) for s in each.sources]) for each in (x, y)]
     work = key_of(asdict(parameters), domains, __version__)
     kept = Checkpoints(folder, work)
     curve = _resumed(networks, kept.last())
@@ -180,6 +178,12 @@ def _planes(
             grey = (crop.reshape(side, side).astype(np.float32) - mean) / sd
             batch.append(varied(random, grey)[0][..., None])
         yield np.stack(batch)
+
+
+def _named(source: Source) -> tuple[Any, ...]:
+    """What tells a source from another."""
+    region = (source.boxes, source.mask_name, source.mask_factors, source.least_inside)
+    return source.volume.name, source.weight, *region
 
 
 def _keep(networks: Networks, kept: Checkpoints, curve: Sequence[Checkpoint]) -> None:

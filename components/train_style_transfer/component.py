@@ -19,6 +19,10 @@ def train_style_transfer(
     y: str,
     x_truth: str = "",
     y_truth: str = "",
+    x_masks: str = "",
+    y_masks: str = "",
+    x_boxes: str = "",
+    y_boxes: str = "",
     held_out: float = 0.25,
     planes: str = "zyx",
     precision: str = "float32",
@@ -56,12 +60,20 @@ def train_style_transfer(
     Without truth it is the last checkpoint, and nothing says whether it helps.
 
     Args:
-        x: Path or URI of the source volume (Z, Y, X) uint8.
-        y: Path or URI of the target volume.
-        x_truth: Path or URI of a volume of X's shape, not 0 where there is what the task finds.
+        x: Path or URI of the source volume (Z, Y, X) uint8; or of several, with spaces between,
+            quoted as a shell wants it, `@2` behind one that is drawn twice as often.
+        y: Path or URI of the target volume, or of several.
+        x_truth: Path or URI of a volume of X's shape, not 0 where there is what the task finds; of
+            several volumes as many in their order, `-` where it is not known.
         y_truth: The same of Y.
-        held_out: Last part of X along z that no training sees, at least two sections: its first
-            half chooses, its second says how good what was chosen is.
+        x_masks: Volumes that are not 0 where X is to be read, as large or coarser by whole numbers;
+            as many as X has, `-` for none.
+        y_masks: The same of Y.
+        x_boxes: Boxes within which X is to be read, `z0,y0,x0,z1,y1,x1` in voxels, several with `;`
+            between; for each volume of X, `-` for all of it.
+        y_boxes: The same of Y.
+        held_out: Last part along z of each volume of X, within its boxes, that no training sees, at
+            least two sections: its first half chooses, its second says how good what was chosen is.
         planes: Axes across which planes are cut: z where sections are thick, zyx (all three, whose
             results are averaged) for isotropic volumes.
         precision: What the networks compute in while they are trained. Mixed: layers in 16 bits,

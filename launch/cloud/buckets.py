@@ -11,9 +11,10 @@ from typing import Any
 from cellmill.errors import CellmillError
 from cellmill.io.digests import folder_digest
 from cellmill.io.uris import digest, local_path, scheme_of
+from cellmill.style_transfer.places import each_place
 from launch.cloud.google_errors import said
 from launch.runs.inputs import Item
-from launch.runs.settings import READ_PLACES
+from launch.runs.settings import READ_LISTS, READ_PLACES
 
 _ITEM_FILES = (("image", "digest"), ("truth", "truth_digest"))
 
@@ -109,6 +110,11 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
     for key in READ_PLACES:
         if sent := model(changed.get(key, "")):
             changed[key] = sent[0]
+    for key in READ_LISTS:
+        if changed.get(key):
+            changed[key] = each_place(
+                changed[key], lambda place: (model(place) or (place,))[0], key.upper()
+            )
     for key in ("segmenters", "conditions", "reference_conditions"):
         if key in changed:
             changed[key] = [_segmenter(each, model(each["model"])) for each in changed[key]]

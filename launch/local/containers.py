@@ -19,11 +19,13 @@ from typing import Any
 from cellmill.compute.folders import cache_folder
 from cellmill.errors import BadInput, CellmillError
 from cellmill.io.uris import local_path, scheme_of
+from cellmill.style_transfer.places import places_in
 from cellmill.terminal import say
 from launch.images.building import SOURCES_LABEL, sources_digest
 from launch.images.docker import docker, has_image, has_network, image_id, image_label
 from launch.images.environments import image_name
 from launch.local.task_handler import DOWNLOADS, Start, Task
+from launch.runs.settings import READ_LISTS
 
 #: Folders of the images that a mount must not hide: a file in one is mounted by itself.
 _OF_IMAGE = frozenset(
@@ -108,7 +110,7 @@ def needs_network(task: Task) -> bool:
         source = parameters.get("source", "")
         if source and not Path(source).exists():
             return True
-    return any(text and scheme_of(text) not in ("", "file") for text in _strings(parameters))
+    return any(text and scheme_of(text) not in ("", "file") for text in _texts(parameters))
 
 
 def mounts_of(arguments: Mapping[str, Any]) -> list[Path]:
@@ -119,7 +121,7 @@ def mounts_of(arguments: Mapping[str, Any]) -> list[Path]:
             taken for an input.
     """
     wanted: dict[Path, None] = {}
-    for text in _strings(arguments):
+    for text in _texts(arguments):
         if not text.startswith(("/", "file:")):
             continue
         path = local_path(text)
@@ -131,6 +133,13 @@ def mounts_of(arguments: Mapping[str, Any]) -> list[Path]:
             if str(place) not in _OF_IMAGE:
                 wanted[place if str(folder) in _OF_IMAGE else folder] = None
     return sorted(p for p in wanted if not any(q in wanted for q in p.parents))
+
+
+def _texts(arguments: Mapping[str, Any]) -> Iterator[str]:
+    """All texts of a run's arguments, and the places of those that are lists of them."""
+    yield from _strings(arguments)
+    for key in {*READ_LISTS} & {*arguments}:
+        yield from places_in(arguments[key], key)
 
 
 def _strings(value: Any) -> Iterator[str]:

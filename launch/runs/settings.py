@@ -14,6 +14,7 @@ import yaml
 from cellmill.arrays.files import absolute_place
 from cellmill.errors import BadInput
 from cellmill.exports.programs import PROGRAMS, check_volumes, programs_of
+from cellmill.style_transfer.places import each_place, volumes_named
 from launch.compiling.choices import flag
 from launch.runs.axes import axes_of, axis_settings, json_object
 from launch.runs.benchmarks import SETTINGS as BENCHMARK_SETTINGS
@@ -30,7 +31,9 @@ IMAGES_PER_WORKER = 4
 FILLED = ("batches", "items", "hard_background", "conditions", "reference_conditions")
 #: Parameters that are places of this machine or elsewhere: those that tasks read, and those that
 #: they write to and share.
-READ_PLACES = ("x", "y", "x_truth", "y_truth", "volume", "mask")
+READ_PLACES = ("volume", "mask")
+#: Parameters that are lists of places that tasks read.
+READ_LISTS = ("x", "y", "x_truth", "y_truth", "x_masks", "y_masks")
 WRITTEN_PLACES = ("store", "destination", "checkpoints")
 #: Variables of the Makefile that are no settings of a run.
 _MAKES_OWN = {"PYTHON", "VENV", "CLOUD", "DEV", "UV_VERSION"}
@@ -164,11 +167,21 @@ def arguments_of(
         elif given[key]:
             text = models.get(key, given[key])
             text = absolute_place(text) if key in (*READ_PLACES, *WRITTEN_PLACES) else text
+            text = each_place(text, absolute_place, key.upper()) if key in READ_LISTS else text
             arguments[key] = _cast(key, text, kind)
         elif is_required(key, declared):
             expected = declared.get("description", "a value").rstrip(".")
             raise BadInput(key.upper(), expected=expected, found="nothing")
+    _check_lists(arguments)
     return arguments
+
+
+def _check_lists(arguments: Mapping[str, Any]) -> None:
+    """Refuse lists of volumes that do not go with each other, before anything runs."""
+    for name in ("x", "y"):
+        if arguments.get(name):
+            lists = (arguments.get(f"{name}_{of}", "") for of in ("truth", "masks", "boxes"))
+            volumes_named(name.upper(), arguments[name], *lists)
 
 
 def _programs(parameters: Parameters, given: Mapping[str, str]) -> tuple[str, ...]:

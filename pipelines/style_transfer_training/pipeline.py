@@ -38,6 +38,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         y: str,
         x_truth: str = "",
         y_truth: str = "",
+        x_masks: str = "",
+        y_masks: str = "",
+        x_boxes: str = "",
+        y_boxes: str = "",
         held_out: float = 0.25,
         planes: str = "zyx",
         precision: str = "float32",
@@ -68,12 +72,20 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         """Train a network that makes volume X look like volume Y, chosen by what a task finds.
 
         Args:
-            x: Path or URI of the source volume.
-            y: Path or URI of the target volume.
+            x: Path or URI of the source volume; or of several, with spaces between, quoted as a
+                shell wants it, `@2` behind one that is drawn twice as often.
+            y: Path or URI of the target volume, or of several.
             x_truth: Path or URI of a volume of X's shape, not 0 where there is what a task finds
-                (membranes); with `y_truth` the gate chooses what is returned.
+                (membranes), with `y_truth` the gate chooses what is returned; of several volumes
+                as many in their order, `-` where it is not known.
             y_truth: The same of Y.
-            held_out: Last part of X along z that no training sees.
+            x_masks: Volumes that are not 0 where X is to be read, as large or coarser by whole
+                numbers; as many as X has, `-` for none.
+            y_masks: The same of Y.
+            x_boxes: Boxes within which X is to be read, `z0,y0,x0,z1,y1,x1` in voxels, several
+                with `;` between; for each volume of X, `-` for all of it.
+            y_boxes: The same of Y.
+            held_out: Last part along z of each volume of X that no training sees.
             planes: Axes across which planes are cut: `z` where sections are thick, `zyx` for
                 isotropic volumes.
             precision: What the networks compute in while they are trained: `float32`,

@@ -58,6 +58,10 @@ def test_simulated_volumes_are_learnt_from_and_transferred_in_shards(tmp_path):
         (("style_transfer", "--volume", "v"), "MODEL: expected Network by path or URI"),
         (("style_transfer_training", "--x", "v"), "Y: expected Path or URI of the target volume"),
         (
+            ("style_transfer_training", "--x", "a b@2", "--y", "c", "--x-boxes", "1,2"),
+            "X_BOXES: expected 2, one for each volume ('-' for none), found 1",
+        ),
+        (
             ("style_transfer", "--image", "a.tif"),
             "IMAGE: expected none: this pipeline takes MODEL, VOLUME, found a.tif",
         ),

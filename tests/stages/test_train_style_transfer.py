@@ -62,9 +62,25 @@ def test_a_network_is_trained_chosen_and_applied(tmp_path, volumes):
     assert (made != source).mean() > 0.5
 
 
+def test_several_volumes_are_learnt_from_and_the_card_names_them(tmp_path, volumes):
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[:, 2:] = 1
+    masks = f"'{stored.zarr(tmp_path / 'a mask', mask, 'zarr3')}' -"
+    lists = {"x": f"{volumes['x']} {volumes['y']}@0.5", "y": volumes["y"], "x_masks": masks}
+    tiny = {"steps": 1, "crop": 96, "width": 2, "batch_size": 2, "planes": "z"}
+    assert run(tmp_path, **lists, x_boxes="- 0,0,0,8,100,100", **tiny) == 0
+    first, second = ModelCard.load(tmp_path / "model").training["x"]
+    assert (first["weight"], second["weight"]) == (1.0, 0.5)
+    assert second["boxes"] == [[0, 0, 0, 8, 100, 100]]
+    assert first["mask"].endswith("a mask")
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [
+        ({"x": "a b@0"}, "x, weight of 'b': expected above 0, found 0"),
+        ({"x_masks": "a b"}, "x_masks: expected 1, one for each volume ('-' for none), found 2"),
+        ({"y_boxes": "0,0,0,8,100,999"}, "box: expected within (8, 100, 104)"),
         ({"y_truth": ""}, "truth: expected that of X and of Y, or of neither"),
         ({"crop": 104}, "expected room for crops of (1, 104, 104)"),
         ({"held_out": 1.5}, "held_out: expected 0 to 1"),

@@ -10,7 +10,8 @@ from cellmill.errors import BadInput
 from cellmill.inference.engines import load_network
 from cellmill.style_transfer.augmentation import varied
 from cellmill.style_transfer.cyclegan import build_networks
-from cellmill.style_transfer.fitting import Labelled, export_chosen, fit_transfer, transferred
+from cellmill.style_transfer.domains import Labelled
+from cellmill.style_transfer.fitting import export_chosen, fit_transfer, transferred
 from cellmill.style_transfer.network import generator_card
 from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.sampling import Source
@@ -39,12 +40,12 @@ TINY = TransferParameters(
 def labelled(look, seed, box=(0, 0, 0, *SHAPE)):
     tissue = make_tissue(SHAPE, seed=seed)
     volume = open_volume(show(tissue, look, seed=seed), name=f"volume {seed}")
-    return Labelled(volume, tissue.membranes, box)
+    return Labelled(Source(volume, boxes=(box,)), tissue.membranes)
 
 
 X = labelled(LOOK_X, 1, (0, 0, 0, 7, 104, 104))
 Y = labelled(LOOK_Y, 2)
-HELD_OUT = replace(X, box=(7, 0, 0, *SHAPE))
+HELD_OUT = labelled(LOOK_X, 1, (7, 0, 0, *SHAPE))
 
 
 class Killed(Exception):
@@ -63,13 +64,12 @@ def kill_at_once(step):
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")
-    return fit_transfer(X, Y, HELD_OUT, TINY, folder, task_steps=60), TINY, folder
+    return fit_transfer([X], [Y], [HELD_OUT], TINY, folder, task_steps=60), TINY, folder
 
 
 def domains(found):
     return [
-        Domain([Source(each.volume, boxes=(each.box,))], levels)
-        for each, levels in zip((X, Y), found.levels, strict=True)
+        Domain([each.source], levels) for each, levels in zip((X, Y), found.levels, strict=True)
     ]
 
 
@@ -112,9 +112,9 @@ def test_the_best_on_the_planes_that_choose_is_returned(fitted):
 
 def test_one_held_out_section_cannot_both_choose_and_score(fitted):
     _, _, folder = fitted
-    one = replace(HELD_OUT, box=(9, 0, 0, *SHAPE))
+    one = HELD_OUT.between(9, 10)
     with pytest.raises(BadInput, match="held-out volume: expected at least 2 sections, found 1"):
-        fit_transfer(X, Y, one, TINY, folder)
+        fit_transfer([X], [Y], [one], TINY, folder)
 
 
 @pytest.mark.parametrize("step", [-1, 2])
@@ -143,11 +143,11 @@ def test_a_residual_generator_begins_at_matching(fitted):
 
 def test_without_truth_there_is_no_gate(fitted):
     _, _, folder = fitted
-    bare = [replace(each, truth=None) for each in (X, Y, HELD_OUT)]
+    bare = [[replace(each, truth=None)] for each in (X, Y, HELD_OUT)]
     found = fit_transfer(*bare, TINY, folder)
     assert (found.rows, found.chosen.name) == ([], "step 4")
     with pytest.raises(BadInput, match="truth: expected that of X and of Y, or of neither"):
-        fit_transfer(X, bare[1], HELD_OUT, TINY, folder)
+        fit_transfer([X], bare[1], [HELD_OUT], TINY, folder)
 
 
 def test_a_plane_and_its_truth_are_turned_together():
