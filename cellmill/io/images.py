@@ -1,4 +1,4 @@
-"""Images by URI: a TIFF, an OME-Zarr, which is a folder, or a file in a microscope's own format."""
+"""Images by URI: a TIFF, an OME-Zarr, a file in a microscope's own format, a PNG or a JPEG."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cellmill.io import uris
 from cellmill.io.suffixes import is_of_instrument, is_zarr
 from cellmill.io.tiff import layout
 from cellmill.io.tiff.axes import FocalPlane
+from cellmill.io.tiff.codestreams import JPEG_MAGIC, PNG_MAGIC
 from cellmill.io.tiff.layout import TiffImage
 from cellmill.io.tiff.read import is_grey, read_channels
 from cellmill.io.tiff.select import channels_text, describe, select_channels
@@ -34,7 +35,7 @@ def open_image_at(
     """Open an image.
 
     Args:
-        uri: of a TIFF, of an OME-Zarr, or of a file in a microscope's own format.
+        uri: of a TIFF, an OME-Zarr, a file in a microscope's own format, a PNG or a JPEG.
         file: the open file; None of an OME-Zarr.
         **choice: which image, level, Z and T, as for `cellmill.io.tiff.layout.open_image`.
 
@@ -52,8 +53,21 @@ def open_image_at(
         with open_instrument_image(uri, **choice) as image:
             yield image
         return
+    if _is_picture(file):
+        from cellmill.io.pictures import open_picture
+
+        yield open_picture(uri, file, **choice)
+        return
     with layout.open_image(file, uri, **choice) as tiff:
         yield tiff
+
+
+def _is_picture(file: IO[bytes]) -> bool:
+    """Whether an open file begins as a PNG or a JPEG; it is left at its beginning."""
+    file.seek(0)
+    head = file.read(max(len(PNG_MAGIC), len(JPEG_MAGIC)))
+    file.seek(0)
+    return head.startswith((PNG_MAGIC, JPEG_MAGIC))
 
 
 @contextlib.contextmanager
@@ -105,7 +119,7 @@ def channels_to_segment(
         name = image.channels[image.own[0]]
         remarks.append(f"one file of a set of {len(image.channels)} channels: its own is {name}")
         return [*image.own]
-    if isinstance(image, TiffImage) and image.colour and is_grey(image, memory_mib):
+    if image.colour and _is_grey(image, memory_mib):
         remarks.append("grey stored as red, green and blue: one of them is taken")
         return [0]
     if image.unexplained:
@@ -120,6 +134,14 @@ def channels_to_segment(
         expected="channels=… to say which to segment",
         found=f"{what}{describe(image.channels)}",
     )
+
+
+def _is_grey(image: TiffImage | WindowedImage, memory_mib: int) -> bool:
+    if isinstance(image, TiffImage):
+        return is_grey(image, memory_mib)
+    from cellmill.io.windowed_image import channels_are_alike
+
+    return channels_are_alike(image, memory_mib)
 
 
 @dataclass(frozen=True)
@@ -155,7 +177,7 @@ def open_image(
     """Open an image and see what it is: shape, channels, pixel size, levels; no pixel is read.
 
     Args:
-        uri: path or URI of a TIFF or an OME-Zarr.
+        uri: path or URI of a TIFF, an OME-Zarr, a PNG, a JPEG, or a microscope's own file.
         mpp: the pixel size at full resolution, microns; overrides what the file says; 0: the
             file's.
         target_mpp: of a pyramid, the coarsest level that is not coarser than this; 0: full
@@ -169,8 +191,8 @@ def open_image(
         The image, open within the block.
 
     Raises:
-        BadInput: nothing is there, it is neither, it is damaged, or which image, Z or T is meant is
-            not said.
+        BadInput: nothing is there, it is none of these, it is damaged, or which image, Z or T is
+            meant is not said.
     """
     place = os.fspath(uri)
     choice: dict[str, Any] = {"mpp": mpp, "target_mpp": target_mpp, "z_step": z_step}
@@ -194,7 +216,7 @@ def read_image(
     """Read an image into memory. Only the pages of the channels asked for are read.
 
     Args:
-        uri: path or URI of a TIFF or an OME-Zarr.
+        uri: path or URI of a TIFF, an OME-Zarr, a PNG, a JPEG, or a microscope's own file.
         channels: names or 0-based indices; `None` for all.
         mpp: see `open_image`, as for the arguments that follow.
         target_mpp: see there.

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from cellmill.errors import BadInput
 from cellmill.io import uris
-from cellmill.io.suffixes import IMAGE_SUFFIXES, converted_by, is_zarr
+from cellmill.io.suffixes import IMAGE_SUFFIXES, PICTURE_SUFFIXES, converted_by, is_zarr
 
 _WILD = re.compile(r"(\*+|\?|\[!?[^\]]+\])")
 
@@ -107,7 +107,8 @@ def list_files(
 
     What exists is taken as it is, before its brackets and stars are read as a glob. A folder gives
     what lies directly in it. A Zarr is a folder, and counts as a file here; a plate stands for
-    its fields, each of them an image. Hidden files are no images.
+    its fields, each of them an image. Hidden files are no images. PNG and JPEG files are images
+    where there are no others: beside them they are masks, overlays, figures.
 
     Args:
         pattern: a path or URI; `**` in a glob crosses folders.
@@ -119,19 +120,10 @@ def list_files(
     Raises:
         BadInput: nothing is there; a folder cannot be read; or a name is not UTF-8.
     """
-    path = uris.local_path(pattern)
-    with uris.one_line(pattern):
-        if is_zarr(pattern) and uris.exists(pattern):
-            listing = Listing((Listed(pattern),))
-        elif path is not None:
-            listing = _list_local(path, suffixes, unreadable_as_files)
-            if uris.scheme_of(pattern) == "gs":
-                listing = _as_objects(listing)
-        elif uris.scheme_of(pattern) in ("http", "https"):
-            listing = Listing((Listed(pattern),))
-        else:
-            listing = _list_remote(pattern, suffixes)
-    listing = Listing(_with_fields(listing.files), listing.left_aside)
+    listing = _listing(pattern, suffixes, unreadable_as_files)
+    if not listing.files and suffixes == IMAGE_SUFFIXES:
+        suffixes = (*suffixes, *PICTURE_SUFFIXES)
+        listing = _listing(pattern, suffixes, unreadable_as_files)
     if not listing.files:
         raise BadInput(
             f"'{pattern}'",
@@ -145,6 +137,22 @@ def list_files(
                 f"file '{file.uri}'", expected="a name in UTF-8", found="other bytes in it"
             )
     return listing
+
+
+def _listing(pattern: str, suffixes: Sequence[str], unreadable_as_files: bool) -> Listing:
+    path = uris.local_path(pattern)
+    with uris.one_line(pattern):
+        if is_zarr(pattern) and uris.exists(pattern):
+            listing = Listing((Listed(pattern),))
+        elif path is not None:
+            listing = _list_local(path, suffixes, unreadable_as_files)
+            if uris.scheme_of(pattern) == "gs":
+                listing = _as_objects(listing)
+        elif uris.scheme_of(pattern) in ("http", "https"):
+            listing = Listing((Listed(pattern),))
+        else:
+            listing = _list_remote(pattern, suffixes)
+    return Listing(_with_fields(listing.files), listing.left_aside)
 
 
 def _conversion(listing: Listing) -> str:

@@ -19,6 +19,9 @@ _TO_CONVERT = (".vsi", ".dcm", ".zvi", ".ims")
 
 #: Of images.
 IMAGE_SUFFIXES = (*_TIFF, *_OF_INSTRUMENTS, _ZARR, *INSTRUMENT_SUFFIXES)
+#: Of images, too, where a folder or a glob has none of those: beside them a PNG is a mask, an
+#: overlay or a figure.
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 #: Of truths.
 TRUTH_SUFFIXES = (*_TIFF, _ZARR, ".png", ".npy", ".npz")
 

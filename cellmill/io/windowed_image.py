@@ -1,4 +1,4 @@
-"""An image that is read window by window: of an OME-Zarr, or of a microscope's own format."""
+"""An image that is read window by window: of an OME-Zarr, a microscope's own format, a picture."""
 
 from __future__ import annotations
 
@@ -102,6 +102,36 @@ def copy_channels(
         _copy_section(section, channels, target, memory_mib, ledger, marked, prefix)
 
 
+def channels_are_alike(image: WindowedImage, memory_mib: int = 1024) -> bool:
+    """Whether all channels are alike in every pixel: a grey image that is stored in colours.
+
+    Args:
+        image: the open image.
+        memory_mib: what may be taken.
+
+    Raises:
+        BadInput: the file is damaged.
+    """
+    room = (memory_mib << 20) // _WINDOW_SHARE // image.stored_dtype.itemsize // 2
+    return all(
+        np.array_equal(section.planes[0][box.slices], plane[box.slices])
+        for section in image.sections
+        for box in _boxes(section.shape, room)
+        for plane in section.planes[1:]
+    )
+
+
+def _boxes(shape: tuple[int, ...], room: int) -> list[Box]:
+    """Return boxes that cover a plane, each of one shard's rows and of at most so many pixels."""
+    height, width = shape
+    columns = max(1, room // SHARD // SHARD) * SHARD
+    return [
+        Box(y, min(y + SHARD, height), x, min(x + columns, width))
+        for y in range(0, height, SHARD)
+        for x in range(0, width, columns)
+    ]
+
+
 def _copy_section(
     image: WindowedImage,
     channels: Sequence[int],
@@ -113,14 +143,8 @@ def _copy_section(
 ) -> None:
     """Read channels of an image, or of one focal plane of a volume, marked with a prefix."""
     room = (memory_mib << 20) // _WINDOW_SHARE // image.stored_dtype.itemsize
-    columns = max(1, room // SHARD // SHARD) * SHARD
     losses = Losses()
-    height, width = image.shape
-    boxes = [
-        Box(y, min(y + SHARD, height), x, min(x + columns, width))
-        for y in range(0, height, SHARD)
-        for x in range(0, width, columns)
-    ]
+    boxes = _boxes(image.shape, room)
     for place, channel in enumerate(channels):
         for number, box in enumerate(boxes):
             unit = f"{prefix}{place}-{number}"

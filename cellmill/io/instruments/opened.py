@@ -58,21 +58,36 @@ def open_instrument_image(
     suffix = path.suffix.lower()
     reader = importlib.import_module(f"cellmill.io.instruments.{_READERS[suffix]}")
     with contextlib.ExitStack() as opened:
-        with _damage_is_bad_input(label, suffix):
+        kind = suffix[1:].upper()
+        with _damage_is_bad_input(label, kind):
             stack = opened.enter_context(reader.open_stack(path, label, series))
-        yield _image(stack, label, suffix, mpp, z_step, z, t)
+        yield image_of(stack, label, kind, mpp=mpp, z_step=z_step, z=z, t=t)
 
 
-def _image(
-    stack: Stack, label: str, suffix: str, mpp: float, z_step: float, z: FocalPlane, t: int
+def image_of(
+    stack: Stack, label: str, kind: str, *, mpp: float, z_step: float, z: FocalPlane, t: int
 ) -> WindowedImage:
+    """Return an image that is read from what a reader gives.
+
+    Args:
+        stack: what it gives.
+        label: how messages call the image.
+        kind: how they call its format.
+        mpp: pixel size in microns, in place of the file's; 0: the file's.
+        z_step: microns between focal planes, likewise.
+        z: which focal plane, 0-based; -1: the only one; `"all"`: all of them.
+        t: which time point, 0-based; -1: the only one.
+
+    Raises:
+        BadInput: Z or T is not there, or which is meant is not said; or pixels are no numbers.
+    """
     if stack.dtype.name not in PIXEL_DTYPES:
         raise BadInput(label, expected="pixels that are integers or floats", found=f"{stack.dtype}")
     depths = pick_planes(stack.depth, z, label)
     time = pick_plane("T", stack.times, t, label)
     channels = range(stack.count)
     planes = tuple(
-        tuple(_Plane(stack, (channel, depth, time), label, suffix) for channel in channels)
+        tuple(_Plane(stack, (channel, depth, time), label, kind) for channel in channels)
         for depth in depths
     )
     remarks: list[str] = []
@@ -106,7 +121,7 @@ class _Plane:
     stack: Stack
     place: tuple[int, int, int]
     label: str
-    suffix: str
+    kind: str
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -123,7 +138,7 @@ class _Plane:
         rows, columns = (
             slice(*part.indices(length)) for part, length in zip(window, self.shape, strict=True)
         )
-        with _damage_is_bad_input(self.label, self.suffix):
+        with _damage_is_bad_input(self.label, self.kind):
             pixels = self.stack.window(self.place, rows, columns)
         expected = (rows.stop - rows.start, columns.stop - columns.start)
         if pixels.shape != expected or pixels.dtype != self.dtype:
@@ -133,7 +148,7 @@ class _Plane:
 
 
 @contextlib.contextmanager
-def _damage_is_bad_input(label: str, suffix: str) -> Iterator[None]:
+def _damage_is_bad_input(label: str, kind: str) -> Iterator[None]:
     """Turn whatever a package raises on a file that it cannot read into one line."""
     try:
         yield
@@ -143,5 +158,5 @@ def _damage_is_bad_input(label: str, suffix: str) -> Iterator[None]:
         if fault := fault_of(error):
             raise fault from error
         said = " ".join(str(error).split())[:200] or type(error).__name__
-        expected = f"a whole, readable {suffix[1:].upper()} file"
+        expected = f"a whole, readable {kind} file"
         raise BadInput(label, expected=expected, found=said) from error

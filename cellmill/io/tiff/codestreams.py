@@ -8,13 +8,16 @@ T.81 (JPEG), ISO 15444-1 (JPEG 2000), ISO 15948 (PNG), RFC 9649 (WebP), ISO 1818
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 Size = tuple[int, int, int]
 """Rows, columns, and components: 0 where they are not declared."""
 
+#: What a file of each begins with.
+PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 #: Start-of-frame markers of JPEG; DHT, JPG and DAC lie between them.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SCAN = 0xDA
 _NO_LENGTH = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 
 
@@ -40,7 +43,30 @@ def declared_size(data: bytes, compression: int) -> Size | None:
         raise ValueError("a stream that is cut off") from error
 
 
-def _jpeg(data: bytes) -> Size:
+def jpeg_size(data: bytes) -> Size:
+    """Return the size of a JPEG image.
+
+    Raises:
+        ValueError: the stream does not begin as it must.
+    """
+    for marker, at in _jpeg_segments(data):
+        if marker in _FRAMES:
+            _, _, rows, columns, components = struct.unpack_from(">HBHHB", data, at)
+            return rows, columns, components
+    raise ValueError("a JPEG stream without a frame")
+
+
+def jpeg_ends(data: bytes) -> bool:
+    """Whether the scans of a JPEG image are followed by its end.
+
+    Decoders fill what is missing with grey, and say nothing.
+    """
+    scan = next((at for marker, at in _jpeg_segments(data) if marker == _SCAN), None)
+    return scan is not None and data.find(b"\xff\xd9", scan) >= 0
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the markers of a JPEG stream up to its first scan, and where what follows each is."""
     at = data.find(b"\xff\xd8")
     if at < 0:
         raise ValueError("no JPEG stream")
@@ -52,16 +78,14 @@ def _jpeg(data: bytes) -> Size:
         marker = data[at + 1]
         if marker in (0xFF, 0x00):
             at += 1
-        elif marker in _FRAMES:
-            _, _, rows, columns, components = struct.unpack_from(">HBHHB", data, at + 2)
-            return rows, columns, components
-        elif marker in _NO_LENGTH:
-            at += 2
-        elif marker in (0xDA, 0xD9):
-            break
-        else:
-            at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    raise ValueError("a JPEG stream without a frame")
+            continue
+        at += 2
+        if marker in _NO_LENGTH:
+            continue
+        yield marker, at
+        if marker in (_SCAN, 0xD9):
+            return
+        at += struct.unpack_from(">H", data, at)[0]
 
 
 def _jpeg2000(data: bytes) -> Size:
@@ -73,8 +97,13 @@ def _jpeg2000(data: bytes) -> Size:
     return bottom - top, right - left, components
 
 
-def _png(data: bytes) -> Size:
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR":
+def png_size(data: bytes) -> Size:
+    """Return the size of a PNG image.
+
+    Raises:
+        ValueError: the stream does not begin as it must.
+    """
+    if data[:8] != PNG_MAGIC or data[12:16] != b"IHDR":
         raise ValueError("no PNG stream")
     columns, rows, _, kind = struct.unpack_from(">IIBB", data, 16)
     return rows, columns, {0: 1, 2: 3, 3: 0, 4: 2, 6: 4}.get(kind, 0)
@@ -151,15 +180,15 @@ def _lerc(data: bytes) -> Size:
 
 
 _READERS: Mapping[int, Callable[[bytes], Size]] = {
-    6: _jpeg,
-    7: _jpeg,
-    33007: _jpeg,
-    34892: _jpeg,
+    6: jpeg_size,
+    7: jpeg_size,
+    33007: jpeg_size,
+    34892: jpeg_size,
     33003: _jpeg2000,
     33004: _jpeg2000,
     33005: _jpeg2000,
     34712: _jpeg2000,
-    34933: _png,
+    34933: png_size,
     50001: _webp,
     50002: _jpegxl,
     52546: _jpegxl,

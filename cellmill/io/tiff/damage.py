@@ -12,6 +12,7 @@ from typing import IO
 from cellmill.compute.faults import fault_of
 from cellmill.errors import BadInput, CellmillError
 from cellmill.io.suffixes import converted_by, is_of_instrument
+from cellmill.io.tiff.codestreams import JPEG_MAGIC, PNG_MAGIC
 from cellmill.io.tiff.tags import matters
 
 #: What messages ask for.
@@ -20,8 +21,8 @@ WHOLE = "a whole, readable TIFF"
 # Classic and BigTIFF, in both byte orders.
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHER_FORMATS = (
-    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
+    (PNG_MAGIC, "a PNG image"),
+    (JPEG_MAGIC, "a JPEG image"),
     (b"GIF8", "a GIF image"),
     (b"BM", "a BMP image"),
     (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 image"),

@@ -12,18 +12,16 @@ Read are TIFF, OME-Zarr, PNG, `.npy` and `.npz` files that hold
 
 from __future__ import annotations
 
-import io
-import struct
 import zipfile
 from collections.abc import Callable
 from typing import IO
 
-import imagecodecs
 import numpy as np
-from PIL import Image
 
 from cellmill.errors import BadInput
 from cellmill.io.images import read_pixels
+from cellmill.io.pictures import GREY_ALPHA, RGB_ALPHA, decode_png, png_header
+from cellmill.io.tiff.codestreams import JPEG_MAGIC, PNG_MAGIC
 from cellmill.io.tiff.damage import damage_is_bad_input
 from cellmill.io.truth.kinds import Facts, TruthKind, layout_of
 from cellmill.io.truth.labels import Truth, labels_of
@@ -68,7 +66,7 @@ def read_truth(
         file.seek(0)
         if not head:
             raise BadInput(label, expected="a label image", found="an empty file")
-        if head.startswith(b"\xff\xd8\xff"):
+        if head.startswith(JPEG_MAGIC):
             raise BadInput(
                 label, expected="a TIFF, PNG, .npy or .npz", found="a JPEG, which keeps no labels"
             )
@@ -113,18 +111,13 @@ def _read_image(
 
 def _read_png(file: IO[bytes], label: str, check_shape: CheckShape, volume: bool) -> _Read:
     data = file.read()
-    # A PNG's first chunk: width and height, bits, the colour type; 3 is a palette, whose indices
-    # are the labels.
-    width, height, colour_type = struct.unpack(">IIxB", data[16:26])
-    check_shape((height, width))
-    if colour_type == 3:
-        with Image.open(io.BytesIO(data)) as image:
-            pixels = np.asarray(image)
-    else:
-        pixels = np.asarray(imagecodecs.png_decode(data))
+    rows, columns, _, colour_type = png_header(data)
+    check_shape((rows, columns))
+    # The indices of a palette are the labels.
+    pixels = decode_png(data, indices=True)
     pixels = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
     visible = None
-    if colour_type in (4, 6):
+    if colour_type in (GREY_ALPHA, RGB_ALPHA):
         pixels, visible = pixels[..., :-1], pixels[..., -1] != 0
     said = {0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGB and alpha"}
     facts = Facts(
@@ -231,7 +224,7 @@ def _array(pixels: np.ndarray, label: str, volume: bool) -> _Read:
 
 
 _READERS: dict[bytes, Callable[[IO[bytes], str, CheckShape, bool], _Read]] = {
-    b"\x89PNG\r\n\x1a\n": _read_png,
+    PNG_MAGIC: _read_png,
     b"\x93NUMPY": _read_npy,
     b"PK": _read_npz,
 }
