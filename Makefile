@@ -197,8 +197,8 @@ release: $(VENV_STAMP) ## write dist/release/<version>: components and pipelines
 	@$(if $(REGISTRY),$(VENV)/bin/python -m launch.images.building $(named) --push "$$REGISTRY" &&) $(VENV)/bin/python -m launch.release
 
 .PHONY: pin-base
-pin-base: $(VENV_STAMP) ## write the present digests of the images' bases into their Dockerfiles
-	@$(VENV)/bin/python -m launch.images.pin_base $(named)
+pin-base: $(VENV_STAMP) ## write the present digests of the images' bases into images/bases.yaml
+	@$(VENV)/bin/python -m launch.images.pin_base
 
 .PHONY: train-model
 train-model: export IMAGE ?= build/mnfinder/images

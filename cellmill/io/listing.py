@@ -8,11 +8,9 @@ counted.
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import glob
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,8 +21,7 @@ from urllib.parse import unquote, urlsplit
 from cellmill.errors import BadInput
 from cellmill.io import uris
 from cellmill.io.suffixes import IMAGE_SUFFIXES, PICTURE_SUFFIXES, converted_by, is_zarr
-
-_WILD = re.compile(r"(\*+|\?|\[!?[^\]]+\])")
+from cellmill.io.wildcards import variable_parts
 
 
 @dataclass(frozen=True)
@@ -236,7 +233,7 @@ def _list_local(path: Path, suffixes: Sequence[str], unreadable_as_files: bool) 
         base = str(Path(*parts[:first])) if first else "."
         for entry in _globbed(base, parts[first:], found, frozenset()):
             entry = entry if first else entry.removeprefix("./")
-            folders, wild = _variable(parts[first:], PurePosixPath(entry).parts[first:])
+            folders, wild = variable_parts(parts[first:], PurePosixPath(entry).parts[first:])
             found.meet(entry, _kind_of(entry) == "folder", Listed(entry, folders, wild))
     elif _kind_of(str(path.parent)) == "folder":
         for entry in _entries(str(path.parent), found):
@@ -316,56 +313,6 @@ def _is_folder(path: str, found: _Found) -> bool:
     return kind == "folder"
 
 
-def _variable(
-    pattern: Sequence[str], path: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the folders that a glob's wildcards stand for, and what those of its end stand for.
-
-    Example:
-        >>> _variable(("*", "images", "*_w1.tif"), ("p1", "images", "x_w1.tif"))
-        (('p1',), ('x',))
-        >>> _variable(("**", "*.tif"), ("a", "b", "x.tif"))
-        (('a', 'b'), ('x',))
-    """
-    if len(pattern) == 1 and pattern[0] != "**":
-        return tuple(path[:-1]), _captured(pattern[0], path[-1])
-    if not pattern or not path:
-        return (), ()
-    if pattern[0] == "**":
-        rest = pattern[1:] or ("*",)
-        for taken in range(len(path) - len(rest), -1, -1):
-            if all(
-                part == "**" or fnmatch.fnmatchcase(name, part)
-                for name, part in zip(path[taken:], rest, strict=False)
-            ):
-                folders, wild = _variable(rest, path[taken:])
-                return (*path[:taken], *folders), wild
-        return tuple(path[:-1]), ()
-    folders, wild = _variable(pattern[1:], path[1:])
-    return ((path[0], *folders) if glob.has_magic(pattern[0]) else folders), wild
-
-
-def _captured(pattern: str, name: str) -> tuple[str, ...]:
-    """Return what each wildcard of a pattern stands for in a name; none where there is none."""
-    pieces = _WILD.split(pattern)
-    made = "".join(
-        f"({_as_regex(piece)})" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)
-    )
-    with contextlib.suppress(re.error):
-        match = re.fullmatch(made, name, re.DOTALL)
-        return match.groups() if match else ()
-    return ()
-
-
-def _as_regex(wildcard: str) -> str:
-    if wildcard[0] == "*":
-        return ".*"
-    if wildcard == "?":
-        return "."
-    inner = wildcard[1:-1].replace("\\", "\\\\")
-    return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
-
-
 def _as_objects(listing: Listing) -> Listing:
     """Return paths under the mount of a bucket as its URIs."""
 
@@ -397,6 +344,6 @@ def _list_remote(pattern: str, suffixes: Sequence[str]) -> Listing:
         if path.strip("/") == name.strip("/"):
             continue
         uri = filesystem.unstrip_protocol(path)
-        folders, wild = _variable(parts[first:], parts_of(path)[first:]) if parts else ((), ())
+        folders, wild = variable_parts(parts[first:], parts_of(path)[first:]) if parts else ((), ())
         found.meet(uri, about.get("type") == "directory", Listed(uri, folders, wild))
     return found.listing()

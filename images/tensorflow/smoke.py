@@ -1,4 +1,4 @@
-"""The TensorFlow image's own check at its build: `smoke.py TITLE`.
+"""The TensorFlow image's own check at its build: `smoke.py`, or `smoke.py -cuda`.
 
 TensorFlow computes, with or without a GPU; the form with CUDA is one, and no library of CUDA's
 lacks anything but the driver's, which a machine with a GPU brings. ONNX Runtime is there for the
@@ -13,12 +13,12 @@ import onnxruntime
 import tensorflow as tf
 
 
-def main(title: str) -> None:
+def main(form: str = "") -> None:
     """Compute a sum by convolution; load what this form has of CUDA."""
     total = tf.nn.conv2d(tf.ones((1, 3, 3, 1)), tf.ones((3, 3, 1, 1)), 1, "VALID")
     assert float(total) == 9, f"a convolution of nine ones gives {float(total)}"
     assert tf.keras.layers.Dense(1).units == 1
-    wanted = title.endswith("-cuda")
+    title, wanted = f"cellmill-tensorflow{form}", form == "-cuda"
     found = tf.sysconfig.get_build_info()["is_cuda_build"]
     assert found == wanted, f"{title}: expected CUDA {wanted}, found {found}"
     packages = Path(tf.__file__).parent.parent
@@ -51,4 +51,4 @@ def loads(path: Path) -> bool:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

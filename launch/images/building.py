@@ -1,8 +1,8 @@
 """Builds the images under `images/` and tags them as the committed YAML names them.
 
-`python -m launch.images.building [NAME …] [--sealed]`. The context of a build is made here: the
-image's Dockerfile, its lock, and a wheel of cellmill from this clone, so that nothing else of the
-clone can get into an image.
+`python -m launch.images.building [NAME …] [--sealed]`. All are built from `images/Dockerfile`, by
+what each image's folder says. The context of a build is made here: the image's lock and scripts,
+and a wheel of cellmill from this clone, so that nothing else of the clone can get into an image.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -43,8 +44,10 @@ _SOURCES = ("cellmill", "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in"
 SOURCES_LABEL = "org.cellmill.sources"
 #: Academic use only: built by those who use it, never pushed.
 NEVER_PUSHED = ("deepcell",)
-#: What an image holds of the clone beside cellmill's wheel: a package, as it lies there.
-_PACKAGES = {"serving": "serving"}
+#: What every build takes of `images/`, beside the image's own folder.
+_SHARED = ("Dockerfile", "prune.sh", "bases.yaml")
+#: What compiles numba's kernels at the build.
+_WARM = IMAGES / "warm.py"
 #: 1980, the first that a zip can hold: the same sources give the same wheel, and so the same layer.
 _EPOCH = "315532800"
 _SEALED_BASE = "local/python"
@@ -62,11 +65,45 @@ def stages_of(image: str) -> list[str]:
     return found
 
 
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an image is, as `images/<name>/image.yaml` says.
+
+    Attributes:
+        description: in a line.
+        licences: of all that is in it, as an SPDX expression.
+        kernels: whether its stages run numba's kernels, which are then compiled at the build.
+        package: a package of the clone that it holds beside cellmill's wheel.
+        target: the stage of `images/Dockerfile` that makes it.
+        from_sources: packages of its lock that are published as sources only.
+    """
+
+    description: str
+    licences: str
+    kernels: bool = False
+    package: str = ""
+    target: str = "stages"
+    from_sources: tuple[str, ...] = ()
+
+
+def image_facts(image: str) -> ImageFacts:
+    """Return what an image's folder says of it; a form with CUDA is as the other."""
+    said: dict[str, Any] = yaml.safe_load((image_folder(image) / "image.yaml").read_text())
+    return ImageFacts(**{**said, "from_sources": tuple(said.get("from_sources", ()))})
+
+
+def base_of(image: str) -> str:
+    """Return what an image is built on, by digest: the base of its Python."""
+    bases: dict[str, str] = yaml.safe_load((IMAGES / "bases.yaml").read_text())
+    return bases[_python_of(image)]
+
+
 def sources_digest(image: str) -> str:
     """Return a digest of all that goes into an image, so that an old image can be told."""
     sha = hashlib.sha256()
-    own = [*_own_files(image), *_package_files(image), image_lock(image), IMAGES / "warm.py"]
-    for path in [*_source_files(), *own]:
+    folder = image_folder(image)
+    own = [*(IMAGES / name for name in _SHARED), folder / "image.yaml", image_lock(image)]
+    for path in [*_source_files(), *own, *_own_files(image)]:
         sha.update(f"{path.relative_to(ROOT)}\0".encode())
         sha.update(hashlib.sha256(path.read_bytes()).digest())
     return sha.hexdigest()[:32]
@@ -85,30 +122,15 @@ def build(image: str, wheel: Path, *, sealed: bool = False) -> ContainerImage:
     """
     target = read_lock()[image]
     with tempfile.TemporaryDirectory(prefix="cellmill-build-") as folder:
-        for path in _own_files(image):
-            shutil.copy(path, folder)
-        for path in _package_files(image):
-            place = Path(folder, path.relative_to(ROOT))
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, place)
-        shutil.copyfile(image_lock(image), Path(folder, "requirements.lock"))
-        shutil.copy(wheel, folder)
-        shutil.copy(IMAGES / "warm.py", folder)
-        arguments = {
-            "STAGES": " ".join(stages_of(image)),
-            "VERSION": __version__,
-            "SOURCES": sources_digest(image),
-        }
-        if image.endswith(CUDA):
-            arguments["FORM"] = CUDA
-        if _asks_for(image, "PIP_FIND_LINKS"):
-            places = os.environ.get("PIP_FIND_LINKS", "").split()
-            copy_wheels(places, image_lock(image), Path(folder, "wheels"))
-            # A build sees no folder of this machine, but pages of wheels it reaches.
-            arguments["PIP_FIND_LINKS"] = " ".join(place for place in places if "://" in place)
+        places = os.environ.get("PIP_FIND_LINKS", "").split()
+        make_context(image, wheel, places, Path(folder))
+        arguments = build_arguments(image)
+        # A build sees no folder of this machine, but pages of wheels it reaches.
+        arguments["PIP_FIND_LINKS"] = " ".join(place for place in places if "://" in place)
         if sealed:
-            arguments["BASE"] = f"{_SEALED_BASE}:{wanted_python(image) or '3.11'}"
+            arguments["BASE"] = f"{_SEALED_BASE}:{_python_of(image)}"
         command = ["docker", "build", "--tag", target.reference]
+        command += ["--target", image_facts(image).target]
         command += ["--network=host"] if sealed else []
         for name, value in arguments.items():
             command += ["--build-arg", f"{name}={value}"]
@@ -124,6 +146,43 @@ def build(image: str, wheel: Path, *, sealed: bool = False) -> ContainerImage:
         sys.stderr.write(done.stdout)
         raise CellmillError(f"image '{target.reference}': docker build failed (see above)")
     return target
+
+
+def make_context(image: str, wheel: Path, places: Sequence[str], folder: Path) -> None:
+    """Write what an image is built from into a folder.
+
+    Args:
+        image: its name.
+        wheel: cellmill's wheel.
+        places: folders and pages where wheels lie that no index has.
+        folder: an empty folder.
+    """
+    for name in _SHARED:
+        shutil.copy(IMAGES / name, folder)
+    shutil.copyfile(image_lock(image), folder / "requirements.lock")
+    shutil.copy(wheel, folder)
+    copy_wheels(places, image_lock(image), folder / "wheels")
+    for path in _own_files(image):
+        is_script = path.is_relative_to(IMAGES)
+        place = folder / "own" / (path.name if is_script else path.relative_to(ROOT))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+
+
+def build_arguments(image: str) -> dict[str, str]:
+    """Return what `images/Dockerfile` is told of an image, by the names of its arguments."""
+    facts = image_facts(image)
+    return {
+        "BASE": base_of(image),
+        "FROM_SOURCES": ",".join(facts.from_sources),
+        "FORM": CUDA if image.endswith(CUDA) else "",
+        "STAGES": " ".join(stages_of(image)),
+        "TITLE": f"cellmill-{image}",
+        "DESCRIPTION": facts.description,
+        "LICENCES": facts.licences,
+        "VERSION": __version__,
+        "SOURCES": sources_digest(image),
+    }
 
 
 def copy_wheels(places: Sequence[str], lock: Path, folder: Path) -> None:
@@ -239,20 +298,15 @@ def _push_all(names: Sequence[str], registry: str) -> None:
     write_text(RELEASE_LOCK, yaml.safe_dump(rows, sort_keys=False))
 
 
-def _asks_for(image: str, argument: str) -> bool:
-    """Whether an image's Dockerfile takes a build argument of that name."""
-    lines = (image_folder(image) / "Dockerfile").read_text().splitlines()
-    return any(line.startswith(f"ARG {argument}") for line in lines)
+def _python_of(image: str) -> str:
+    return wanted_python(image) or "3.11"
 
 
 def _own_files(image: str) -> list[Path]:
-    folder = image_folder(image)
-    return [folder / "Dockerfile", *sorted(folder.glob("*.py"))]
-
-
-def _package_files(image: str) -> list[Path]:
-    package = _PACKAGES.get(image)
-    return sorted((ROOT / package).rglob("*.py")) if package else []
+    """What an image holds beside cellmill's wheel: its check, what warms kernels, a package."""
+    facts = image_facts(image)
+    found = sorted(image_folder(image).glob("*.py")) + ([_WARM] if facts.kernels else [])
+    return found + (sorted((ROOT / facts.package).rglob("*.py")) if facts.package else [])
 
 
 def _source_files() -> list[Path]:

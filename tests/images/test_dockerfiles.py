@@ -14,31 +14,51 @@ from components.container_images import LOCAL_LOCK, ContainerImage, read_lock
 from launch import ROOT
 from launch.compiling.compiled import component_names
 from launch.images import pin_base
-from launch.images.building import build_wheel, push, sources_digest, stages_of
-from launch.images.environments import CUDA, image_folder, image_lock, image_names, wanted_python
+from launch.images.building import (
+    base_of,
+    build_arguments,
+    build_wheel,
+    image_facts,
+    make_context,
+    push,
+    sources_digest,
+    stages_of,
+)
+from launch.images.environments import (
+    CUDA,
+    IMAGES,
+    image_folder,
+    image_lock,
+    image_names,
+    wanted_python,
+)
 
 NAMES = sorted(read_lock())
 
 
-def dockerfile(name):
-    return (image_folder(name) / "Dockerfile").read_text()
+DOCKERFILE = (IMAGES / "Dockerfile").read_text()
 
 
-def instructions(name):
-    text = re.sub(r"^#.*\n", "", dockerfile(name), flags=re.M).replace("\\\n", " ")
+def instructions():
+    text = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.M).replace("\\\n", " ")
     return [line for line in text.splitlines() if line.strip()]
 
 
-def final_stage(name):
-    lines = instructions(name)
-    return lines[max(i for i, line in enumerate(lines) if line.startswith("FROM ")) :]
+def final_stages():
+    """What the stages that are kept do: what all images run in, and a server's own."""
+    lines = instructions()
+    return lines[lines.index("FROM ${BASE} AS stages") :]
 
 
 def test_every_environment_is_an_image_with_its_place():
     assert image_names() == NAMES
     for name, image in read_lock().items():
         assert image == ContainerImage(f"localhost/cellmill-{name}", __version__)
-        assert (image_folder(name) / "Dockerfile").exists()
+        assert (image_folder(name) / "smoke.py").exists()
+        facts = image_facts(name)
+        assert facts.description
+        assert facts.licences.endswith("Apache-2.0")
+        assert f"AS {facts.target}" in DOCKERFILE
 
 
 def test_every_component_is_in_exactly_one_image():
@@ -48,37 +68,58 @@ def test_every_component_is_in_exactly_one_image():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_base_is_pinned_by_digest_and_has_the_locks_python(name):
-    tag = pin_base.base_of(dockerfile(name))
-    assert tag == f"python:{wanted_python(name) or '3.11'}-slim"
-    assert {i for i in instructions(name) if i.startswith("FROM ")} == {
+    version = wanted_python(name) or "3.11"
+    assert re.fullmatch(rf"python:{version}-slim@sha256:[0-9a-f]{{64}}", base_of(name))
+    assert [i for i in instructions() if i.startswith("FROM ")] == [
         "FROM ${BASE} AS packages",
         "FROM packages AS code",
-        "FROM ${BASE}",
-    }
+        "FROM ${BASE} AS stages",
+        "FROM stages AS server",
+    ]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_packages_are_installed_by_hash_and_nothing_else_is(name):
-    installs = re.findall(r"pip [^&]*? install ([^&]*)", " ".join(instructions(name)))
+def test_packages_are_installed_by_hash_and_nothing_else_is():
+    installs = re.findall(r"pip [^&]*? install ([^&]*)", " ".join(instructions()))
     assert len(installs) == 2
     assert "--no-deps --require-hashes" in installs[0]
     assert "--only-binary :all:" in installs[0]
     assert installs[1].startswith("--no-deps --target /opt/cellmill /build/*.whl")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_package_of_a_lock_has_a_hash(name):
     for line in image_lock(name).read_text().splitlines():
         if "==" in line and not line.lstrip().startswith("#"):
             assert line.rstrip().endswith("\\"), f"no hash follows: {line}"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs_without_root_and_leaves_the_command_to_the_component(name):
-    lines = final_stage(name)
+def test_a_build_is_told_what_the_dockerfile_asks_for(name):
+    asked = {
+        line.split()[1].split("=")[0]: "=" in line
+        for line in instructions()
+        if line.startswith("ARG ")
+    }
+    told = build_arguments(name)
+    assert told.keys() <= asked.keys()
+    assert {key for key, has_default in asked.items() if not has_default} <= told.keys()
+    assert told["TITLE"] == f"cellmill-{name}"
+    assert (told["FORM"] == CUDA) == name.endswith(CUDA)
+
+
+def test_it_runs_without_root_and_leaves_the_command_to_the_component():
+    lines = final_stages()
     users = [line for line in lines if line.startswith("USER ")]
     assert users == ["USER 10001:10001"]
     # A server is no component: what runs it says nothing.
-    own = ['CMD ["python", "-m", "serving"]'] if name == "serving" else []
-    assert [i for i in instructions(name) if i.startswith(("ENTRYPOINT", "CMD", "ADD"))] == own
+    server = lines.index("FROM stages AS server")
+    commands = [i for i, line in enumerate(lines) if line.startswith(("ENTRYPOINT", "CMD", "ADD"))]
+    assert [lines[i] for i in commands] == ['CMD ["python", "-m", "serving"]']
+    assert commands[0] > server
+    assert [name for name in NAMES if image_facts(name).target == "server"] == ["serving"]
     smoke = next(i for i, line in enumerate(lines) if "python -m cellmill --help" in line)
     assert smoke > lines.index(users[0]), "the smoke check runs as the user, not as root"
+    assert "python /opt/cellmill/smoke.py" in lines[smoke]
     environment = " ".join(line for line in lines if line.startswith("ENV "))
     assert "PYTHONUNBUFFERED=1" in environment
     assert "HOME=/home/cellmill" in environment
@@ -86,7 +127,48 @@ def test_it_runs_without_root_and_leaves_the_command_to_the_component(name):
     label = " ".join(line for line in lines if line.startswith("LABEL "))
     for key in ("title", "description", "licenses", "version"):
         assert f'org.opencontainers.image.{key}="' in label
-    assert f'title="cellmill-{image_folder(name).name}' in label
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_context_holds_what_the_dockerfile_copies(name, tmp_path):
+    wheel = tmp_path / "cellmill-0-py3-none-any.whl"
+    wheel.touch()
+    folder = tmp_path / "context"
+    folder.mkdir()
+    make_context(name, wheel, [], folder)
+    for line in instructions():
+        if line.startswith("COPY ") and "--from=" not in line:
+            for source in line.split()[1:-1]:
+                assert list(folder.glob(source)), source
+    own = sorted(str(p.relative_to(folder / "own")) for p in (folder / "own").rglob("*.py"))
+    assert "smoke.py" in own
+    assert ("warm.py" in own) == image_facts(name).kernels
+    assert ("serving/__main__.py" in own) == (name == "serving")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(CUDA)])
+def test_kernels_are_compiled_where_stages_run_them(name):
+    """Each image whose lock has numba and whose stages compute by it, but for Cellpose's own."""
+    has_numba = "\nnumba==" in image_lock(name).read_text()
+    assert image_facts(name).kernels == (has_numba and not name.startswith("cellpose"))
+
+
+def test_what_no_stage_opens_is_taken_out_and_the_rest_stays(tmp_path):
+    gone = ["scipy/special/tests/test_x.py", "torch/include/a.h", "nvidia/cudnn/include/b.h"]
+    gone += ["openvino/libs/libopenvino_intel_gpu_plugin.so"]
+    gone += ["openvino/libs/libopenvino_pytorch_frontend.so"]
+    kept = ["scipy/special/x.py", "torch/lib/a.so", "openvino/libs/libopenvino_onnx_frontend.so"]
+    kept += ["cellmill.pth", "other/tests/test_y.py"]
+    for name in (*gone, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    subprocess.run(["sh", IMAGES / "prune.sh"], cwd=tmp_path, check=True)
+    assert sorted(kept) == sorted(
+        str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()
+    )
+    # Where there is none of it, there is nothing to do.
+    (tmp_path / "empty").mkdir()
+    subprocess.run(["sh", IMAGES / "prune.sh"], cwd=tmp_path / "empty", check=True)
 
 
 def pinned(name):
@@ -112,16 +194,17 @@ def test_the_form_with_cuda_differs_in_what_computes_alone():
     assert sources_digest("tensorflow-cuda") != sources_digest("tensorflow")
 
 
-def test_a_pin_changes_the_digest_alone():
-    new = "sha256:" + "0" * 64
-    for name in NAMES:
-        pinned = pin_base.pin(dockerfile(name), new)
-        assert pinned.count(new) == 1
-        assert re.sub(r"sha256:\w{64}", "", pinned) == re.sub(
-            r"sha256:\w{64}", "", dockerfile(name)
-        )
-    with pytest.raises(BadInput, match="ARG BASE"):
-        pin_base.pin("ARG BASE=python:3.11-slim\n", new)
+def test_a_pin_changes_the_digests_alone():
+    text = pin_base.BASES.read_text()
+    digests = {tag: f"sha256:{number:064}" for number, tag in enumerate(pin_base.tags(text))}
+    assert set(digests) == {"python:3.10-slim", "python:3.11-slim"}
+    new = pin_base.pin(text, digests)
+    for tag, digest in digests.items():
+        assert f": {tag}@{digest}\n" in new
+    cut = re.compile(r"sha256:\w{64}")
+    assert cut.sub("", new) == cut.sub("", text)
+    with pytest.raises(BadInput, match="sha256"):
+        pin_base.tags("'3.11': python:3.11-slim\n")
 
 
 def test_the_wheel_of_an_image_is_the_same_bytes_each_time(tmp_path):

@@ -1,7 +1,6 @@
 """A folder, a glob and a prefix stand for all their images; what cannot be read is never hidden."""
 
 import contextlib
-import doctest
 import glob
 import os
 import shutil
@@ -13,8 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellmill.errors import BadInput
-from cellmill.io import listing as module
-from cellmill.io import suffixes
 from cellmill.io.listing import Listed, list_files, list_uris
 from cellmill.io.suffixes import IMAGE_SUFFIXES, stem_of
 
@@ -221,12 +218,6 @@ def list_uris_or_none(pattern):
         return list_uris(pattern)
     except BadInput:
         return []
-
-
-@pytest.mark.parametrize("checked", [module, suffixes])
-def test_the_examples_are_true(checked):
-    assert doctest.testmod(checked).attempted
-    assert doctest.testmod(checked).failed == 0
 
 
 def test_a_folder_of_an_instruments_format_says_which_command_converts(tmp_path):
