@@ -52,14 +52,16 @@ class Consensus:
         """
         object_, _, correction, gains, _ = arrays
         smooth, lit = self.smoothed(arrays)
-        return self._on.hold(object_, correction, gains, smooth) / max(lit, 1e-30)
+        agreed = self._on.hold(object_, correction, gains, smooth)
+        self._on.release(smooth)
+        return agreed / max(lit, 1e-30)
 
     def smoothed(self, arrays: tuple[Any, Any, Any, Any, Any]) -> tuple[Any, float]:
         """Above 0 where there is consensus, of arrays as in `hold`; and Σ x."""
         object_, ratio, correction, gains, acquired = arrays
         noise = self._on.empty_like(ratio)
         self._on.relative_noise(ratio, acquired, self._gain, noise)
-        noise = self._squared.adjoint(noise)
+        noise = self._squared.adjoint(noise, out=noise)
         lit = self._on.agreement(object_, correction, gains, noise)
         return self._convolution.both(noise), lit
 

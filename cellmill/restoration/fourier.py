@@ -11,6 +11,8 @@ from scipy import fft
 from cellmill.restoration.operations import Operations
 from cellmill.restoration.processors import Processors
 
+Slices = tuple[slice, ...]
+
 
 class Convolution:
     """Circular convolution of float32 arrays of one shape with one point spread function.
@@ -34,39 +36,50 @@ class Convolution:
     ) -> None:
         self.shape = tuple(shape)
         self.on = on or Processors(threads)
-        whole = np.zeros(self.shape, np.float32)
-        whole[tuple(slice(0, side) for side in psf.shape)] = psf
-        middle = tuple(-(side // 2) for side in psf.shape)
-        whole = np.roll(whole, middle, tuple(range(psf.ndim)))
-        self._transform = self.on.rfftn(self.on.put(whole))
+        self._transform = self.on.transformed(self.on.put(centred(psf, self.shape)))
 
-    def forward(self, image: Any, wanted: tuple[slice, ...] | None = None) -> Any:
-        """What the microscope makes of an object: `h ∗ image`, anything where it is not wanted."""
-        return self.on.convolve(image, self._transform, wanted=wanted)
+    def forward(
+        self, image: Any, *, filled: Slices | None = None, wanted: Slices | None = None
+    ) -> Any:
+        """What the microscope makes of an object: `h ∗ image`.
 
-    def adjoint(self, image: Any, filled: tuple[slice, ...] | None = None) -> Any:
-        """The convolution with the function turned around, of what is 0 but where it is filled."""
-        return self.on.convolve(image, self._transform, conjugate=True, filled=filled)
+        Args:
+            image: the object, 0 but where it is `filled`; None: it may be anything everywhere.
+            wanted: what is asked for; elsewhere it is anything. None: all.
+        """
+        return self.on.convolve(image, self._transform, filled=filled, wanted=wanted)
 
-    def both(self, image: Any) -> Any:
-        """`hᵀ ∗ h ∗ image`."""
-        spectrum = self.on.rfftn(image)
-        spectrum *= self._power()
-        return self.on.irfftn(spectrum, self.shape)
+    def adjoint(
+        self,
+        image: Any,
+        *,
+        filled: Slices | None = None,
+        wanted: Slices | None = None,
+        out: Any = None,
+    ) -> Any:
+        """The convolution with the function turned around; it may come to be in `out`."""
+        return self.on.convolve(
+            image, self._transform, "adjoint", filled=filled, wanted=wanted, out=out
+        )
 
-    def inverse(self, image: Any, penalty: float) -> Any:
-        """`conj(h) · s / (|h|² + penalty)`: the regularised inverse."""
-        spectrum = self.on.rfftn(image)
-        self.on.times_conjugate(spectrum, self._transform)
-        power = self._power()
-        power += penalty
-        spectrum /= power
-        return self.on.irfftn(spectrum, self.shape)
+    def both(self, image: Any, wanted: Slices | None = None) -> Any:
+        """`hᵀ ∗ h ∗ image`; the image may be overwritten."""
+        return self.on.convolve(image, self._transform, "both", wanted=wanted, out=image)
 
-    def _power(self) -> Any:
-        return self._transform.real**2 + self._transform.imag**2
+
+def centred(psf: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """A point spread function in an array of a shape, its middle at the first voxel."""
+    whole = np.zeros(shape, np.float32)
+    whole[tuple(slice(0, side) for side in psf.shape)] = psf
+    middle = tuple(-(side // 2) for side in psf.shape)
+    return np.roll(whole, middle, tuple(range(psf.ndim)))
 
 
 def fast_shape(least: Sequence[int]) -> tuple[int, ...]:
-    """The lengths, each the least or a little more, of which a real FFT is fast."""
-    return tuple(int(fft.next_fast_len(side, real=True)) for side in least)
+    """The lengths, each the least or a little more, of which a real FFT is fast.
+
+    The last but one is even: see `side_by_side`.
+    """
+    *others, last = (int(fft.next_fast_len(side, real=True)) for side in least)
+    pairs = fft.next_fast_len(-(-least[-2] // 2), real=True)
+    return (*others[:-1], 2 * int(pairs), last)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy import fft
 
+from cellmill.compute.threads import thread_count
 from cellmill.errors import BadInput
-from cellmill.restoration.fourier import Convolution, fast_shape
+from cellmill.restoration.fourier import centred, fast_shape
 from cellmill.restoration.light import checked_light, checked_psf, odd_psf
 
 
@@ -45,6 +47,10 @@ def regularised_inverse(
     shape = fast_shape([n + 2 * r for n, r in zip(given.shape, radii, strict=True)])
     sides = zip(shape, given.shape, radii, strict=True)
     padded = np.pad(given, [(r, whole - n - r) for whole, n, r in sides], mode="edge")
-    found = Convolution(kernel, shape, threads).inverse(padded, penalty)
+    workers = thread_count() if threads is None else threads
+    transform = fft.rfftn(centred(kernel, shape), workers=workers)
+    spectrum = fft.rfftn(padded, workers=workers) * transform.conj()
+    spectrum /= transform.real**2 + transform.imag**2 + np.float32(penalty)
+    found = fft.irfftn(spectrum, s=shape, workers=workers, overwrite_x=True)
     core = tuple(slice(r, r + n) for n, r in zip(given.shape, radii, strict=True))
     return np.ascontiguousarray(found[core])

@@ -1,4 +1,4 @@
-"""What deconvolution computes with on processors: SciPy's FFTs, and kernels that are fused."""
+"""What deconvolution computes with on processors: FFTs, and kernels that are fused."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy import fft
 
 from cellmill.compute.threads import in_threads, thread_count
 from cellmill.restoration import richardson_lucy_kernels as kernels
+from cellmill.restoration.side_by_side import Rooms, Transform, Way, fits
 from cellmill.restoration.slabs import convolve_by_slabs
 
 _Sums = TypeVar("_Sums")
@@ -28,6 +29,7 @@ class Processors:
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = thread_count() if threads is None else threads
+        self._rooms = Rooms()
 
     def put(self, array: np.ndarray) -> Any:
         """An array as these operations take it; it may be the same memory."""
@@ -44,39 +46,40 @@ class Processors:
 
     def empty_like(self, array: Any) -> Any:
         """Anything, of an array's shape."""
-        return np.empty_like(array)
+        return self._rooms.take(array.shape)
 
-    def rfftn(self, array: Any) -> Any:
-        """The transform along all axes, half of the last."""
-        return fft.rfftn(array, workers=self._threads)
+    def release(self, array: Any) -> None:
+        """Say that nobody needs an array any more: its memory is for the next."""
+        self._rooms.give(array)
 
-    def irfftn(self, spectrum: Any, shape: Sequence[int]) -> Any:
-        """Back, to an array of a shape; the spectrum may be overwritten."""
-        return fft.irfftn(spectrum, s=shape, workers=self._threads, overwrite_x=True)
+    def transformed(self, function: Any) -> Any:
+        """What a function, its middle at the first voxel, is convolved by."""
+        if fits(function.shape):
+            return Transform(function, self._threads, self._rooms)
+        return fft.rfftn(function, workers=self._threads)
 
     def convolve(
         self,
         image: Any,
         transform: Any,
+        way: Way = "forward",
         *,
-        conjugate: bool = False,
         filled: tuple[slice, ...] | None = None,
         wanted: tuple[slice, ...] | None = None,
+        out: Any = None,
     ) -> Any:
-        """The circular convolution by a transform, or by its conjugate; see `convolve_by_slabs`."""
-        return convolve_by_slabs(
-            image,
-            transform,
-            conjugate=conjugate,
-            filled=filled,
-            wanted=wanted,
-            threads=self._threads,
-        )
+        """The circular convolution by what `transformed` gave; see `side_by_side.Transform`.
 
-    def times_conjugate(self, spectrum: Any, transform: Any) -> None:
-        """Multiply a spectrum by conj(transform)."""
-        rows = _rows(spectrum), _rows(transform)
-        self._shared(lambda band: kernels.times_conjugate(*rows, *band), len(rows[0]))
+        It may come to be in `out`, which may be the image.
+        """
+        part: dict[str, Any] = {"filled": filled, "threads": self._threads}
+        if isinstance(transform, Transform):
+            return transform.convolve(image, way, wanted=wanted, out=out, **part)
+        if way == "both":
+            image, part = convolve_by_slabs(image, transform, **part), {"threads": self._threads}
+        return convolve_by_slabs(
+            image, transform, conjugate=way != "forward", wanted=wanted, **part
+        )
 
     def ratio(self, seen: Any, acquired: Any, background: float, least: float) -> float:
         """Overwrite h ∗ x by y / (h ∗ x + b); the I-divergence. See the kernel."""
@@ -124,7 +127,7 @@ class Processors:
 
     def extrapolate(self, newest: Any, before: Any, factor: float) -> Any:
         """Give newest + factor · (newest - before), not negative."""
-        found, step = np.empty_like(newest), np.float32(factor)
+        found, step = self.empty_like(newest), np.float32(factor)
         rows = _all_rows(newest, before)
         out = _rows(found)
         self._shared(lambda band: kernels.extrapolate(*rows, step, out, *band), len(out))

@@ -35,7 +35,8 @@ class Window:
     """The arrays of one deconvolution, on the window that is computed.
 
     The object lies from the window's beginning on; what was acquired is its part `core`. Of its
-    light the part `agreed` was in consensus at the last iteration.
+    light the part `agreed` was in consensus at the last iteration. With `keeps` somebody needs the
+    last object when there is a next one.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Window:
         self._gain = on.put(self._gains(acquired, edges, radii, image.shape))
         self._acquired = on.put(acquired)
         self.object: Any = None
+        self.keeps = False
 
     def _gains(
         self, acquired: np.ndarray, edges: Edges, radii: Sequence[int], shape: Sequence[int]
@@ -120,7 +122,7 @@ class Window:
 
     def divide(self) -> float:
         """Compare the object's image with what was acquired; the divergence a voxel."""
-        self._seen = self._convolution.forward(self.object, self.core)
+        self._seen = self._convolution.forward(self.object, wanted=self.core)
         found = self.on.ratio(self._seen, self._acquired, self._background, self._least)
         return found / self._measured
 
@@ -130,12 +132,14 @@ class Window:
 
     def multiply(self, variation: Variation) -> float:
         """Make the next object from the last; how much changed."""
-        correction = self._convolution.adjoint(self._seen, self.core)
+        # The ratio is needed again for consensus, and its memory for total variation.
+        plain = self._consensus is None and not variation.weight
+        out = self._seen if plain else None
+        correction = self._convolution.adjoint(self._seen, filled=self.core, out=out)
         if self._consensus is not None:
             arrays = (self.object, self._seen, correction, self._gain, self._acquired)
             self.agreed = self._consensus.hold(arrays)
         if variation.weight:
-            # The ratio is not needed any more; its memory is.
             change, total = self.on.update_with_variation(
                 (self.object, correction, self._gain, self._seen),
                 self._epsilon,
@@ -144,13 +148,17 @@ class Window:
             )
         else:
             change, total = self.on.update(self.object, correction, self._gain)
+        if correction is not self._seen:
+            self.on.release(self._seen)
+        if not self.keeps:
+            self.on.release(self.object)
         del self._seen
         self.object = correction
         return change / max(total, 1e-30)
 
     def residual(self) -> np.ndarray:
         """What was acquired less the model; 0 where nothing was measured."""
-        model = self.on.get(self._convolution.forward(self.object, self.core)[self.core])
+        model = self.on.get(self._convolution.forward(self.object, wanted=self.core)[self.core])
         acquired = self.on.get(self._acquired[self.core])
         left = acquired - model - np.float32(self._background)
         left[acquired < 0] = 0
@@ -166,6 +174,7 @@ class Acceleration:
 
     def __init__(self, window: Window) -> None:
         self._window = window
+        window.keeps = True
         self._before = window.object
         self._newest = window.object
         self._step = window.on.zeros_like(window.object)
@@ -180,6 +189,9 @@ class Acceleration:
 
     def learn(self) -> None:
         """Keep the object that the guess led to, and how far it went."""
+        over, on = self._before, self._window.on
         self._before, self._newest = self._newest, self._window.object
-        sums = self._window.on.steps_along(self._newest, self._guess, self._step)
-        self._along, self._square = sums
+        self._along, self._square = on.steps_along(self._newest, self._guess, self._step)
+        on.release(self._guess)
+        if over is not self._before:
+            on.release(over)

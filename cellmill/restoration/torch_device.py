@@ -50,35 +50,31 @@ class TorchDevice:
         """Anything, of an array's shape."""
         return self._torch.empty_like(array)
 
-    def rfftn(self, array: Any) -> Any:
-        """The transform along all axes, half of the last."""
-        return self._torch.fft.rfftn(array)
+    def release(self, array: Any) -> None:
+        """Nothing: torch knows what memory is free."""
 
-    def irfftn(self, spectrum: Any, shape: Sequence[int]) -> Any:
-        """Back, to an array of a shape."""
-        return self._torch.fft.irfftn(spectrum, s=tuple(shape))
+    def transformed(self, function: Any) -> Any:
+        """What a function is convolved by: the transform along all axes, half of the last."""
+        return self._torch.fft.rfftn(function)
 
     def convolve(
         self,
         image: Any,
         transform: Any,
+        way: str = "forward",
         *,
-        conjugate: bool = False,
         filled: tuple[slice, ...] | None = None,
         wanted: tuple[slice, ...] | None = None,
+        out: Any = None,
     ) -> Any:
-        """The circular convolution by a transform, or by its conjugate, all of it."""
-        spectrum = self.rfftn(image)
-        if conjugate:
-            self.times_conjugate(spectrum, transform)
-        else:
+        """The circular convolution by what `transformed` gave, all of it, in memory of its own."""
+        spectrum = self.transformed(image)
+        if way != "adjoint":
             spectrum *= transform
-        return self.irfftn(spectrum, image.shape)
-
-    def times_conjugate(self, spectrum: Any, transform: Any) -> None:
-        """Multiply a spectrum by conj(transform)."""
-        for part, other in _slabs(spectrum, transform):
-            part *= self._torch.conj_physical(other)
+        if way != "forward":
+            for part, other in _slabs(spectrum, transform):
+                part *= self._torch.conj_physical(other)
+        return self._torch.fft.irfftn(spectrum, s=tuple(image.shape))
 
     def ratio(self, seen: Any, acquired: Any, background: float, least: float) -> float:
         """Overwrite h ∗ x by y / (h ∗ x + b); the I-divergence."""
