@@ -7,7 +7,7 @@ says what TIFF and OME-Zarr are; `pieces` looks for labels that are no objects.
 
 from cellmill.io.truth.kinds import TruthKind
 from cellmill.io.truth.labels import Truth
-from cellmill.io.truth.large import copy_labels
+from cellmill.io.truth.large import copy_labels, copy_volume
 from cellmill.io.truth.read import read_truth
 
-__all__ = ["Truth", "TruthKind", "copy_labels", "read_truth"]
+__all__ = ["Truth", "TruthKind", "copy_labels", "copy_volume", "read_truth"]

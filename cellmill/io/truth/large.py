@@ -1,7 +1,8 @@
-"""Copies label images of any size, window by window."""
+"""Copies label images of any size, window by window or plane by plane."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from cellmill.errors import BadInput
 from cellmill.io.images import read_pixels
 from cellmill.io.tiff.layout import TiffImage
 from cellmill.io.truth.kinds import Facts, Layout, TruthKind
+from cellmill.io.truth.labels import fill_labels
 
 if TYPE_CHECKING:
     from cellmill.arrays.store import Ledger
@@ -84,6 +86,44 @@ def copy_labels(
         remarks.append(f"its labels end at {highest}: more than fit {bits} bits would be lost")
     what = f"planes of labels: {layout.said}" if layout.form == "planes" else "labels"
     return f"{what}, up to {highest}, an object each ({facts.said})", tuple(remarks)
+
+
+def copy_volume(
+    image: TiffImage | WindowedImage,
+    facts: Facts,
+    layout: Layout,
+    out: WritableWindowed,
+    *,
+    channels: Sequence[int],
+    kind: TruthKind = "",
+    memory_mib: int = 1024,
+) -> tuple[str, str, tuple[str, ...]]:
+    """Make the label images of a volume plane by plane, of any depth.
+
+    Args:
+        image: the open volume.
+        facts: what it says of itself.
+        layout: which of its channels are looked at; no colours.
+        out: `(Z, Y, X)` or `(Z, Y, X, 2)` int32; filled.
+        channels: of the image, by plane of labels.
+        kind: what the user says that it is; empty: what it is taken for.
+        memory_mib: what reading may take.
+
+    Returns:
+        As `fill_labels`: kind, decision and remarks.
+
+    Raises:
+        BadInput: the file is damaged, or its values are none of a label image.
+    """
+    wanted = [channels[plane] for plane in layout.planes]
+
+    def planes() -> Iterator[np.ndarray]:
+        for section in image.sections:
+            pixels = np.empty((*section.shape, len(wanted)), image.stored_dtype)
+            read_pixels(section, wanted, pixels, memory_mib=memory_mib)
+            yield pixels
+
+    return fill_labels(facts, layout, planes(), out, kind)
 
 
 @dataclass

@@ -20,7 +20,7 @@ from cellmill.io.digests import checked_digest
 from cellmill.io.images import open_file
 from cellmill.io.items import Item
 from cellmill.io.tiff.layout import TiffImage
-from cellmill.io.truth import TruthKind, copy_labels, read_truth
+from cellmill.io.truth import TruthKind, copy_labels, copy_volume, read_truth
 from cellmill.io.truth.kinds import layout_of
 from cellmill.io.truth.opened import facts_of, open_truth
 from cellmill.labels.kinds import WELL_KNOWN
@@ -109,9 +109,13 @@ def write_truth(
         places = replace(places, digest=f"{places.digest} {about['digest']} {kind}")
         head = file.read(2) if file is not None else b""
         large = places.container == "zarr" and math.prod(image.shape) > _WHOLE_TRUTH
-        large = large and not image.stack
-        if large and (file is None or head in (b"II", b"MM")):
-            return _stream_truth(out, item, image, places, file, kind, t, about)
+        if file is None or head in (b"II", b"MM"):
+            if image.stack:
+                remarks = _stream_volume(out, item, image, places, file, kind, t, about)
+                if remarks is not None:
+                    return remarks
+            elif large:
+                return _stream_truth(out, item, image, places, file, kind, t, about)
         found = read_truth(
             file,
             item.truth,
@@ -137,6 +141,49 @@ def write_truth(
         store=places.truth_store,
     )
     return tuple(f"truth: {remark}" for remark in found.remarks)
+
+
+def _stream_volume(
+    out: BatchWriter,
+    item: Item,
+    image: TiffImage | WindowedImage,
+    places: Places,
+    file: IO[bytes] | None,
+    kind: TruthKind,
+    t: int,
+    about: dict[str, Any],
+) -> tuple[str, ...] | None:
+    """Write the label images of a volume plane by plane; None for colours, which want the whole."""
+    with open_truth(item.truth, file, "all", t) as labels:
+        _check_shape(item, image, labels.shape)
+        facts, channels, alpha = facts_of(labels, f"truth '{item.truth}'")
+        layout = layout_of(facts, kind)
+        if alpha is not None or layout.form == "colours":
+            return None
+        two = layout.form == "planes"
+        shape = (*labels.shape, 2) if two else labels.shape
+        with out.create(
+            item.name,
+            {"labels": (shape, np.int32, "ZYXC" if two else "ZYX")},
+            mpp=image.mpp,
+            mpp_source=image.mpp_source,
+            channels=WELL_KNOWN if two else (),
+            attributes=about,
+            container=places.container,
+            store=places.truth_store,
+        ) as arrays:
+            taken, decision, remarks = copy_volume(
+                labels,
+                facts,
+                layout,
+                arrays["labels"],
+                channels=channels,
+                kind=kind,
+                memory_mib=places.memory_mib,
+            )
+            about |= {"kind": taken, "decision": decision, "remarks": [*remarks]}
+    _tell_decision(item, decision, remarks)
+    return tuple(f"truth: {remark}" for remark in remarks)
 
 
 def _stream_truth(
