@@ -17,7 +17,7 @@ from cellmill.errors import BadInput
 from cellmill.io.instruments.opened import image_of
 from cellmill.io.instruments.stack import Place, Stack, chosen_image
 from cellmill.io.tiff.axes import FocalPlane
-from cellmill.io.tiff.codestreams import PNG_MAGIC, jpeg_ends, jpeg_size, png_size
+from cellmill.io.tiff.codestreams import JPEG, PNG_MAGIC, check_end, jpeg_size, png_size
 from cellmill.io.tiff.damage import damage_is_bad_input
 from cellmill.io.windowed_image import WindowedImage
 
@@ -121,8 +121,9 @@ def _png(data: bytes) -> _Found:
 
 def _jpeg(data: bytes) -> _Found:
     rows, columns, count = jpeg_size(data)
-    if not rows or not jpeg_ends(data):
-        raise ValueError("a file that is cut off")
+    if not rows:
+        raise ValueError("no rows")
+    check_end(data, JPEG)
     return _Found(
         (rows, columns), count, np.dtype(np.uint8), partial(imagecodecs.jpeg_decode, data)
     )

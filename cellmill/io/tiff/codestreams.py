@@ -15,6 +15,9 @@ Size = tuple[int, int, int]
 
 #: What a file of each begins with.
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_J2K_START = b"\xff\x4f\xff\x51"
+#: TIFF's number of JPEG.
+JPEG = 7
 #: Start-of-frame markers of JPEG; DHT, JPG and DAC lie between them.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN = 0xDA
@@ -43,6 +46,30 @@ def declared_size(data: bytes, compression: int) -> Size | None:
         raise ValueError("a stream that is cut off") from error
 
 
+def check_end(data: bytes, compression: int) -> None:
+    """Check that a JPEG or JPEG 2000 stream comes to its end; others' decoders see to it.
+
+    Those of these two fill up what is missing, and say nothing.
+
+    Args:
+        data: the stream.
+        compression: TIFF's number of it.
+
+    Raises:
+        ValueError: it is cut off.
+    """
+    reader = _READERS.get(compression)
+    if reader is jpeg_size:
+        at = next((at for marker, at in _jpeg_segments(data) if marker == _SCAN), None)
+    elif reader is _jpeg2000:
+        at = data.find(_J2K_START)
+    else:
+        return
+    # Neither has these two bytes within what it codes.
+    if at is None or data.find(b"\xff\xd9", at) < 0:
+        raise ValueError("a stream that is cut off")
+
+
 def jpeg_size(data: bytes) -> Size:
     """Return the size of a JPEG image.
 
@@ -54,15 +81,6 @@ def jpeg_size(data: bytes) -> Size:
             _, _, rows, columns, components = struct.unpack_from(">HBHHB", data, at)
             return rows, columns, components
     raise ValueError("a JPEG stream without a frame")
-
-
-def jpeg_ends(data: bytes) -> bool:
-    """Whether the scans of a JPEG image are followed by its end.
-
-    Decoders fill what is missing with grey, and say nothing.
-    """
-    scan = next((at for marker, at in _jpeg_segments(data) if marker == _SCAN), None)
-    return scan is not None and data.find(b"\xff\xd9", scan) >= 0
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
@@ -89,7 +107,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _jpeg2000(data: bytes) -> Size:
-    at = data.find(b"\xff\x4f\xff\x51")
+    at = data.find(_J2K_START)
     if at < 0:
         raise ValueError("no JPEG 2000 stream")
     _, _, right, bottom, left, top = struct.unpack_from(">HHIIII", data, at + 4)

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 
 from cellmill.errors import BadInput
-from cellmill.io.tiff.codestreams import declared_size
+from cellmill.io.tiff.codestreams import check_end, declared_size
 
 #: Compressions whose result is bytes, to be cut into pixels here.
 _BYTES = frozenset({1, 5, 8, 32773, 32946, 34925, 34926, 50000, 50013})
@@ -163,12 +163,13 @@ class SegmentDecoder:
         return np.asarray(pixels, dtype.newbyteorder("=")).reshape(shape)
 
     def _check_declared(self, data: bytes, index: int, at: At, shape: Shape) -> None:
-        """Check the size that a stream of an image codec declares."""
+        """Check the size that a stream of an image codec declares, and that it comes to its end."""
         page = self._page
         if page.compression in _JPEGS and page.jpegheader is not None:
             return
         try:
             found = declared_size(data, page.compression)
+            check_end(data, page.compression)
         except ValueError as error:
             if page.compression == _OLD_JPEG:
                 return

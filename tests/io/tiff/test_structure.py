@@ -260,6 +260,19 @@ def test_streams_of_another_size_than_their_tile_are_refused(compression):
         read(changed)
 
 
+@pytest.mark.parametrize("compression", ["jpeg", "jpeg2000", "png", "webp", "jpegxl", "lerc"])
+@pytest.mark.parametrize("part", [0.5, 0.95])
+def test_streams_that_are_cut_off_are_refused(compression, part):
+    """Decoders of JPEG and JPEG 2000 make something up in the place of what is missing."""
+    file = io.BytesIO()
+    options = {"photometric": "rgb", "metadata": None, "compression": compression}
+    tifffile.imwrite(file, noise((64, 64, 3), "uint8"), tile=(64, 64), **options)
+    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as tif:
+        count = tif.pages[0].databytecounts[0]
+    with pytest.raises(BadInput, match=r"^image '.*': expected .*, found "):
+        read(changed_tag(file.getvalue(), 325, value=int(count * part)))
+
+
 def test_a_strip_without_bytes_at_a_place_is_refused():
     with pytest.raises(BadInput, match="stored bytes in strip 1 of page 1, found 0 at byte"):
         read(page(zlib.compress(PIXELS.tobytes()), compression=8, count=0))
