@@ -6,6 +6,7 @@ from kfp import dsl
 
 from components.tiff_to_npz.component import tiff_to_npz
 from components.train_cellpose.component import train_cellpose
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
 
@@ -33,6 +34,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     cpu = hardware["cpu"]
 
     @dsl.pipeline(name="cellpose-training")
+    @described
     def cellpose_training(
         items: list[dict[str, str]],
         base: str = "",
@@ -55,7 +57,6 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         """Train a network of Cellpose 3 on images and label images, measured on images held out.
 
         Args:
-            items: Images, each with `image`, `truth`, `name` and digests.
             base: Weights to go on from (fine-tuning): `cellpose:cyto3` and the like, or the path or
                 URI of Cellpose's own file of weights. Empty trains from nothing.
             base_digest: Digest of that file, so that changed bytes miss the cache.
@@ -64,17 +65,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             mpp: Pixel size in microns, where the files do not say; 0 for unknown.
             truth_kind: What label images are: `labels`, `mask`, `colours` or `planes`; empty for
                 what each says of itself.
-            name: The model's name.
-            version: The model's version.
-            description: What its card says of it.
-            licence: What its card says of the weights' licence.
             compartment: What the label images show: `nuclear`, `whole-cell` or another kind.
-            validation: Names or patterns of the images to hold out; empty to draw them.
-            validation_fraction: Part of the images to hold out.
             steps: Batches to train on.
             learning_rate: Of AdamW; 0 is 0.005, or from a base 0.0005.
             seed: Of what is drawn for validation, of the order of images and of a new network.
-            on_bad_image: `fail` the run, or `skip` the image and go on.
 
         Returns:
             model: The model's folder, ONNX network and card.

@@ -10,6 +10,7 @@ from components.postprocess.component import postprocess
 from components.preprocess.component import preprocess
 from components.tiff_to_npz.component import tiff_to_npz
 from pipelines import tail
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
 
@@ -35,6 +36,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     cpu = hardware["cpu"]
 
     @dsl.pipeline(name="pixel-classification")
+    @described
     def pixel_classification(
         batches: list[list[dict[str, str]]],
         model: str = "",
@@ -58,29 +60,11 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         """Classify the pixels of images, cut a class into objects, measure and score them.
 
         Args:
-            batches: Batches of images; each image has `image`, `truth`, `name` and digests.
             model: Pixel classifier, by path or URI of its folder.
-            model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
             channels: Channels to classify by, by name or 0-based index, as in training.
-            measure_channels: Further channels to measure; `all` for every one.
-            mpp: Pixel size in microns, where the file does not say; 0 for unknown.
             z: Plane of a stack, 0-based; `all` classifies volumes, by a classifier of volumes, or
                 of planes one by one; empty where there is only one.
-            z_step: Microns between the planes of a stack, where the file does not say; 0 for
-                unknown.
-            t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
-                there is only one.
-            series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             compartment: The class whose objects are found; empty for the model's own.
-            method: How objects are found; empty for the model's own way.
-            parameters: Parameters of the method in place of the model's, by name, a JSON object.
-            truth_kind: What truth files are: `labels`, `mask`, `colours` or `planes`; empty for
-                what each says of itself.
-            truth_compartment: What truth of one plane shows; empty for whatever is segmented.
-            label_dtype: `int32`, or `uint16` where the labels fit.
-            export: Forms for other programs, with commas between: `geojson`, `anndata`,
-                `spatialdata`, `cellpose`, `rois`; of a time series `tracking`.
-            on_bad_image: `fail` the run, or `skip` the image and go on.
 
         Returns:
             label_images: Label images as OME-TIFF.

@@ -6,6 +6,7 @@ from kfp import dsl
 
 from components.tiff_to_npz.component import tiff_to_npz
 from components.train_pixel_classifier.component import train_pixel_classifier
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
 
@@ -31,6 +32,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     cpu = hardware["cpu"]
 
     @dsl.pipeline(name="pixel-classification-training")
+    @described
     def pixel_classification_training(
         items: list[dict[str, str]],
         channels: str = "",
@@ -55,11 +57,6 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             channels: Channels to learn from, by name or 0-based index.
             z: Plane of a stack, 0-based; `all` teaches a classifier of volumes; empty where there
                 is only one.
-            z_step: Microns between the planes of a stack, where the file does not say; 0 for
-                unknown.
-            name: The model's name.
-            version: The model's version.
-            description: What its card says of it.
             licence: What its card says of its licence.
             classes: Names of the classes in the order of their values; `background` is no object.
             features: Kinds of features, of `gaussian`, `gradient`, `laplacian`, `hessian` and
@@ -67,8 +64,6 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             sigmas: Scales of the features in pixels.
             trees: How many trees; 0 chooses by accuracy out of bag against speed.
             depth: How deep trees may be; 0 chooses so too.
-            seed: Of everything random.
-            on_bad_image: `fail` the run, or `skip` the image and go on.
 
         Returns:
             model: The model's folder, the classifier and its card.

@@ -6,6 +6,7 @@ from kfp import dsl
 
 from components.predict.component import predict
 from pipelines.benchmarking import OUTPUTS, Outputs, measure
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 
 __all__ = ["OUTPUTS", "build"]
@@ -17,6 +18,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     predict_on_gpu = gpu.use(predict)
 
     @dsl.pipeline(name="reference-benchmark")
+    @described
     def reference_benchmark(
         items: list[dict[str, str]],
         conditions: list[dict],
@@ -37,19 +39,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
 
         Args:
             items: One image with `image`, `truth`, `name` and digests.
-            conditions: What is measured under, each a JSON object as `Condition`.
             reference_conditions: The same for DeepCell's own package, Mesmer's network as `model`.
-            channels: Channels to segment, by name or 0-based index, in the models' order.
-            mpp: Pixel size in microns, where the file does not say; 0 for unknown.
-            diameter: The objects' diameter in pixels, or `auto`; empty goes by the pixel size.
-            z: Plane of a stack, 0-based; empty where there is only one.
             t: Time point of a series, 0-based; empty where there is only one.
-            series: Image of a file that holds several, 0-based; -1 for the only or largest one.
-            compartment: `nuclear`, `whole-cell` or `both`; empty for each model's own.
             truth_kind: What truth files are, as for `tiff_to_npz`; empty: each says so itself.
-            truth_compartment: What truth of one plane shows; empty for whatever is segmented.
             trust_model: Load networks even if they could do more than compute.
-            prices: US dollars an hour by a machine's name, a JSON object.
 
         Returns:
             benchmark: The page: each guideline beside its figure.

@@ -9,6 +9,7 @@ from components.fetch_model.component import fetch_model
 from components.predict.component import predict
 from components.tiff_to_npz.component import tiff_to_npz
 from pipelines import tail
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
 from pipelines.parameters import CONVERSION, chosen
@@ -49,6 +50,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     predict_on_gpu = gpu.use(predict)
 
     @dsl.pipeline(name="restoration")
+    @described
     def restoration(
         batches: list[list[dict[str, str]]],
         numerical_aperture: float = 0.0,
@@ -101,61 +103,17 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         """Deconvolve volumes or images, segment what comes out, and measure on the original pixels.
 
         Args:
-            batches: Batches of images; each image has `image`, `truth`, `name` and digests.
-            numerical_aperture: Of the objective; with `emission_nm` the PSF is computed.
-            emission_nm: Wavelength of the light that is seen, nm; several with commas between, one
-                for each channel.
-            microscope: `widefield`, `confocal` or `light_sheet`.
-            psf_model: `scalar`, or `vectorial`, which counts polarisation.
-            immersion_index: Refractive index between objective and cover slip.
-            sample_index: Refractive index of the sample; 0 is that of the immersion medium.
-            depth_um: How deep under the cover slip the sample lies, µm.
-            excitation_nm: Wavelengths of the light that excites, for `confocal`, nm.
-            pinhole_airy: Diameter of the pinhole in Airy units, for `confocal`.
-            sheet_um: Thickness of the light sheet, full width at half maximum, µm.
-            bead_image: Image of beads to measure the PSF on, in place of the microscope's numbers.
-            bead_image_digest: Its digest, so that changed bytes miss the cache.
-            psf_image: Image of the PSF itself, in place of the microscope's numbers.
-            psf_image_digest: Its digest, so that changed bytes miss the cache.
-            psf_shape: Voxels of the PSF along each axis, odd, with commas between; empty for
-                what holds it.
-            iterations: Of Richardson-Lucy.
-            total_variation: Weight that keeps noise from becoming grains; 0 is none.
-            accelerate: Extrapolate, for a third of the iterations.
             consensus: Go on only where both halves of the photons, split at random, ask for the
                 same change; `iterations` are then the most.
-            gain: Grey levels a photon, for consensus; 0 estimates it.
-            edges: `valid` explains light from beyond the edge; `circulant`; `same`.
-            background: Light everywhere, beside the offset: a number, one for each channel, or
-                `auto`.
-            offset: Grey levels that the camera adds, taken off before.
-            saturation: Voxels at or above it were not measured; 0 is the integers' largest.
             memory_mib: Memory to deconvolve in, MiB.
-            model: Model by name, path or URI; `voronoi_otsu` needs no network.
-            model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
-            method: How objects are found; empty for the model's own way.
-            parameters: Parameters of the method in place of the model's, by name, a JSON object.
             compartment: `nuclear`, `whole-cell` or `both`; empty for the model's own.
             channels: Channels to restore and segment, by name or 0-based index.
             measure_channels: Further channels to restore and measure; `all` for every one.
-            mpp: Pixel size in microns, where the file does not say; 0 for unknown.
             diameter: The objects' diameter in pixels, which is brought to the model's; `auto`
                 estimates it. Empty goes by the pixel size.
             z: `all` for the volume; or a plane of a stack, 0-based.
             z_step: Microns between the planes of a stack, where the file does not say.
-            t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
-                there is only one.
-            series: Image of a file that holds several, 0-based; -1 for the only or largest one.
-            truth_kind: What truth files are: `labels`, `mask`, `colours` or `planes`; empty for
-                what each says of itself.
-            truth_compartment: What truth of one plane shows; empty for whatever is segmented.
-            label_dtype: `int32`, or `uint16` where the labels fit.
-            export: Forms for other programs, with commas between: `geojson`, `anndata`,
-                `spatialdata`, `cellpose`, `rois`; of a time series `tracking`.
-            batch_size: Tiles predicted at a time.
             engine: What computes a network; `auto` takes the fastest that gives the same heads.
-            on_bad_image: `fail` the run, or `skip` the image and go on.
-            trust_model: Load a network even if it could do more than compute: read files, run code.
 
         Returns:
             label_images: Label images as OME-TIFF.

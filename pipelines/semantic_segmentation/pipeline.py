@@ -9,6 +9,7 @@ from components.predict.component import predict
 from components.preprocess.component import preprocess
 from components.report_classes.component import report_classes
 from components.tiff_to_npz.component import tiff_to_npz
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
 
@@ -36,6 +37,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     predict_on_gpu = gpu.use(predict)
 
     @dsl.pipeline(name="semantic-segmentation")
+    @described
     def semantic_segmentation(
         items: list[dict[str, str]],
         model: str = "",
@@ -56,20 +58,11 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         Args:
             items: Images, each with `image`, `truth` (a value a class), `name` and digests.
             model: Model of classes of pixels, by path or URI: `make run-training TASK=semantic`.
-            model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
             channels: Channels as in training, by name or 0-based index.
-            mpp: Pixel size in microns, where the file does not say; 0 for unknown.
             z: Plane of a stack, 0-based; `all` classifies volumes, by a network of volumes, or of
                 planes one by one; empty where there is only one.
-            z_step: Microns between the planes of a stack, where the file does not say; 0 for
-                unknown.
-            t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
-                there is only one.
-            series: Image of a file that holds several, 0-based; -1 for the only or largest one.
             engine: What computes the network; `auto` takes the fastest that proves equal.
             batch_size: Tiles predicted at once.
-            on_bad_image: `fail` the run, or `skip` the image and go on.
-            trust_model: Load a network even if it could do more than compute: read files, run code.
 
         Returns:
             class_images: The value of each pixel's likeliest class, as OME-TIFF.

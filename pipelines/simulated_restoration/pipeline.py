@@ -7,6 +7,7 @@ from kfp import dsl
 from components.fetch_model.component import fetch_model
 from components.predict.component import predict
 from components.simulate.component import simulate
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
 from pipelines.parameters import chosen
@@ -41,6 +42,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     predict_on_gpu = gpu.use(predict)
 
     @dsl.pipeline(name="simulated-restoration")
+    @described
     def simulated_restoration(
         numerical_aperture: float = 1.0,
         emission_nm: str = "520",
@@ -81,13 +83,6 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         Args:
             numerical_aperture: Of the objective.
             emission_nm: Wavelength of the light that is seen, nm.
-            microscope: `widefield`, `confocal` or `light_sheet`.
-            psf_model: `scalar`, or `vectorial`, which counts polarisation.
-            immersion_index: Refractive index between objective and cover slip.
-            sample_index: Refractive index of the sample; 0 is that of the immersion medium.
-            depth_um: How deep under the cover slip the sample lies, µm.
-            pinhole_airy: Diameter of the pinhole in Airy units, for `confocal`.
-            sheet_um: Thickness of the light sheet, full width at half maximum, µm.
             voxel_um: Voxel size z, y, x in µm, with commas between.
             psf_shape: Voxels of the PSF along each axis, odd, with commas between.
             objects: `spheres`, `beads` or `filaments`.
@@ -106,12 +101,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             accelerate: Extrapolate, both times.
             consensus: Go on only where both halves of the photons ask for the same change, both
                 times; `iterations` are then the most.
-            edges: `valid` explains light from beyond the edge; `circulant`; `same`.
             background: Light everywhere, beside the offset: a number, or `auto`.
             offset: Grey levels that the camera adds, taken off before deconvolution.
-            model: Model by name, path or URI; `voronoi_otsu` needs no network.
-            model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
-            method: How objects are found; empty for the model's own way.
             parameters: Parameters of the method in place of the model's, by name, a JSON object;
                 `{}` for another method.
 

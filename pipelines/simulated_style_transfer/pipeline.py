@@ -7,6 +7,7 @@ from kfp import dsl
 from components.simulate_em.component import simulate_em
 from components.train_style_transfer.component import train_style_transfer
 from pipelines import transferring
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.parameters import chosen
 from pipelines.style_transfer_training import pipeline as training
@@ -33,6 +34,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     by_shards = transferring.transfer_by_shards(cpu, gpu)
 
     @dsl.pipeline(name="simulated-style-transfer")
+    @described
     def simulated_style_transfer(
         volume_shape: str = "20,224,224",
         planes: str = "z",
@@ -65,23 +67,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         Args:
             volume_shape: Voxels along z, y and x of each volume, with commas between.
             planes: Axes across which planes are cut: `z`, `y`, `x` or `zyx`.
-            steps: Batches.
             batch_size: Planes of each volume in a batch.
-            crop: Side of a plane in pixels, a multiple of 4 from 96.
-            width: Channels of the generators at full resolution.
-            depth: Times the generators halve the resolution, 2, or 1 for a simpler network.
-            residual: Whether a generator adds to what it is given.
-            objective: Of the adversarial loss: `least_squares` or `focal`.
-            adversarial: Weight of the adversarial loss.
-            cycle: Weight of the cycle loss.
-            identity: Weight of the identity loss.
-            learning_rate: Of all networks.
-            checkpoint_every: Steps between two checkpoints, which the gate scores.
-            warp: Standard deviation of an elastic warp of crops, voxels; 0 bends none.
-            missing: Part of the sections that crops lack, 0 to 1; not for planes across z alone.
-            folds: Part of the sections of crops that are folded, 0 to 1.
-            dark: Part of the sections of crops that are darker and of lower contrast, 0 to 1.
-            task_steps: Batches that the gate's networks are trained on.
             block: Side of the blocks in which the network is applied, a multiple of 4.
             levels: Resolutions of the transferred volume; 0 as many as it takes until no side is
                 longer than 512 voxels.

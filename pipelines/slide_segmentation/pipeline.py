@@ -12,6 +12,7 @@ from components.segment_shard.component import segment_shard
 from components.stitch.component import stitch
 from components.tiff_to_npz.component import tiff_to_npz
 from pipelines import tail
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware, Machine
 from pipelines.outputs import OutputFile
 
@@ -33,6 +34,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     slide_shards = _shards(cpu, hardware["gpu"])
 
     @dsl.pipeline(name="slide-segmentation")
+    @described
     def slide_segmentation(
         batches: list[list[dict[str, str]]],
         model: str = "",
@@ -69,34 +71,13 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 `name` and digests.
             model: Model by name, path or URI; empty for the one that ships. `voronoi_otsu` needs no
                 network.
-            model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
             channels: Channels to segment, by name or 0-based index, in the model's order.
-            measure_channels: Further channels to measure; `all` for every one.
-            mpp: Pixel size in microns, where the file does not say; 0 for unknown.
             diameter: The objects' diameter in pixels, which is brought to the one that the model
                 was trained on; `auto` estimates it. Empty goes by the pixel size.
-            z: Plane of a stack, 0-based; empty where there is only one.
-            t: Time point of a series, 0-based; `all` for each as an image of its own; empty where
-                there is only one.
-            series: Image of a file that holds several, 0-based; -1 for the only or largest one.
-            batch_size: Tiles predicted at a time.
-            precision: Compute type of the network: `float32` or a mixed one.
-            engine: What computes the network: `tensorflow`, `openvino` or `onnxruntime`; `auto`
-                takes the fastest that is there and gives the same heads.
             compartment: `nuclear`, `whole-cell` or `both`; empty for the model's own.
-            method: How objects are found; empty for the model's own way.
-            parameters: Parameters of the method in place of the model's, by name, a JSON object.
-            truth_kind: What truth files are: `labels`, `mask`, `colours` or `planes`; empty for
-                what each says of itself.
-            truth_compartment: What truth of one plane shows; empty for whatever is segmented.
-            label_dtype: `int32`, or `uint16` where the labels fit.
-            export: Forms for other programs, with commas between: `geojson`, `anndata`,
-                `spatialdata`, `cellpose`, `rois`; of a time series `tracking`.
             store: Folder or URI of the slides' large arrays; empty is beside the tasks' outputs.
             most_shards: At most so many tasks work on a slide side by side.
             memory_mib: Memory each task works in, in MiB, beyond its program and model.
-            on_bad_image: `fail` the run, or `skip` the image and go on.
-            trust_model: Load a network even if it could do more than compute: read files, run code.
 
         Returns:
             label_images: Label images as pyramidal OME-TIFF and OME-Zarr.

@@ -6,6 +6,7 @@ from kfp import dsl
 
 from components.fetch_model.component import fetch_model
 from pipelines import transferring
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 
 OUTPUTS = transferring.OUTPUTS
@@ -25,6 +26,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     by_shards = transferring.transfer_by_shards(cpu, gpu)
 
     @dsl.pipeline(name="style-transfer")
+    @described
     def style_transfer(
         model: str,
         volume: str,
@@ -49,7 +51,6 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         Args:
             model: Network by path or URI, as style_transfer_training gives it.
             volume: Path or URI: precomputed, Zarr, N5, DVID, a TIFF stack.
-            model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
             destination: Path or URI to write to, precomputed, or OME-Zarr if it ends in `.zarr`;
                 empty is OME-Zarr among the run's outputs.
             mask: Path or URI of a volume of the same shape, 0 where the original's values are kept.
@@ -65,7 +66,6 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             batch_size: Planes a call of the network.
             engine: What computes the network: `tensorflow`, `openvino` or `onnxruntime`; `auto`
                 takes the fastest that is there and equal.
-            trust_model: Load a network even if it could do more than compute: read files, run code.
 
         Returns:
             volume: Folder with the plan; and with the volume, where no destination was given.

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from kfp import dsl
 
 from components.train_style_transfer.component import train_style_transfer
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
 from pipelines.parameters import chosen
@@ -33,6 +34,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     train_on_gpu = gpu.use(train_style_transfer)
 
     @dsl.pipeline(name="style-transfer-training")
+    @described
     def style_transfer_training(
         x: str,
         y: str,
@@ -90,30 +92,11 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 isotropic volumes.
             precision: What the networks compute in while they are trained: `float32`,
                 `mixed_bfloat16` or `mixed_float16`.
-            steps: Batches.
             batch_size: Planes of each volume in a batch.
-            crop: Side of a plane in pixels, a multiple of 4 from 96.
-            width: Channels of the generators at full resolution.
-            depth: Times the generators halve the resolution, 2, or 1 for a simpler network.
-            residual: Whether a generator adds to what it is given.
-            objective: Of the adversarial loss: `least_squares` or `focal`.
-            adversarial: Weight of the adversarial loss.
-            cycle: Weight of the cycle loss.
-            identity: Weight of the identity loss.
-            learning_rate: Of all networks.
-            checkpoint_every: Steps between two checkpoints, which the gate scores.
-            warp: Standard deviation of an elastic warp of crops, voxels; 0 bends none.
-            missing: Part of the sections that crops lack, 0 to 1; not for planes across z alone.
-            folds: Part of the sections of crops that are folded, 0 to 1.
-            dark: Part of the sections of crops that are darker and of lower contrast, 0 to 1.
-            task_steps: Batches that the gate's networks are trained on.
             checkpoints: Folder to keep checkpoints in, from which a training that was killed goes
                 on; empty keeps none.
-            seed: Of everything random.
             name: The network's name.
             version: The network's version.
-            description: What its card says of it.
-            licence: What its card says of the weights' licence.
 
         Returns:
             model: Network folder from X to Y.

@@ -7,6 +7,7 @@ from kfp import dsl
 from components.fetch_model.component import fetch_model
 from components.tiff_to_npz.component import tiff_to_npz
 from components.train_segmenter.component import train_segmenter
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
 
@@ -35,6 +36,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     train_segmenter_on_gpu = gpu.use(train_segmenter)
 
     @dsl.pipeline(name="training")
+    @described
     def training(
         items: list[dict[str, str]],
         hard_background: list[dict[str, str]],
@@ -71,7 +73,6 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         """Train a segmenter on images and label images, and measure it on images held out.
 
         Args:
-            items: Images, each with `image`, `truth`, `name` and digests.
             hard_background: The same images; `truth` is what looks like a cell and is none.
             base: Model to go on from (fine-tuning), as a path, a URI or a name (`cellmill-nuclei`
                 for the one that ships). Empty trains from nothing.
@@ -80,14 +81,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             mpp: Pixel size in microns, where the files do not say; 0 for unknown.
             z: Plane of a stack, 0-based; `all` trains a network of volumes; empty where there is
                 only one.
-            z_step: Microns between the planes of a stack, where the file does not say; 0 for
-                unknown.
             truth_kind: What label images are: `labels`, `mask`, `colours` or `planes`; empty for
                 what each says of itself.
-            name: The model's name.
-            version: The model's version.
-            description: What its card says of it.
-            licence: What its card says of the weights' licence.
             task: What is taught: `instances`, objects told apart by their numbers; or `semantic`,
                 the class of every pixel, of label images whose values are classes.
             method: How the model's objects will be found: `deep_watershed`, or `stardist` as
@@ -99,18 +94,13 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 no object.
             class_weights: Of each class in the loss; empty balances them.
             zero: What 0 is in label images of classes: `unlabelled`, or `background`.
-            validation: Names or patterns of the images to hold out; empty to draw them.
-            validation_fraction: Part of the images to hold out.
             steps: Batches to train on at most.
             learning_rate: The greatest learning rate; 0 is 0.003, or from a base 0.0003.
             patience: Stop after so many looks without a better one; 0 trains all steps.
-            seed: Of everything random.
             time_limit_minutes: Stop training after this time; 0 is no limit.
             checkpoints: Folder to keep a checkpoint in, from which a training that was killed goes
                 on; empty keeps none.
             checkpoint_every: Steps between two checkpoints.
-            on_bad_image: `fail` the run, or `skip` the image and go on.
-            trust_model: Load a network even if it could do more than compute: read files, run code.
 
         Returns:
             model: The model's folder, SavedModel and card.

@@ -9,6 +9,7 @@ from components.predict.component import predict
 from components.preprocess.component import preprocess
 from components.tiff_to_npz.component import tiff_to_npz
 from components.tune_postprocessing.component import tune_postprocessing
+from pipelines.described import described
 from pipelines.hardware import PORTABLE, Hardware
 from pipelines.outputs import OutputFile
 
@@ -37,6 +38,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
     predict_on_gpu = gpu.use(predict)
 
     @dsl.pipeline(name="tuning")
+    @described
     def tuning(
         batches: list[list[dict[str, str]]],
         model: str = "",
@@ -60,15 +62,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         """Find the best post-processing parameters of a model on images with truth.
 
         Args:
-            batches: Batches of images; each image has `image`, `truth`, `name` and digests.
             model: Model as a path, a URI or a DeepCell name; empty for the one that ships.
-            model_digest: Digest of a model that is a file, so that changed bytes miss the cache.
             channels: Channels to segment, by name or 0-based index, in the model's order.
-            mpp: Pixel size in microns, where the file does not say; 0 for unknown.
-            truth_kind: What truth files are: `labels`, `mask`, `colours` or `planes`; empty for
-                what each says of itself.
-            batch_size: Tiles predicted at a time.
-            precision: Compute type of the network: `float32` or a mixed one.
             compartment: `nuclear` or `whole-cell`; empty for the model's own.
             objective: What is made as great as possible: `ap_50_90`, `mean_ap`, `ap_50`, `ap_70`,
                 `f1_50` or `panoptic_quality`.
@@ -79,8 +74,6 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 method tries some around the card's.
             refinements: How often values halfway between the best and its neighbours are tried.
             memory_mib: Memory to work in, in MiB; an image that needs more is refused.
-            on_bad_image: `fail` the run, or `skip` the image and go on.
-            trust_model: Load a network even if it could do more than compute: read files, run code.
 
         Returns:
             model: The model, its card with the best parameters.
