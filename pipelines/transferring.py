@@ -18,7 +18,7 @@ TRAINED = (
     *("identity", "learning_rate", "checkpoint_every", "task_steps", "seed", "name"),
     *("warp", "missing", "folds", "dark", "precision"),
     *("x", "y", "x_truth", "y_truth", "x_masks", "y_masks", "x_boxes", "y_boxes"),
-    *("held_out", "checkpoints"),
+    *("held_out", "checkpoints", "prior", "prior_digest", "trust_model"),
     *("version", "description", "licence"),
 )
 #: Parameters of `plan_transfer` and of `transfer_style`, where a pipeline has the same name.

@@ -16,6 +16,8 @@ from cellmill.arrays.files import write_text
 from cellmill.contract import HTML, Metrics, Model, Output, Progress, Record, stage
 from cellmill.inference.proofs import proven
 from cellmill.models.card import ModelCard
+from cellmill.models.fetch import fetch_model
+from cellmill.models.networks import network_digest
 from cellmill.reporting.style_transfer import render_style_transfer
 from cellmill.stages.shared.checkpoints import checkpoint_folder
 from cellmill.style_transfer.domains import open_domain, split
@@ -62,6 +64,9 @@ def train_style_transfer(
     missing: float = 0.0,
     folds: float = 0.0,
     dark: float = 0.0,
+    prior: str = "",
+    prior_digest: str = "",
+    trust_model: bool = False,
     task_steps: int = 200,
     checkpoints: str = "",
     seed: int = 0,
@@ -122,6 +127,11 @@ def train_style_transfer(
         missing: Part of the sections that crops lack, 0 to 1; not for planes across z alone.
         folds: Part of the sections of crops that are folded, 0 to 1.
         dark: Part of the sections of crops that are darker and of lower contrast, 0 to 1.
+        prior: Network of the user's that knows Y (a segmenter of its membranes, say), by path, URI
+            or name: a SavedModel of planes of one channel. It is frozen, and the discriminator of
+            Y sees what it finds beside each plane. Empty: none.
+        prior_digest: Its digest, where it is a file.
+        trust_model: Load the prior even if it could do more than compute.
         task_steps: Batches that the gate's networks are trained on.
         checkpoints: Folder to keep checkpoints in: a training that was killed goes on from there to
             the same result. Empty keeps none.
@@ -139,6 +149,7 @@ def train_style_transfer(
         for key in ("x", "y")
     ]
     extras.load("tensorflow", "style transfer")
+    known = fetch_model(prior, digest=prior_digest) if prior else None
     all_x, domain_y = map(open_domain, named)
     domain_x, unseen = split(all_x, held_out)
     with _checkpoints(checkpoints) as folder:
@@ -151,10 +162,17 @@ def train_style_transfer(
                 folder,
                 task_steps=task_steps,
                 replicas=replicas,
+                prior=known,
+                trust_prior=trust_model,
                 on_step=lambda done: progress.advance(done - progress.done),
             )
         said = {
             **{key: [asdict(each) for each in of] for key, of in zip("xy", named, strict=True)},
+            **(
+                {"prior": known.origin, "prior_digest": network_digest(known.folder)}
+                if known
+                else {}
+            ),
             "code": f"cellmill {__version__}",
             "parameters": asdict(parameters),
             **fitted.to_dict(),

@@ -24,6 +24,7 @@ from cellmill.style_transfer.network import (
     repeatable,
 )
 from cellmill.style_transfer.parameters import TransferParameters
+from cellmill.style_transfer.prior import Prior
 
 #: Of a residual generator cycle and identity begin at zero, where |d| has its kink and holds it:
 #: √(d² + slack²) - slack (Charbonnier et al. 1994) does not, in standard deviations of grey.
@@ -43,6 +44,7 @@ class Networks:
         judging: optimiser of both discriminators.
         averages: of the weights of `to_y` and `to_x`.
         strategy: of TensorFlow, that shares batches among devices; None of one device.
+        prior: frozen, whose outputs the discriminator of Y sees beside a plane; None for none.
     """
 
     to_y: Any
@@ -53,6 +55,7 @@ class Networks:
     judging: Any
     averages: list[list[np.ndarray]] = field(default_factory=list)
     strategy: Any = None
+    prior: Prior | None = None
 
     @property
     def variables(self) -> list[Any]:
@@ -62,13 +65,16 @@ class Networks:
         return [*weights, *self.generating.variables, *self.judging.variables]
 
 
-def build_networks(parameters: TransferParameters, replicas: int = 1) -> Networks:
+def build_networks(
+    parameters: TransferParameters, replicas: int = 1, prior: Prior | None = None
+) -> Networks:
     """Untrained networks; the seed gives their weights.
 
     Args:
         parameters: how they are trained.
         replicas: devices that share a batch: GPUs, or where there is none processors, as TensorFlow
             counts them; 0 takes as many GPUs as there are and as divide a batch.
+        prior: what the discriminator of Y looks through too.
 
     Raises:
         BadInput: there are not as many devices, or they do not divide a batch.
@@ -87,9 +93,12 @@ def build_networks(parameters: TransferParameters, replicas: int = 1) -> Network
             )
             for name in ("to_y", "to_x")
         ]
+        more = {"of_x": 0, "of_y": prior.channels if prior else 0}
         judges = [
-            build_discriminator(parameters.discriminator_width, name=name, precision=precision)
-            for name in ("of_x", "of_y")
+            build_discriminator(
+                parameters.discriminator_width, name=name, precision=precision, channels=1 + count
+            )
+            for name, count in more.items()
         ]
         optimisers = []
         for networks in (generators, judges):
@@ -100,7 +109,7 @@ def build_networks(parameters: TransferParameters, replicas: int = 1) -> Network
             optimisers.append(optimiser)
     made = Networks(*generators, *judges, *optimisers)
     made.averages = [network.get_weights() for network in generators]
-    made.strategy = strategy
+    made.strategy, made.prior = strategy, prior
     return made
 
 
@@ -154,6 +163,10 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
             loss = tf.square(said - wanted)
         return tf.reduce_mean(loss) / replicas
 
+    def shown(planes: Any) -> Any:
+        """What the discriminator of Y sees."""
+        return tf.concat([planes, networks.prior(planes)], -1) if networks.prior else planes
+
     def changed(optimiser: Any, tape: Any, loss: Any, weights: list[Any]) -> None:
         gradients = tape.gradient(loss, weights)
         optimiser.apply_gradients(zip(gradients, weights, strict=True))
@@ -161,7 +174,8 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
     def step(x: Any, y: Any) -> Any:
         with tf.GradientTape() as tape:
             like_y, like_x = networks.to_y(x, training=True), networks.to_x(y, training=True)
-            fooled = judged(networks.of_y, like_y, 1.0) + judged(networks.of_x, like_x, 1.0)
+            seen_y = shown(like_y)
+            fooled = judged(networks.of_y, seen_y, 1.0) + judged(networks.of_x, like_x, 1.0)
             back_x = networks.to_x(like_y, training=True)
             back_y = networks.to_y(like_x, training=True)
             cycle = distance(back_x, cropped(x, 2 * HALO)) + distance(back_y, cropped(y, 2 * HALO))
@@ -174,8 +188,8 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
             )
         changed(networks.generating, tape, loss, generators)
         with tf.GradientTape() as tape:
-            told = judged(networks.of_y, cropped(y, HALO), 1.0)
-            told += judged(networks.of_y, like_y, 0.0)
+            told = judged(networks.of_y, shown(cropped(y, HALO)), 1.0)
+            told += judged(networks.of_y, seen_y, 0.0)
             told += judged(networks.of_x, cropped(x, HALO), 1.0)
             told += judged(networks.of_x, like_x, 0.0)
             told /= 4.0

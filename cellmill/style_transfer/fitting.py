@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cellmill.errors import BadInput
+from cellmill.models.fetch import FetchedModel
 from cellmill.style_transfer.cyclegan import build_networks
 from cellmill.style_transfer.domains import Labelleds, halves, known, scored, taught
 from cellmill.style_transfer.gate import (
@@ -26,8 +27,9 @@ from cellmill.style_transfer.matching import (
     mean_and_sd,
     mean_sd_table,
 )
-from cellmill.style_transfer.network import export_generator, export_table
+from cellmill.style_transfer.network import HALO, Levels, export_generator, export_table
 from cellmill.style_transfer.parameters import TransferParameters
+from cellmill.style_transfer.prior import Prior, load_prior
 from cellmill.style_transfer.sampling import sample_volumes
 from cellmill.style_transfer.training import (
     Checkpoint,
@@ -42,6 +44,8 @@ MATCHED = (MEAN_SD, HISTOGRAM)
 
 #: Planes whose grey values are counted.
 _COUNTED = 48
+#: Planes of Y by which a prior is told how large its outputs are.
+_SHOWN = 16
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ def fit_transfer(
     *,
     task_steps: int = 200,
     replicas: int = 1,
+    prior: FetchedModel | None = None,
+    trust_prior: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> Fitted:
     """Train, score every checkpoint and both ways of matching, and choose (`gate.choose`).
@@ -96,6 +102,8 @@ def fit_transfer(
         folder: of checkpoints.
         task_steps: batches that the gate's networks are trained on.
         replicas: devices that share a batch, as `build_networks` takes them.
+        prior: a network that the discriminator of Y looks through too.
+        trust_prior: whether it may do more than compute.
         on_step: called with the steps done.
 
     Raises:
@@ -131,7 +139,8 @@ def fit_transfer(
         Domain([each.source for each in domain], level)
         for domain, level in zip((x, y), levels, strict=True)
     )
-    networks = build_networks(parameters, replicas)
+    seen = _prior(prior, y, levels[1], parameters, trusted=trust_prior) if prior else None
+    networks = build_networks(parameters, replicas, seen)
     curve = train(networks, domain_x, domain_y, parameters, folder, on_step)
     if task is None:
         last = curve[-1].step
@@ -185,6 +194,21 @@ def _counted(domain: Labelleds, parameters: TransferParameters) -> np.ndarray:
     side, sources = parameters.crop, [each.source for each in domain]
     crops = sample_volumes(sources, (1, side, side), seed=parameters.seed, count=_COUNTED)
     return histogram(crop.values for crop in crops)
+
+
+def _prior(
+    fetched: FetchedModel,
+    y: Labelleds,
+    levels: Levels,
+    parameters: TransferParameters,
+    *,
+    trusted: bool,
+) -> Prior:
+    """A prior, told what planes of Y look like that a discriminator is shown."""
+    side, sources = parameters.crop - 2 * HALO, [each.source for each in y]
+    crops = sample_volumes(sources, (1, side, side), seed=parameters.seed, count=_SHOWN)
+    planes = np.stack([crop.values[0] for crop in crops])
+    return load_prior(fetched, levels, planes, trusted=trusted)
 
 
 def _matched(table: np.ndarray, planes: np.ndarray) -> np.ndarray:

@@ -102,21 +102,26 @@ def build_generator(
 
 
 def build_discriminator(
-    width: int = 16, *, name: str = "discriminator", precision: str = "float32"
+    width: int = 16,
+    *,
+    name: str = "discriminator",
+    precision: str = "float32",
+    channels: int = 1,
 ) -> Any:
-    """An untrained discriminator: `(N, n, n, 1)` to `(N, m, m, 1)` logits, one a patch.
+    """An untrained discriminator: `(N, n, n, channels)` to `(N, m, m, 1)` logits, one a patch.
 
     Args:
         width: channels after the first convolution.
         name: of the model.
         precision: one of `PRECISIONS`.
+        channels: that it sees, the plane and what a prior gives.
     """
     keras = extras.load("keras", "style transfer")
     layers, how = keras.layers, {"dtype": precision}
-    given = layers.Input((None, None, 1), name="image", dtype="float32")
+    given = layers.Input((None, None, channels), name="image", dtype="float32")
     x = given
-    for channels, stride in ((width, 2), (2 * width, 1), (2 * width, 2), (4 * width, 1)):
-        x = layers.Conv2D(channels, 3, stride, kernel_initializer="he_normal", **how)(x)
+    for features, stride in ((width, 2), (2 * width, 1), (2 * width, 2), (4 * width, 1)):
+        x = layers.Conv2D(features, 3, stride, kernel_initializer="he_normal", **how)(x)
         x = layers.LeakyReLU(_SLOPE, **how)(x)
     small = keras.initializers.RandomNormal(stddev=0.02)
     logits = layers.Conv2D(1, 1, kernel_initializer=small, dtype="float32")(x)

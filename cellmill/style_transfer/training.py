@@ -84,7 +84,8 @@ def train(
         CellmillError: a loss is no longer a number.
     """
     domains = [(each.levels, [_named(s) for s in each.sources]) for each in (x, y)]
-    work = key_of(asdict(parameters), domains, __version__)
+    prior = networks.prior.digest if networks.prior else ""
+    work = key_of(asdict(parameters), domains, prior, __version__)
     kept = Checkpoints(folder, work)
     curve = _resumed(networks, kept.last())
     begun = curve[-1].step if curve else 0

@@ -43,6 +43,9 @@ def train_style_transfer(
     missing: float = 0.0,
     folds: float = 0.0,
     dark: float = 0.0,
+    prior: str = "",
+    prior_digest: str = "",
+    trust_model: bool = False,
     task_steps: int = 200,
     checkpoints: str = "",
     seed: int = 0,
@@ -98,6 +101,11 @@ def train_style_transfer(
         missing: Part of the sections that crops lack, 0 to 1; not for planes across z alone.
         folds: Part of the sections of crops that are folded, 0 to 1.
         dark: Part of the sections of crops that are darker and of lower contrast, 0 to 1.
+        prior: Network of the user's that knows Y (a segmenter of its membranes, say), by path, URI
+            or name: a SavedModel of planes of one channel. It is frozen, and the discriminator of Y
+            sees what it finds beside each plane. Empty: none.
+        prior_digest: Its digest, where it is a file.
+        trust_model: Load the prior even if it could do more than compute.
         task_steps: Batches that the gate's networks are trained on.
         checkpoints: Folder to keep checkpoints in: a training that was killed goes on from there to
             the same result. Empty keeps none.

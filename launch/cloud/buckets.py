@@ -92,7 +92,7 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
 
     Args:
         arguments: the arguments; `batches`, `items` and `hard_background` hold images; `model`,
-            `base`, `reference_model`, volumes, and the model of each of `segmenters` and
+            `base`, `reference_model`, `prior`, volumes, and the model of each of `segmenters` and
             `conditions` may be paths.
         bucket: where they go.
     """
@@ -104,7 +104,7 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
     for key in ("items", "hard_background"):
         if key in changed:
             changed[key] = [_item(i, bucket) for i in changed[key]]
-    for key in ("model", "base", "reference_model"):
+    for key in ("model", "base", "reference_model", "prior"):
         if sent := model(changed.get(key, "")):
             changed[key], changed[f"{key}_digest"] = sent
     for key in READ_PLACES:

@@ -63,6 +63,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         missing: float = 0.0,
         folds: float = 0.0,
         dark: float = 0.0,
+        prior: str = "",
+        prior_digest: str = "",
+        trust_model: bool = False,
         task_steps: int = 200,
         checkpoints: str = "",
         seed: int = 0,
@@ -93,6 +96,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             precision: What the networks compute in while they are trained: `float32`,
                 `mixed_bfloat16` or `mixed_float16`.
             batch_size: Planes of each volume in a batch.
+            prior: Network of one's own that knows Y (a segmenter of its membranes, say), by path,
+                URI or name: a SavedModel of planes of one channel. It is frozen, and the
+                discriminator of Y sees what it finds beside each plane. Empty: none.
+            prior_digest: Digest of a prior that is a file.
             checkpoints: Folder to keep checkpoints in, from which a training that was killed goes
                 on; empty keeps none.
             name: The network's name.

@@ -68,8 +68,11 @@ def test_several_volumes_are_learnt_from_and_the_card_names_them(tmp_path, volum
     masks = f"'{stored.zarr(tmp_path / 'a mask', mask, 'zarr3')}' -"
     lists = {"x": f"{volumes['x']} {volumes['y']}@0.5", "y": volumes["y"], "x_masks": masks}
     tiny = {"steps": 1, "crop": 96, "width": 2, "batch_size": 2, "planes": "z"}
+    tiny["prior"] = "cellmill-nuclei"
     assert run(tmp_path, **lists, x_boxes="- 0,0,0,8,100,100", **tiny) == 0
-    first, second = ModelCard.load(tmp_path / "model").training["x"]
+    said = ModelCard.load(tmp_path / "model").training
+    assert said["prior_digest"].startswith("sha256:")
+    first, second = said["x"]
     assert (first["weight"], second["weight"]) == (1.0, 0.5)
     assert second["boxes"] == [[0, 0, 0, 8, 100, 100]]
     assert first["mask"].endswith("a mask")
@@ -78,6 +81,7 @@ def test_several_volumes_are_learnt_from_and_the_card_names_them(tmp_path, volum
 @pytest.mark.parametrize(
     ("given", "line"),
     [
+        ({"prior": "nowhere"}, "model 'nowhere': expected"),
         ({"x": "a b@0"}, "x, weight of 'b': expected above 0, found 0"),
         ({"x_masks": "a b"}, "x_masks: expected 1, one for each volume ('-' for none), found 2"),
         ({"y_boxes": "0,0,0,8,100,999"}, "box: expected within (8, 100, 104)"),
