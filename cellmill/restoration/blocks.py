@@ -135,9 +135,11 @@ class BlockedRichardsonLucy:
 
     @property
     def bytes_per_block(self) -> int:
-        """What computing a block takes, bytes."""
-        arrays = 8 + 3 * (self.variation.weight > 0) + 3 * self.consensus
-        return arrays * 4 * math.prod(self._length)
+        """What computing a block takes, bytes, the function's transforms among it."""
+        whole = 6.5
+        if self.consensus:
+            whole = 11.5 if self.variation.weight else 10.5
+        return math.ceil(4 * (whole * math.prod(self._length) + 5 * math.prod(self.core)))
 
     def first(self) -> tuple[int, float]:
         """How many voxels were measured, and the value that the first object has everywhere.
@@ -182,33 +184,37 @@ class BlockedRichardsonLucy:
         convolution: Convolution = self._convolution  # type: ignore[attr-defined]
         x = self._guess(place, objects, factors[0])
         y = self._read_acquired(place)
-        inner = tuple(
-            slice(r, r + part.stop - part.start) for r, part in zip(self._reach, place, strict=True)
-        )
-        model = convolution.forward(x)
-        model += np.float32(self.background)
-        np.maximum(model, np.float32(max(self.level * _DARKEST, _DARK)), out=model)
-        divergence = _divergence(y[inner], model[inner])
         # The rim of the halo is spoilt by what the FFT joins: it is not part of any sum below.
-        measured = (y >= 0) & self._within(place, 3 if self.consensus else 1)
-        np.divide(y, model, out=model, where=measured)
-        ratio = np.multiply(model, measured, out=model)
-        correction = convolution.adjoint(ratio)
-        seen = convolution.adjoint(measured.astype(np.float32))
+        near, inner = self._around(place, 3 if self.consensus else 1), self._around(place, 0)
+        model = convolution.forward(x, wanted=near)
+        light, acquired = model[near] + np.float32(self.background), y[near]
+        np.maximum(light, np.float32(max(self.level * _DARKEST, _DARK)), out=light)
+        divergence = _divergence(y[inner], light[_within(inner, near)])
+        measured = acquired >= 0
+        np.divide(acquired, light, out=light, where=measured)
+        light *= measured
+        ratio = _spread(light, near, model)
+        del light, acquired
+        # For consensus the ratio is needed again, and all around the block.
+        out, wanted = (None, None) if self.consensus else (ratio, self._wide(place))
+        correction = convolution.adjoint(ratio, filled=near, wanted=wanted, out=out)
+        seen = self._seen(measured, near, wanted)
         old = x[inner].copy()
         total = float(old.sum(dtype=np.float64))
         agreed = total
         if self.consensus:
-            near = self._within(place, 2)
-            agreed = self._hold((x, ratio, correction, seen, y), near, inner)
-        del model, ratio, y
+            agreed = self._hold((x, ratio, correction, seen, y), place)
+            convolution.on.release(ratio)
+        del ratio, model, y
         enough = seen[inner] > LEAST_SEEN
         if self.variation.weight:
-            found = self._varied(x, correction, seen, inner, place)
+            found = self._varied(x, correction, seen, place)
         else:
             found = np.zeros(enough.shape, np.float32)
             np.divide(old * correction[inner], seen[inner], out=found, where=enough)
             np.maximum(found, 0, out=found)
+        convolution.on.release(correction)
+        del x
         change = float(np.abs(found - old).sum(dtype=np.float64))
         steps = (0.0, 0.0)
         if self.accelerate:
@@ -223,36 +229,41 @@ class BlockedRichardsonLucy:
         before = _read(objects[1], place, self._reach, self._length, self.shape, 0.0)
         return _extrapolated(newest, before, factor)
 
-    def _hold(self, arrays: tuple[np.ndarray, ...], near: np.ndarray, inner: Slices) -> float:
+    def _seen(self, measured: np.ndarray, near: Slices, wanted: Slices | None) -> np.ndarray:
+        """Which part of a voxel's light falls on what was measured: 1 where all was."""
+        if measured.all():
+            return np.broadcast_to(np.float32(1), self._length)
+        convolution: Convolution = self._convolution  # type: ignore[attr-defined]
+        there = _spread(measured, near, np.empty(self._length, np.float32))
+        found: np.ndarray = convolution.adjoint(there, filled=near, wanted=wanted, out=there)
+        return found
+
+    def _hold(self, arrays: tuple[np.ndarray, ...], place: Slices) -> float:
         """Make the correction of a block 1 where there is no consensus; Σ x of what goes on."""
         x, ratio, correction, seen, y = arrays
         consensus: Consensus = self._consensus  # type: ignore[attr-defined]
-        gains = np.zeros_like(seen)
-        np.divide(np.float32(1), seen, out=gains, where=near & (seen > LEAST_SEEN))
-        smooth = consensus.smoothed((x * (gains > 0), ratio, correction, gains, y))[0]
-        parts = [array[inner].copy() for array in (x, correction, gains, smooth)]
+        near, inner = self._around(place, 2), self._around(place, 0)
+        gains = np.zeros(self._length, np.float32)
+        np.divide(np.float32(1), seen[near], out=gains[near], where=seen[near] > LEAST_SEEN)
+        old = x[inner].copy()
+        if not self.variation.weight:
+            # Of the object around the block only total variation needs more.
+            x *= gains > 0
+        else:
+            x = x * (gains > 0)
+        smooth = consensus.smoothed((x, ratio, correction, gains, y), inner)[0]
+        parts = [old, *(array[inner].copy() for array in (correction, gains, smooth))]
+        consensus.on.release(smooth)
         agreed = float(kernels.hold(*map(_rows, parts), 0, len(_rows(parts[0]))))
         correction[inner] = parts[1]
         return agreed
 
     def _varied(
-        self,
-        x: np.ndarray,
-        correction: np.ndarray,
-        seen: np.ndarray,
-        inner: Slices,
-        place: Slices,
+        self, x: np.ndarray, correction: np.ndarray, seen: np.ndarray, place: Slices
     ) -> np.ndarray:
-        """A block of the next object with total variation.
-
-        A voxel more at each side is read, but none beyond the object's rim, where nothing changes.
-        """
-        before = [int(part.start > 0) for part in place]
-        after = [int(part.stop < n) for part, n in zip(place, self.shape, strict=True)]
-        wide = tuple(
-            slice(part.start - b, part.stop + a)
-            for part, b, a in zip(inner, before, after, strict=True)
-        )
+        """A block of the next object with total variation."""
+        wide = self._wide(place)
+        core = _within(self._around(place, 0), wide)
         object_, new, sight = (_volume(array[wide]) for array in (x, correction, seen))
         gain = np.divide(np.float32(1), sight, out=np.zeros_like(sight), where=sight > LEAST_SEEN)
         flat, rows = np.empty_like(object_), object_.shape[0] * object_.shape[1]
@@ -261,9 +272,6 @@ class BlockedRichardsonLucy:
         kernels.flatness(object_, sizes, epsilon, flat, 0, rows)
         weight = np.float32(self.variation.weight)
         kernels.update_with_variation(object_, new, gain, flat, weight, sizes, 0, rows)
-        core = tuple(
-            slice(b, b + part.stop - part.start) for b, part in zip(before, inner, strict=True)
-        )
         found: np.ndarray = new.reshape([part.stop - part.start for part in wide])[core]
         return found
 
@@ -276,16 +284,26 @@ class BlockedRichardsonLucy:
             y[y >= self.saturation] = -1
         return y
 
-    def _within(self, place: Slices, radii: int) -> np.ndarray:
-        """Where a window is within so many radii of its block."""
-        found = np.zeros(self._length, bool)
-        found[
-            tuple(
-                slice(far - radii * r, far + radii * r + part.stop - part.start)
-                for far, r, part in zip(self._reach, self.radii, place, strict=True)
-            )
-        ] = True
-        return found
+    def _around(self, place: Slices, radii: int) -> Slices:
+        """Where in a window its block is, and so many radii around it."""
+        return tuple(
+            slice(far - radii * r, far + radii * r + part.stop - part.start)
+            for far, r, part in zip(self._reach, self.radii, place, strict=True)
+        )
+
+    def _wide(self, place: Slices) -> Slices:
+        """Where in a window its block is, with what total variation reads of its neighbours.
+
+        That is a voxel at each side, but none beyond the object's rim, where nothing changes.
+        """
+        inner = self._around(place, 0)
+        if not self.variation.weight:
+            return inner
+        sides = zip(inner, place, self.shape, strict=True)
+        return tuple(
+            slice(part.start - (there.start > 0), part.stop + (there.stop < n))
+            for part, there, n in sides
+        )
 
     @property
     def core(self) -> tuple[int, ...]:
@@ -325,6 +343,19 @@ def _steps(
     return float(along), float(square)
 
 
+def _spread(values: np.ndarray, there: Slices, out: np.ndarray) -> np.ndarray:
+    """Write values where they are to be, and 0 elsewhere."""
+    out[...] = 0
+    out[there] = values
+    return out
+
+
+def _within(part: Slices, whole: Slices) -> Slices:
+    """A part of a window, counted from where another one begins."""
+    sides = zip(part, whole, strict=True)
+    return tuple(slice(p.start - w.start, p.stop - w.start) for p, w in sides)
+
+
 def _rows(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1, array.shape[-1])
 
@@ -335,12 +366,15 @@ def _volume(array: np.ndarray) -> np.ndarray:
 
 
 def _divergence(y: np.ndarray, model: np.ndarray) -> float:
-    """Σ y log(y / m) - y + m over what was acquired."""
-    there = y >= 0
-    acquired, expected = y[there].astype(np.float64), model[there].astype(np.float64)
-    lit = acquired > 0
-    logarithms = acquired[lit] * np.log(acquired[lit] / expected[lit])
-    return float(logarithms.sum() + (expected - acquired).sum())
+    """Σ y log(y / m) - y + m over what was acquired, plane by plane."""
+    total = 0.0
+    for plane, light in zip(y, model, strict=True):
+        there = plane >= 0
+        acquired, expected = plane[there].astype(np.float64), light[there].astype(np.float64)
+        lit = acquired > 0
+        logarithms = acquired[lit] * np.log(acquired[lit] / expected[lit])
+        total += float(logarithms.sum() + (expected - acquired).sum())
+    return total
 
 
 def _read(

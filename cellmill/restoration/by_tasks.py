@@ -51,18 +51,19 @@ class SharedRichardsonLucy:
     store: str
     fingerprint: str
 
-    def threads_within(self, memory_mib: int) -> int:
-        """How many blocks may be computed at once within a budget.
+    def room_within(self, memory_mib: int) -> tuple[int, tuple[int, ...]]:
+        """How many blocks may be computed at once within a budget, and how many of objects kept.
 
         Raises:
             BadInput: not even one.
         """
-        kept = sum(blocks_kept(self.work)) * 4 * math.prod(self.work.core)
-        room = memory_mib * 2**20 - kept
-        if room < self.work.bytes_per_block:
-            least = -(-(kept + self.work.bytes_per_block) // 2**20)
+        one, each = self.work.bytes_per_block, 4 * math.prod(self.work.core)
+        room = memory_mib * 2**20
+        if room < one + self.work.objects_read * each:
+            least = -(-(one + self.work.objects_read * each) // 2**20)
             raise BadInput("memory_mib", expected=f"{least} for one block", found=f"{memory_mib}")
-        return threads_within(room >> 20, self.work.bytes_per_block)
+        kept = blocks_kept(self.work, (room - one) // each)
+        return threads_within((room - sum(kept) * each) >> 20, one), kept
 
     def prepare(self) -> None:
         """Look after what earlier processes left, before others begin.
@@ -97,6 +98,7 @@ class SharedRichardsonLucy:
         start: int = 0,
         *,
         threads: int = 1,
+        kept: tuple[int, ...] | None = None,
         progress: Callable[[int, Iteration], None] | None = None,
     ) -> int:
         """Take part until all iterations are done.
@@ -104,6 +106,7 @@ class SharedRichardsonLucy:
         Args:
             start: number of the block, in raster order, to begin each iteration with.
             threads: blocks at once.
+            kept: blocks of each object that is read; None is `blocks_kept`'s.
             progress: called after each iteration with its number, from 1.
 
         Returns:
@@ -116,7 +119,7 @@ class SharedRichardsonLucy:
         order = [*range(start % len(blocks), len(blocks)), *range(start % len(blocks))]
         computed = 0
         while (number := self.finished() + 1) <= self.last():
-            one = _OneIteration(self, number, blocks)
+            one = _OneIteration(self, number, blocks, kept or blocks_kept(self.work))
             computed += one.work_through(order, threads)
             if progress is not None:
                 progress(number, self._iteration(number))
@@ -166,9 +169,15 @@ class SharedRichardsonLucy:
 class _OneIteration:
     """One iteration of a shared deconvolution, as one process sees it."""
 
-    def __init__(self, shared: SharedRichardsonLucy, number: int, blocks: Sequence[Slices]) -> None:
+    def __init__(
+        self,
+        shared: SharedRichardsonLucy,
+        number: int,
+        blocks: Sequence[Slices],
+        kept: Sequence[int],
+    ) -> None:
         self._shared, self._number, self._blocks = shared, number, blocks
-        read, kept = shared.read_after(number - 1), blocks_kept(shared.work)
+        read = shared.read_after(number - 1)
         self._last = [shared.object_after(n, k) for n, k in zip(read, kept, strict=True)]
         self._factors = factors([shared.sums(n) for n in range(max(number - 2, 1), number)])
         self._next = shared.object_after(number)

@@ -37,7 +37,8 @@ class Consensus:
     def __init__(
         self, psf: np.ndarray, convolution: Convolution, on: Operations, gain: float
     ) -> None:
-        self._convolution, self._on, self._gain = convolution, on, gain
+        self.on = on
+        self._convolution, self._gain = convolution, gain
         self._squared = Convolution(psf * psf, convolution.shape, on=on)
 
     def hold(self, arrays: tuple[Any, Any, Any, Any, Any]) -> float:
@@ -52,18 +53,23 @@ class Consensus:
         """
         object_, _, correction, gains, _ = arrays
         smooth, lit = self.smoothed(arrays)
-        agreed = self._on.hold(object_, correction, gains, smooth)
-        self._on.release(smooth)
+        agreed = self.on.hold(object_, correction, gains, smooth)
+        self.on.release(smooth)
         return agreed / max(lit, 1e-30)
 
-    def smoothed(self, arrays: tuple[Any, Any, Any, Any, Any]) -> tuple[Any, float]:
-        """Above 0 where there is consensus, of arrays as in `hold`; and Σ x."""
+    def smoothed(
+        self, arrays: tuple[Any, Any, Any, Any, Any], wanted: tuple[slice, ...] | None = None
+    ) -> tuple[Any, float]:
+        """Above 0 where there is consensus, of arrays as in `hold`; and Σ x.
+
+        Where it is not wanted it is anything; None: it is wanted everywhere.
+        """
         object_, ratio, correction, gains, acquired = arrays
-        noise = self._on.empty_like(ratio)
-        self._on.relative_noise(ratio, acquired, self._gain, noise)
+        noise = self.on.empty_like(ratio)
+        self.on.relative_noise(ratio, acquired, self._gain, noise)
         noise = self._squared.adjoint(noise, out=noise)
-        lit = self._on.agreement(object_, correction, gains, noise)
-        return self._convolution.both(noise), lit
+        lit = self.on.agreement(object_, correction, gains, noise)
+        return self._convolution.both(noise, wanted), lit
 
 
 def checked_gain(gain: float) -> float:

@@ -111,13 +111,21 @@ class StoredObject:
         return np.frombuffer(kept, _STORED).reshape(shape)
 
 
-def blocks_kept(work: BlockedRichardsonLucy) -> tuple[int, ...]:
+def blocks_kept(work: BlockedRichardsonLucy, most: int | None = None) -> tuple[int, ...]:
     """How many blocks are kept of each object that is read, for the next block that touches them.
 
     Two are read around a block, to go on from the newest as it came; the third only in its place.
+
+    Args:
+        work: says how many objects are read.
+        most: how many there is room for; what is not kept is read again. None: all that help.
     """
     around = int(3 ** len(work.shape))
-    return (around, around, 1)[: work.objects_read]
+    all_ = (around, around, 1)[: work.objects_read]
+    if most is None or most >= sum(all_):
+        return all_
+    each = (most - all_.count(1)) // (len(all_) - all_.count(1))
+    return tuple(min(count, max(each, 1)) for count in all_)
 
 
 def _within(parts: Sequence[slice], whole: Sequence[slice]) -> tuple[slice, ...]:

@@ -53,7 +53,7 @@ def deconvolve_shard(
             if shard < made.shards:
                 for each in shared_deconvolutions(source, entry, pixels):
                     start = len(each.work.blocks) * shard // made.shards
-                    threads = each.threads_within(memory_mib)
+                    threads, kept = each.room_within(memory_mib)
                     with (
                         record.step("deconvolve"),
                         Progress(entry.name, made.iterations, "iterations") as progress,
@@ -62,7 +62,9 @@ def deconvolve_shard(
                         def step(number: int, _: Iteration, shown: Progress = progress) -> None:
                             shown.advance(number - shown.done)
 
-                        blocks += each.work_through(start, threads=threads, progress=step)
+                        blocks += each.work_through(
+                            start, threads=threads, kept=kept, progress=step
+                        )
                         progress.advance(made.iterations - progress.done)
             out.annotate(entry.name, shard=shard, blocks=blocks)
 

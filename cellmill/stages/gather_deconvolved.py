@@ -84,7 +84,8 @@ def gather_deconvolved(
             for index, each in enumerate(shared_deconvolutions(source, entry, pixels)):
                 with record.step("deconvolve"):
                     # What was lost since its task was done is made again.
-                    each.work_through(threads=each.threads_within(memory_mib))
+                    threads, kept = each.room_within(memory_mib)
+                    each.work_through(threads=threads, kept=kept)
                 with record.step("gather"):
                     found = _gathered(each, scratch / f"{index}.npy")
                 channels.append(_channel(made.channels[index], each, found, made))

@@ -146,7 +146,7 @@ def plan_deconvolution(
     for entry in planned.entries:
         if entry.ok:
             for each in shared_deconvolutions(planned, entry, source):
-                each.threads_within(memory_mib)
+                each.room_within(memory_mib)
                 with record.step("look after earlier work"):
                     each.prepare()
             shards = max(shards, entry.attributes[PLAN]["shards"])

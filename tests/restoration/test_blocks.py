@@ -1,5 +1,7 @@
 """Deconvolution block by block: no bit depends on order or threads; rounding alone on the whole."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -163,3 +165,32 @@ def test_consensus_ends_blocks_by_itself():
 def test_a_gain_of_nothing_is_refused():
     with pytest.raises(BadInput, match="gain: expected grey levels a photon, above 0"):
         BlockedRichardsonLucy(field((12, 40, 61)), PSF, consensus=True, gain=0)
+
+
+@pytest.mark.parametrize("more", [{}, {"variation": Variation(1e-3)}], ids=["plain", "variation"])
+@pytest.mark.parametrize("consensus", [False, True])
+def test_a_block_takes_what_was_planned(consensus, more):
+    image = np.random.default_rng(0).poisson(50, (100, 100, 100)).astype(np.float32)
+    psf = make_psf(Microscope(1.0, 520, immersion_index=1.33), (0.3, 0.15, 0.15), (9, 9, 9))
+    how = {"side": 48, "level": 50.0, "accelerate": True, "consensus": consensus, **more}
+    place = BlockedRichardsonLucy(image, psf, **how).blocks[0]
+    objects = [np.full((108, 108, 108), 50 + k, np.float32) for k in range(3)]
+    tracemalloc.start()
+    work = BlockedRichardsonLucy(image, psf, **how)
+    work.block(place, objects, (0.5, 0.5))
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken <= work.bytes_per_block
+
+
+def test_where_all_was_measured_none_of_it_is_computed():
+    image = field((40, 80, 81))
+    whole = BlockedRichardsonLucy(image, PSF, side=16)
+    inside = (slice(16, 32), slice(32, 48), slice(32, 48))
+    assert inside in whole.blocks
+    objects = [np.full(whole.shape, 40, np.float32)]
+    found = whole.block(inside, objects).image
+    # One voxel far away that was not measured is nothing to this block.
+    image[0, -1, -1] = 1e6
+    other = BlockedRichardsonLucy(image, PSF, side=16, saturation=1e5)
+    assert np.array_equal(other.block(inside, objects).image, found)

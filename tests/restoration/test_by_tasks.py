@@ -195,11 +195,11 @@ def way(request):
     return request.param, found, tuple(each.iteration(task.measured) for each in sums)
 
 
-@pytest.mark.parametrize(("start", "threads"), [(0, 1), (5, 3)])
-def test_acceleration_and_consensus_are_shared_too(tmp_path, way, start, threads):
+@pytest.mark.parametrize(("start", "threads", "kept"), [(0, 1, None), (5, 3, (2, 1, 1))])
+def test_acceleration_and_consensus_are_shared_too(tmp_path, way, start, threads, kept):
     how, expected, curve = way
     task = shared(tmp_path, **how)
-    task.work_through(start, threads=threads)
+    task.work_through(start, threads=threads, kept=kept and kept[: task.work.objects_read])
     assert np.array_equal(result(task), expected)
     assert task.curve() == curve
     assert {p.name for p in (tmp_path / "objects").iterdir()} == {"5"}
@@ -276,3 +276,16 @@ def test_consensus_ends_all_tasks(tmp_path):
     again = dataclasses.replace(shared(tmp_path, **how), iterations=60)
     again.prepare()
     assert again.work_through() == 0
+
+
+def test_what_is_kept_of_objects_gives_way_to_the_block_at_work(tmp_path):
+    task = shared(tmp_path, field((40, 60, 61)), side=32, more={"accelerate": True})
+    core, one = 4 * 32**3, task.work.bytes_per_block
+    least = -(-(one + 3 * core) >> 20)
+    threads, kept = task.room_within(least + 1)
+    assert threads == 1
+    assert min(kept) >= 1
+    assert one + sum(kept) * core <= (least + 1) << 20
+    assert task.room_within(10_000)[1] == (27, 27, 1)
+    with pytest.raises(BadInput, match=r"memory_mib: expected \d+ for one block, found 1"):
+        task.room_within(1)
