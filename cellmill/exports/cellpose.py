@@ -7,14 +7,14 @@ form. Source: Cellpose's documentation, "Outputs" (cellpose.readthedocs.io).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
-from cellmill.arrays.windows import Windowed
+from cellmill.arrays.windows import Windowed, sections_of
 
 #: Colours of masks are drawn by turns along this step of the hue, the golden ratio's.
 _HUE_STEP = 0.61803398875
@@ -27,7 +27,9 @@ def write_cellpose(
     labels: Mapping[str, Windowed],
     segmented: Sequence[int] = (),
 ) -> None:
-    """Write an image and its labels for Cellpose; they are held in memory, as Cellpose holds them.
+    """Write an image and its labels for Cellpose.
+
+    Images go plane by plane; masks and outlines are held, for `_seg.npy` is written at once.
 
     Args:
         folder: which is there.
@@ -38,17 +40,27 @@ def write_cellpose(
     """
     count = image.shape[-1]
     shown = [*dict.fromkeys([*(c for c in segmented if 0 <= c < count), *range(count)])][:3]
-    pixels = np.moveaxis(np.asarray(image[...])[..., shown], -1, -3)
-    pixels = pixels[..., 0, :, :] if len(shown) == 1 else pixels
+    depth = () if len(image.shape) == 3 else image.shape[:1]
+    size = image.shape[-3:-1]
+    pages = (*depth, *((len(shown),) if len(shown) > 1 else ()), *size)
     for kind, array in labels.items():
         stem = name if len(labels) == 1 else f"{name}_{kind}"
-        masks = np.asarray(array[...])
-        masks = masks.astype(np.uint16 if masks.max(initial=0) < 1 << 16 else np.uint32)
-        _write_tiff(folder / f"{stem}.tif", pixels)
-        _write_tiff(folder / f"{stem}_cp_masks.tif", masks)
+        planes = (np.asarray(plane[...])[..., c] for plane in sections_of(image, 3) for c in shown)
+        _write_tiff(folder / f"{stem}.tif", planes, pages, image.dtype)
+        masks = _masks(array)
+        _write_tiff(folder / f"{stem}_cp_masks.tif", sections_of(masks), masks.shape, masks.dtype)
         found = np.array(_seg(f"{stem}.tif", masks), object)
         with (folder / f"{stem}_seg.npy").open("wb") as file:
             np.save(file, found, allow_pickle=True)
+
+
+def _masks(labels: Windowed) -> np.ndarray:
+    """Labels as Cellpose keeps them: in 16 bits where they fit, else in 32."""
+    highest = max(int(plane[...].max(initial=0)) for plane in sections_of(labels))
+    masks = np.empty(labels.shape, np.uint16 if highest < 1 << 16 else np.uint32)
+    for plane, source in zip(sections_of(masks), sections_of(labels), strict=True):
+        plane[...] = source[...]
+    return masks
 
 
 def _seg(filename: str, masks: np.ndarray) -> dict[str, Any]:
@@ -66,14 +78,15 @@ def _seg(filename: str, masks: np.ndarray) -> dict[str, Any]:
 
 def _outlines(masks: np.ndarray) -> np.ndarray:
     """The pixels of objects that touch, in their plane, by a side what is not theirs."""
-    framed = np.pad(masks, [(0, 0)] * (masks.ndim - 2) + [(1, 1)] * 2)
-    inner = framed[..., 1:-1, 1:-1]
-    edge = np.zeros(masks.shape, bool)
-    beside = ((0, 1), (2, 1), (1, 0), (1, 2))
-    height, width = masks.shape[-2:]
-    for y, x in beside:
-        edge |= framed[..., y : y + height, x : x + width] != inner
-    return np.where(edge, masks, 0).astype(masks.dtype)
+    found = np.empty_like(masks)
+    for plane, out in zip(sections_of(masks), sections_of(found), strict=True):
+        framed = np.pad(plane[...], 1)
+        edge = np.zeros(plane.shape, bool)
+        height, width = plane.shape
+        for y, x in ((0, 1), (2, 1), (1, 0), (1, 2)):
+            edge |= framed[y : y + height, x : x + width] != plane[...]
+        out[...] = np.where(edge, plane[...], 0)
+    return found
 
 
 def _colours(count: int) -> np.ndarray:
@@ -83,10 +96,15 @@ def _colours(count: int) -> np.ndarray:
     return (np.clip(ramps + np.array([-1.0, 2.0, 2.0]), 0, 1) * 255).astype(np.uint8)
 
 
-def _write_tiff(path: Path, array: np.ndarray) -> None:
+def _write_tiff(
+    path: Path, planes: Iterable[Windowed], shape: tuple[int, ...], dtype: np.dtype
+) -> None:
+    """Write planes `(Y, X)` as the pages of a file of that shape."""
     with tifffile.TiffWriter(path) as out:
         out.write(
-            array,
+            (np.asarray(plane[...]) for plane in planes),
+            shape=shape,
+            dtype=dtype,
             photometric="minisblack",
             compression="zlib",
             metadata=None,

@@ -1,5 +1,7 @@
 """Objects of volumes: against scikit-image, against balls, against the image of one plane."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,8 @@ from skimage.measure import regionprops
 from cellmill.arrays.zarr import create_zarr
 from cellmill.datasets.phantoms import spheres
 from cellmill.errors import BadInput
-from cellmill.measurement import VOLUME_COLUMNS, measure_compartments, measure_labels
+from cellmill.measurement import VOLUME_COLUMNS, measure_compartments, measure_labels, shells
+from cellmill.measurement.shells import shell_medians
 from cellmill.measurement.volumes import sum_solids
 
 SPACING = (2.0, 0.5, 0.4)
@@ -146,6 +149,54 @@ def test_local_background_is_the_shell_of_nearest_background():
             compared += 1
             assert table["background_channel_1"][row] == np.median(image[shell][:, 1])
     assert compared
+
+
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([(1.0, 1.0, 1.0), (2.0, 1.0, 1.0), (0.5, 1.0, 1.0), (3.3, 0.7, 0.7)]),
+    st.sampled_from([(0, 1), (0, 3), (1, 2), (2, 5)]),
+    st.integers(5, 9),
+)
+@settings(max_examples=12)
+def test_parts_of_a_large_object_have_the_shell_of_the_whole(seed, voxel, ring, side):
+    """Objects of few voxels in rows and columns are often equally far from what lies between."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((12, 18, 20), np.int32)
+    for label in range(1, 7):
+        corner = rng.integers(0, np.array(labels.shape) - 2)
+        z, y, x = (slice(a, a + b) for a, b in zip(corner, rng.integers(1, 14, 3), strict=True))
+        labels[z, y, x] = label
+    labels[rng.random(labels.shape) < 0.3] = 0
+    other = (rng.random(labels.shape) < 0.05).astype(np.int32)
+    image = rng.integers(0, 1000, (*labels.shape, 2)).astype(np.uint16)
+    given = (labels, [other], image, sum_solids(labels), ring, voxel)
+    whole = shell_medians(*given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shells, "_LARGE", 0)
+        patch.setattr(shells, "_PART", side)
+        np.testing.assert_array_equal(shell_medians(*given), whole)
+
+
+def test_a_large_object_is_looked_at_in_parts():
+    """A lattice that spans the volume: what is held of it does not grow with the depth."""
+
+    def peak(depth):
+        labels = np.zeros((depth, 40, 40), np.uint8)
+        labels[:, ::20] = 1
+        given = (labels, [], np.ones((*labels.shape, 1), np.uint8), sum_solids(labels))
+        tracemalloc.start()
+        try:
+            assert shell_medians(*given, (0, 2), (1.0, 1.0, 1.0)).tolist() == [[1.0]]
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shells, "_LARGE", 40**3)
+        patch.setattr(shells, "_PART", 20)
+        peak(60)
+        # The shell's values are kept; of a distance and a place, 20 bytes a voxel, little is.
+        assert peak(240) - peak(60) < 180 * 40 * 40 * 4
 
 
 def test_nuclei_and_cells_are_joined():
