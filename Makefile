@@ -314,6 +314,10 @@ bench-exports: $(DEV_STAMP) ## time exports of up to a million cells, and take t
 bench-restoration: $(DEV_STAMP) ## time deconvolution against scikit-image's richardson_lucy, and take its memory
 	@$(DEV)/bin/python -m bench.restoration $(BENCH)
 
+.PHONY: bench-volume-tiles
+bench-volume-tiles: $(DEV_STAMP) ## time a volume's objects in memory and block by block, take the memory, and compare
+	@$(DEV)/bin/python -m bench.volume_tiles $(BENCH)
+
 .PHONY: bench-pixels
 bench-pixels: $(DEV_STAMP) ## time pixel classification against scikit-image and scikit-learn, and compare
 	@$(DEV)/bin/python -m bench.pixels $(BENCH)

@@ -23,12 +23,13 @@ def round_up(size: int, step: int) -> int:
     return -(-size // step) * step
 
 
-def box_of(window: Any, shape: Sequence[int]) -> tuple[Box, tuple[Any, ...]]:
+def box_of(window: Any, shape: Sequence[int], axes: int = 2) -> tuple[Box, tuple[Any, ...]]:
     """Read an index of a `(Y, X, …)` array as a box and what is left to take from its pixels.
 
     Args:
         window: slices of step 1, integers or `...`, from the first axis on.
         shape: of the array.
+        axes: of the box: 2, or 3 of a volume `(Z, Y, X, …)`.
 
     Returns:
         The box, never empty along an axis that an integer picks, and the index to apply to the
@@ -39,23 +40,39 @@ def box_of(window: Any, shape: Sequence[int]) -> tuple[Box, tuple[Any, ...]]:
         at = items.index(Ellipsis)
         fill = (slice(None),) * (len(shape) - len(items) + 1)
         items = (*items[:at], *fill, *items[at + 1 :])
-    items = (*items, *(slice(None),) * (2 - len(items)))
-    edges: list[int] = []
+    items = (*items, *(slice(None),) * (axes - len(items)))
+    edges: list[tuple[int, int]] = []
     rest: list[Any] = []
-    for item, side in zip(items[:2], shape, strict=False):
+    for item, side in zip(items[:axes], shape, strict=False):
         if isinstance(item, slice):
             start, stop, step = item.indices(side)
             if step != 1:
                 raise IndexError(f"step {step}: windows have a step of 1")
-            edges += [start, max(start, stop)]
+            edges.append((start, max(start, stop)))
             rest.append(slice(None))
         else:
             place = int(item) + (side if item < 0 else 0)
             if not 0 <= place < side:
                 raise IndexError(f"{item} in an axis of {side}")
-            edges += [place, place + 1]
+            edges.append((place, place + 1))
             rest.append(0)
-    return Box(*edges), (*rest, *items[2:])
+    return Box.of(edges), (*rest, *items[axes:])
+
+
+def places_in(places: np.ndarray, box: Box, shape: Sequence[int]) -> np.ndarray:
+    """Give the places of a box's pixels in the image laid flat from those in the box laid flat.
+
+    Args:
+        places: int64.
+        box: of pixels of the image.
+        shape: of the image.
+    """
+    found = np.zeros_like(places)
+    for along, start, length in zip(
+        np.unravel_index(places, box.shape), box.origin, shape, strict=True
+    ):
+        found = found * length + along + start
+    return found
 
 
 class Part:

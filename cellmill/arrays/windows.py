@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -169,99 +170,158 @@ class Channels:
 
 @dataclass(frozen=True)
 class Box:
-    """Pixels `y0 ≤ y < y1`, `x0 ≤ x < x1`."""
+    """Pixels `y0 ≤ y < y1`, `x0 ≤ x < x1`; of a volume those of planes `z0 ≤ z < z1`.
+
+    Attributes:
+        y0: first row.
+        y1: behind the last.
+        x0: first column.
+        x1: behind the last.
+        planes: `(z0, z1)`; none of an image.
+    """
 
     y0: int
     y1: int
     x0: int
     x1: int
+    planes: tuple[int, int] | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def of(cls, edges: Sequence[tuple[int, int]]) -> Box:
+        """The box that begins and ends there along each axis, `(Y, X)` or `(Z, Y, X)`."""
+        (y0, y1), (x0, x1) = edges[-2:]
+        return cls(y0, y1, x0, x1, planes=edges[0] if len(edges) == 3 else None)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.y1 - self.y0, self.x1 - self.x0
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """Where it begins and ends along each axis."""
+        flat = ((self.y0, self.y1), (self.x0, self.x1))
+        return flat if self.planes is None else (self.planes, *flat)
 
     @property
-    def slices(self) -> tuple[slice, slice]:
-        """As an index of a `(Y, X)` array."""
-        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+    def origin(self) -> tuple[int, ...]:
+        """Where it begins along each axis."""
+        return tuple(start for start, _ in self.edges)
 
-    def grown(self, margin: int | tuple[int, ...], shape: tuple[int, int]) -> Box:
-        """Widen by a margin (high, wide) on each side, as far as an image of this shape goes."""
-        high, wide = margin if isinstance(margin, tuple) else (margin, margin)
-        return Box(
-            max(self.y0 - high, 0),
-            min(self.y1 + high, shape[0]),
-            max(self.x0 - wide, 0),
-            min(self.x1 + wide, shape[1]),
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Depth, of a volume; height and width."""
+        return tuple(stop - start for start, stop in self.edges)
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """As an index of a `(Y, X)` or `(Z, Y, X)` array."""
+        return tuple(slice(start, stop) for start, stop in self.edges)
+
+    def grown(self, margin: int | tuple[int, ...], shape: Sequence[int]) -> Box:
+        """Widen by a margin, of all axes or one each, as far as an image of this shape goes."""
+        edges = self.edges
+        margins = margin if isinstance(margin, tuple) else (margin,) * len(edges)
+        return Box.of(
+            [
+                (max(start - by, 0), min(stop + by, side))
+                for (start, stop), by, side in zip(edges, margins, shape, strict=True)
+            ]
         )
 
     def moved(self, down: int, right: int) -> Box:
-        """The same box elsewhere."""
-        return Box(self.y0 + down, self.y1 + down, self.x0 + right, self.x1 + right)
+        """The same box elsewhere in its planes."""
+        y0, y1, x0, x1 = self.y0 + down, self.y1 + down, self.x0 + right, self.x1 + right
+        return Box(y0, y1, x0, x1, planes=self.planes)
 
-    def within(self, outer: Box) -> tuple[slice, slice]:
+    def within(self, outer: Box) -> tuple[slice, ...]:
         """As an index of an array that shows `outer`."""
-        return (
-            slice(self.y0 - outer.y0, self.y1 - outer.y0),
-            slice(self.x0 - outer.x0, self.x1 - outer.x0),
+        return tuple(
+            slice(start - first, stop - first)
+            for (start, stop), first in zip(self.edges, outer.origin, strict=True)
         )
 
-    def holds(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Which pixels, by their rows and columns, lie in it; bool of their shape."""
-        inside: np.ndarray = (y >= self.y0) & (y < self.y1) & (x >= self.x0) & (x < self.x1)
+    def holds(self, *places: np.ndarray) -> np.ndarray:
+        """Which pixels lie in it; bool of their shape.
+
+        Args:
+            *places: their rows and columns; of a volume their planes first.
+        """
+        inside: np.ndarray = np.ones(places[0].shape, np.bool_)
+        for along, (start, stop) in zip(places, self.edges, strict=True):
+            inside &= (along >= start) & (along < stop)
         return inside
 
     def common(self, other: Box) -> Box | None:
         """What two boxes share."""
-        y0, y1 = max(self.y0, other.y0), min(self.y1, other.y1)
-        x0, x1 = max(self.x0, other.x0), min(self.x1, other.x1)
-        return Box(y0, y1, x0, x1) if y0 < y1 and x0 < x1 else None
+        edges = [
+            (max(a, c), min(b, d)) for (a, b), (c, d) in zip(self.edges, other.edges, strict=True)
+        ]
+        return Box.of(edges) if all(start < stop for start, stop in edges) else None
 
-    def rim(self, high: int, wide: int) -> list[Box]:
-        """The strips along the four sides, so many pixels high or wide; they share the corners."""
-        strips = (
-            Box(self.y0, min(self.y0 + high, self.y1), self.x0, self.x1),
-            Box(max(self.y1 - high, self.y0), self.y1, self.x0, self.x1),
-            Box(self.y0, self.y1, self.x0, min(self.x0 + wide, self.x1)),
-            Box(self.y0, self.y1, max(self.x1 - wide, self.x0), self.x1),
-        )
+    def rim(self, *widths: int) -> list[Box]:
+        """The strips along its sides, two of each axis; they share edges and corners.
+
+        Args:
+            *widths: of the strips along each axis, pixels.
+        """
+        strips = []
+        for axis, width in enumerate(widths):
+            start, stop = self.edges[axis]
+            for part in ((start, min(start + width, stop)), (max(stop - width, start), stop)):
+                edges = list(self.edges)
+                edges[axis] = part
+                strips.append(Box.of(edges))
         return [strip for strip in strips if min(strip.shape) > 0]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles of equal sides, the last of a row or column smaller, numbered in raster order.
+    """Tiles of equal sides, the last along each axis smaller, numbered in raster order.
 
     Args:
-        shape: `(Y, X)` of the image.
-        side: of a tile, pixels.
+        shape: `(Y, X)` of the image, or `(Z, Y, X)` of the volume.
+        side: of a tile, pixels, along each axis.
+        depth: planes of a tile of a volume; 0 is as many as `side`.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     side: int
+    depth: int = 0
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """How many tiles there are down and across."""
-        return -(-self.shape[0] // self.side), -(-self.shape[1] // self.side)
+    def sides(self) -> tuple[int, ...]:
+        """Of a whole tile along each axis, pixels."""
+        deep = (self.depth or self.side,) if len(self.shape) == 3 else ()
+        return (*deep, self.side, self.side)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many tiles there are along each axis."""
+        return tuple(
+            -(-length // side) for length, side in zip(self.shape, self.sides, strict=True)
+        )
 
     def __len__(self) -> int:
-        return self.counts[0] * self.counts[1]
+        return math.prod(self.counts)
 
     def box(self, tile: int) -> Box:
         """The tile's own pixels."""
-        row, column = divmod(tile, self.counts[1])
-        y, x = row * self.side, column * self.side
-        return Box(y, min(y + self.side, self.shape[0]), x, min(x + self.side, self.shape[1]))
+        edges: list[tuple[int, int]] = []
+        counts, sides = self.counts[::-1], self.sides[::-1]
+        for length, count, side in zip(self.shape[::-1], counts, sides, strict=True):
+            tile, place = divmod(tile, count)
+            edges.append((place * side, min((place + 1) * side, length)))
+        return Box.of(edges[::-1])
 
-    def tiles_at(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """The tiles that have pixels, by their rows and columns; integers of their shape."""
-        found: np.ndarray = y // self.side * self.counts[1] + x // self.side
+    def tiles_at(self, *places: np.ndarray) -> np.ndarray:
+        """The tiles that have pixels; integers of their shape.
+
+        Args:
+            *places: the pixels' rows and columns; of a volume their planes first.
+        """
+        found = np.zeros_like(places[0])
+        for along, count, side in zip(places, self.counts, self.sides, strict=True):
+            found = found * count + along // side
         return found
 
     def neighbours(self, tile: int) -> list[tuple[int, int]]:
-        """The `(side, tile)` that touch it, as far as they are there."""
+        """The `(side, tile)` that touch it in an image, as far as they are there."""
         rows, columns = self.counts
         row, column = divmod(tile, columns)
         found = (
@@ -274,12 +334,11 @@ class Grid:
 
     def overlapping(self, box: Box) -> list[int]:
         """The tiles that have pixels of a box, in raster order."""
-        columns = self.counts[1]
-        return [
-            row * columns + column
-            for row in range(box.y0 // self.side, -(-box.y1 // self.side))
-            for column in range(box.x0 // self.side, -(-box.x1 // self.side))
-        ]
+        found = [0]
+        for (start, stop), count, side in zip(box.edges, self.counts, self.sides, strict=True):
+            places = range(start // side, -(-stop // side))
+            found = [tile * count + place for tile in found for place in places]
+        return found
 
 
 def copy_parts(source: Windowed, parts: Iterable[Box], target: WritableWindowed, side: int) -> None:

@@ -16,6 +16,9 @@ import numpy.typing as npt
 from cellmill.arrays.windows import Grid, Windowed, WritableWindowed, is_intact
 from cellmill.compute.threads import in_threads
 
+#: Of an array with so many.
+_AXES = {2: "YX", 3: "YXC", 4: "ZYXC"}
+
 
 class Marks(Protocol):
     """Where parts of the work are marked as done (`cellmill.arrays.store.Ledger`)."""
@@ -42,7 +45,7 @@ class Workspace(Protocol):
         ...
 
     def array(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> WritableWindowed:
-        """The array of that name, `(Y, X)` or `(Y, X, C)`; all zero when it is new."""
+        """The array of that name, `(Y, X)`, `(Y, X, C)` or `(Z, Y, X, C)`; all zero when new."""
         ...
 
     def finished(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Windowed:
@@ -156,12 +159,12 @@ class StoredWorkspace:
 
         if name in self._arrays:
             return self._arrays[name]
-        axes = "YXC"[: len(shape)]
+        axes = _AXES[len(shape)]
         store = f"{self.place}/{name}.zarr"
         if self._create:
             layout = {name: (shape, np.dtype(dtype), axes)}
             made: Mapping[str, WritableWindowed] = create_zarr(
-                store, layout, shard=self._side, work=self._work
+                store, layout, shard=self._side, work=self._work, cubes="Z" in axes
             )
             self._arrays[name] = made[name]
         else:
@@ -176,7 +179,7 @@ class StoredWorkspace:
         """
         from cellmill.arrays.zarr import open_zarr
 
-        return open_zarr(f"{self.place}/{name}.zarr/{name}/0", "YXC"[: len(shape)])
+        return open_zarr(f"{self.place}/{name}.zarr/{name}/0", _AXES[len(shape)])
 
     def remove(self) -> None:
         """Remove everything that lies there."""

@@ -19,6 +19,7 @@ import numpy as np
 import tensorstore as ts
 
 from cellmill.arrays.groups import read_group, write_group
+from cellmill.arrays.indexing import round_up
 from cellmill.arrays.ome import STORED_AXES, image_attributes
 from cellmill.arrays.shard_files import Place, ShardFiles, places_in
 from cellmill.arrays.store import context, key_values, location, refused, remove
@@ -26,6 +27,8 @@ from cellmill.errors import BadInput
 
 #: Sides of a shard (the file that one task writes) and of the chunks in it, pixels.
 SHARD, CHUNK = 2048, 256
+#: Sides along Z, Y and X of the chunks in shards that are cubes: thin ones, as faces are read.
+_CUBE_CHUNK = {"Z": 16, "Y": 64, "X": 64}
 #: The attribute of a store that names the work that makes it.
 _WORK = "cellmill-work"
 #: The attribute of an array whose files are recorded.
@@ -160,6 +163,7 @@ def create_zarr(
     channels: Sequence[str] = (),
     shard: int = SHARD,
     work: str | None = None,
+    cubes: bool = False,
 ) -> dict[str, ZarrArray]:
     """Make the recorded arrays of a store; those that are there already in this form are kept.
 
@@ -173,6 +177,7 @@ def create_zarr(
         shard: side of a shard in pixels.
         work: what the arrays are made by (see `cellmill.arrays.resume`): what lies there of other
             work, or of work without a name, is removed first. None: whatever is there is kept.
+        cubes: whether shards of volumes are as deep as wide; if not they are planes.
 
     Raises:
         BadInput: there is another array of that name, or the place cannot be written.
@@ -186,7 +191,7 @@ def create_zarr(
     for key, (shape, dtype, axes) in layout.items():
         image = f"{uri.rstrip('/')}/{key}"
         layer = (shape, dtype, axes)
-        arrays[key] = create_array(f"{image}/0", layer, shard=shard, recorded=True)
+        arrays[key] = create_array(f"{image}/0", layer, shard=shard, recorded=True, cubes=cubes)
         count = int(shape[axes.index("C")]) if "C" in axes else 0
         names = channels if len(channels) == count else ()
         about = image_attributes(key, axes, [1], mpp=mpp, channels=names, dtype=dtype)
@@ -217,7 +222,12 @@ def _can_be_opened(uri: str, layout: Mapping[str, Layout]) -> bool:
 
 
 def create_array(
-    uri: str, layout: Layout, *, shard: int = SHARD, recorded: bool = False
+    uri: str,
+    layout: Layout,
+    *,
+    shard: int = SHARD,
+    recorded: bool = False,
+    cubes: bool = False,
 ) -> ZarrArray:
     """Make one array, zero-filled; one that is there already in this form is kept.
 
@@ -226,6 +236,7 @@ def create_array(
         layout: its shape, dtype and axes.
         shard: side of a shard in pixels.
         recorded: whether the files that are written are recorded.
+        cubes: whether shards of volumes are as deep as wide; if not they are planes.
 
     Raises:
         BadInput: there is another array, or the place cannot be written.
@@ -233,11 +244,12 @@ def create_array(
     shape, dtype, axes = tuple(int(n) for n in layout[0]), np.dtype(layout[1]), layout[2]
     stored = STORED_AXES[axes]
     sides = [shape[axes.index(axis)] for axis in stored]
+    inner = _CUBE_CHUNK if cubes else {"Y": CHUNK, "X": CHUNK}
     outer = [
-        min(shard, -(-n // CHUNK) * CHUNK) if a in "YX" else 1
+        min(shard, round_up(n, inner[a])) if a in inner else 1
         for a, n in zip(stored, sides, strict=True)
     ]
-    chunk = [CHUNK if a in "YX" else 1 for a in stored]
+    chunk = [inner.get(a, 1) for a in stored]
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     # Measured on two cores: lz4 reads and writes 16-bit images and float maps at twice zstd's
     # speed, for a fifth more bytes; labels become three times smaller with zstd.

@@ -41,7 +41,7 @@ _KEPT = 16
 _MOST_AT_ONCE = 256
 
 
-def card_grid(card: ModelCard, shape: tuple[int, int]) -> TileGrid:
+def card_grid(card: ModelCard, shape: tuple[int, ...]) -> TileGrid:
     """The tiles that a model's card asks for, over an image of shape `(Y, X)` at its scale.
 
     Raises:

@@ -176,7 +176,7 @@ class TileGrid:
     @classmethod
     def over(
         cls,
-        shape: tuple[int, int],
+        shape: tuple[int, ...],
         tile: tuple[int, int] = (256, 256),
         *,
         overlap: float = 0.25,

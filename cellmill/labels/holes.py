@@ -65,7 +65,7 @@ def fill_holes(labels: np.ndarray, size: float) -> np.ndarray:
     return filled.view(labels.dtype)
 
 
-def fill_box(window: np.ndarray, label: int, size: float, part: tuple[slice, slice]) -> None:
+def fill_box(window: np.ndarray, label: int, size: float, part: tuple[slice, ...]) -> None:
     """Give a label those pieces of its box, joined over faces, that begin in a part of a window.
 
     Args:

@@ -6,6 +6,7 @@ with scikit-image, and they differ in many pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,27 +23,30 @@ class ResizedLabels:
     case.
 
     Args:
-        labels: `(Y, X)` or `(Y, X, C)`, integer.
-        shape: the new `(Y, X)`.
+        labels: `(Y, X)` or `(Y, X, C)`, integer; of a volume `(Z, Y, X)`.
+        shape: the new `(Y, X)` or `(Z, Y, X)`.
         compartments: how many were asked for in the run; the array may show one of two.
     """
 
-    def __init__(self, labels: Windowed, shape: tuple[int, int], compartments: int = 1) -> None:
-        self.labels = labels
-        self.shape = (int(shape[0]), int(shape[1]), *labels.shape[2:])
+    def __init__(self, labels: Windowed, shape: Sequence[int], compartments: int = 1) -> None:
+        self.labels, self._axes = labels, len(shape)
+        self.shape: tuple[int, ...] = (*map(int, shape), *labels.shape[len(shape) :])
         self.dtype = labels.dtype
         self._nearest = opencv_nearest if compartments == 1 else scikit_image_nearest
 
     def __getitem__(self, window: Any, /) -> np.ndarray:
         """Read a window."""
-        box, rest = box_of(window, self.shape)
+        box, rest = box_of(window, self.shape, self._axes)
         if 0 in box.shape:
-            return np.zeros((*box.shape, *self.shape[2:]), self.dtype)[rest]
-        height, width = self.labels.shape[:2]
-        rows = self._nearest(height, self.shape[0], box.y0, box.y1)
-        columns = self._nearest(width, self.shape[1], box.x0, box.x1)
-        source = self.labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        taken: np.ndarray = source[np.ix_(rows - rows[0], columns - columns[0])]
+            return np.zeros((*box.shape, *self.shape[self._axes :]), self.dtype)[rest]
+        nearest = [
+            self._nearest(length, resized, *edges)
+            for length, resized, edges in zip(
+                self.labels.shape[: self._axes], self.shape, box.edges, strict=False
+            )
+        ]
+        source = self.labels[tuple(slice(along[0], along[-1] + 1) for along in nearest)]
+        taken: np.ndarray = source[np.ix_(*(along - along[0] for along in nearest))]
         return taken[rest]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cellmill.arrays.indexing import box_of
+from cellmill.arrays.indexing import box_of, places_in
 from cellmill.arrays.windows import Box, Grid, Windowed, WritableWindowed
 from cellmill.compute.kernels import kernel
 from cellmill.compute.threads import in_threads
@@ -45,7 +45,7 @@ class ObjectTable:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def at_border(self, shape: tuple[int, int]) -> np.ndarray:
+    def at_border(self, shape: Sequence[int]) -> np.ndarray:
         """Whether the border of the image, `(Y, X)`, cuts an object, a bool for each."""
         y0, y1, x0, x1 = self.boxes.T
         return (y0 == 0) | (y1 == shape[0]) | (x0 == 0) | (x1 == shape[1])
@@ -147,7 +147,7 @@ class Cleaned:
     """Labels with eroded edges and some objects left out, and with pixels given to others.
 
     Args:
-        labels: `(Y, X)` integers.
+        labels: `(Y, X)` or `(Z, Y, X)` integers; pixels of images are given to others.
         erosion: pixels taken off every object's edge.
     """
 
@@ -155,16 +155,15 @@ class Cleaned:
 
     def __init__(self, labels: Windowed, erosion: int = 0) -> None:
         self.labels, self.erosion = labels, erosion
-        self.shape: tuple[int, ...] = (labels.shape[0], labels.shape[1])
+        self.shape: tuple[int, ...] = tuple(labels.shape)
         self.dropped: np.ndarray = np.zeros(0, np.int64)
-        self._blocks = Grid((labels.shape[0], labels.shape[1]), _BLOCK)
+        self._blocks = Grid(self.shape, _BLOCK)
         self._given: dict[int, list[tuple[np.ndarray, int]]] = {}
 
     def __getitem__(self, window: Any, /) -> np.ndarray:
         """Read a window."""
-        box, rest = box_of(window, self.shape)
-        shape = (self.shape[0], self.shape[1])
-        outer = box.grown(self.erosion, shape)
+        box, rest = box_of(window, self.shape, len(self.shape))
+        outer = box.grown(self.erosion, self.shape)
         found = np.asarray(self.labels[outer.slices]).astype(np.int64)
         found = np.ascontiguousarray(erode_labels(found, self.erosion)[box.within(outer)])
         if len(self.dropped) and found.size:
@@ -294,7 +293,7 @@ class Objects:
     Attributes:
         ids: int64.
         areas: pixels, int64.
-        first: flat index `y * width + x` of the first pixel in raster order, int64.
+        first: place of the first pixel in the image laid flat, int64.
     """
 
     ids: np.ndarray
@@ -311,7 +310,7 @@ def find_objects(source: Windowed, grid: Grid, threads: int | None = None) -> Ob
     """Find the objects of a label image, tile by tile.
 
     Args:
-        source: `(Y, X)` integers of any size, 0 is background.
+        source: `(Y, X)` or `(Z, Y, X)` integers of any size, 0 is background.
         grid: the tiles.
         threads: how many tiles at once; None is as many as there are threads.
     """
@@ -320,8 +319,7 @@ def find_objects(source: Windowed, grid: Grid, threads: int | None = None) -> Ob
         box = grid.box(tile)
         ids, (dense,) = dense_ranks(_wide(source, box))
         areas, first = _areas_and_first(dense.reshape(-1), len(ids))
-        y, x = np.divmod(first, box.shape[1])
-        places = (y + box.y0) * grid.shape[1] + x + box.x0
+        places = places_in(first, box, grid.shape)
         found = np.flatnonzero(areas)
         found = found[found > 0]
         return ids[found], areas[found], places[found]
@@ -347,9 +345,9 @@ def number_objects(
     """Write a label image whose objects are 1…n in raster order of their first pixels.
 
     Args:
-        source: `(Y, X)` integers of any size.
+        source: `(Y, X)` or `(Z, Y, X)` integers of any size.
         objects: of the source.
-        out: `(Y, X)` integers, written tile by tile.
+        out: integers of the same shape, written tile by tile.
         grid: tiles; of what `out` is stored in, whole units.
         by_id: number them in the order of the ids that they have instead.
         threads: how many tiles at once; None is as many as there are threads.

@@ -243,7 +243,7 @@ def exchange(
     return repeated
 
 
-def _stretch(around: Mapping[int, Line], box: Box, shape: tuple[int, int]) -> dict[int, Line]:
+def _stretch(around: Mapping[int, Line], box: Box, shape: Sequence[int]) -> dict[int, Line]:
     """The part of the lines around an image that is just beyond a box at the image's edge."""
     y, x = box.slices
     found = {}

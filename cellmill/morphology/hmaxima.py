@@ -114,7 +114,7 @@ def maxima_in_window(
     image: np.ndarray,
     window: Box,
     box: Box,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     reach: Reach,
     heights: Heights,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +142,7 @@ def _pixels_in_window(
     image: np.ndarray,
     window: Box,
     box: Box,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     reach: Reach,
     heights: Heights,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -214,7 +214,7 @@ def _ruled_out(
     return np.array(in_threads(work, pixels), bool)
 
 
-def _cut(box: Box, shape: tuple[int, int]) -> tuple[bool, ...]:
+def _cut(box: Box, shape: tuple[int, ...]) -> tuple[bool, ...]:
     """Whether the image goes on beyond a box: above, below, to the left, to the right."""
     return box.y0 > 0, box.y1 < shape[0], box.x0 > 0, box.x1 < shape[1]
 

@@ -32,6 +32,8 @@ NUMBERINGS: tuple[Numbering, ...] = ("canonical", "reference")
 
 #: Of tiles, in pixels: none is smaller, whatever the memory.
 _SIDES = (2048, 1024, 512, 256)
+#: The same of volumes: their tiles are cubes.
+_VOLUME_SIDES = (512, 256, 128, 64)
 
 #: The name by which a method reads the image itself, as the network would be shown it.
 IMAGE = "image"
@@ -101,7 +103,7 @@ class Maps:
         return (stride,) * len(self.shape) if isinstance(stride, int) else stride
 
     def read(self, role: str, box: Box | None = None) -> np.ndarray:
-        """Read the map of a role, whole or a box of an image.
+        """Read the map of a role, whole or a box.
 
         Raises:
             BadInput: it holds NaN or infinity there.
@@ -110,7 +112,8 @@ class Maps:
 
         array = self.arrays[role]
         whole = (slice(None),) * len(array.shape)
-        values = np.asarray(array[whole if box is None else (*box.slices, *whole[2:])])
+        within = box.slices if box else ()
+        values = np.asarray(array[within + whole[len(within) :]])
         require_finite(values, self.names[role])
         return values
 
@@ -146,6 +149,8 @@ class TiledForm:
     Attributes:
         open: gives the segmentation of one image: its maps, parameters, tiles, and where it works.
         bytes_for: what working on a tile of a side takes, bytes, all arrays counted.
+        volume_bytes_for: the same of a block of these sides (Z, Y, X); none where volumes are
+            taken in memory only.
         bound: empty where the labels are those in memory, whatever the tiles; else how far they
             may differ, in words.
         refuses: why an image cannot be tiled with these parameters, as what was expected and what
@@ -154,6 +159,7 @@ class TiledForm:
 
     open: Callable[[Maps, Any, Grid, Workspace], TiledSegmentation]
     bytes_for: Callable[[int], int]
+    volume_bytes_for: Callable[[Sequence[int]], int] | None = None
     bound: str = ""
     refuses: Callable[[Any], tuple[str, str] | None] = lambda parameters: None
 
@@ -162,10 +168,29 @@ class TiledForm:
         """Whether the labels are those in memory, whatever the tiles."""
         return not self.bound
 
-    def side_within(self, memory_mib: int) -> int:
-        """Side of tiles of which at least two can be worked on at once within a budget."""
-        fitting = (side for side in _SIDES if 2 * self.bytes_for(side) <= memory_mib << 20)
-        return next(fitting, _SIDES[-1])
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Whether it is of what has this shape: an image, or a volume where it takes them."""
+        return len(shape) == 2 or self.volume_bytes_for is not None
+
+    def bytes_of(self, grid: Grid) -> int:
+        """What working on a tile of a grid takes, bytes."""
+        if len(grid.shape) == 2 or self.volume_bytes_for is None:
+            return self.bytes_for(grid.side)
+        sides = [min(pair) for pair in zip(grid.sides, grid.shape, strict=True)]
+        return self.volume_bytes_for(sides)
+
+    def side_within(self, memory_mib: int, shape: tuple[int, ...] = (0, 0)) -> int:
+        """Side of tiles of which at least two can be worked on at once within a budget.
+
+        Args:
+            memory_mib: the budget.
+            shape: of the image or volume.
+        """
+        sides = _SIDES if len(shape) == 2 else _VOLUME_SIDES
+        fitting = (
+            side for side in sides if 2 * self.bytes_of(Grid(shape, side)) <= memory_mib << 20
+        )
+        return next(fitting, sides[-1])
 
 
 #: Called with each label image that a sweep makes, and the places of the parameters that gave it.
@@ -202,7 +227,7 @@ class Method:
         bytes_per_pixel: what `segment` takes.
         tiled: the tiled form; none if there is none.
         sweep: for tuning; none segments with each of the parameters anew.
-        volumes: whether it takes `(Z, Y, X)`, in memory.
+        volumes: whether it takes `(Z, Y, X)`.
         orientations: gives what it reads of a volume, `(Z, Y, X, channels)` by role, from what a
             network of planes gave by role for the planes across Z `(Z, Y, X, channels)`, across Y
             `(Y, Z, X, channels)` and across X `(X, Z, Y, channels)`; none where it cannot.

@@ -37,6 +37,8 @@ from cellmill.segmentation.planes import planes_of, segment_planes, segmented_pl
 _UNIT = 2048
 #: Bytes that describing and numbering objects takes for each pixel of a tile.
 _BYTES_PER_PIXEL = 64
+#: Planes of a volume that are written at once.
+_MOST_PLANES = 16
 
 Layouts = Mapping[str, tuple[tuple[int, ...], np.dtype, str]]
 """Shape, dtype and axes of each kind's label image."""
@@ -83,7 +85,9 @@ def fits_memory(recipes: Mapping[str, Recipe], shape: tuple[int, ...], memory_mi
         memory_mib: memory to work in.
     """
     most = max(recipe.method.bytes_per_pixel for recipe in recipes.values())
-    tiles = len(shape) == 2 and all(why_whole(recipe) is None for recipe in recipes.values())
+    tiles = all(
+        why_whole(recipe) is None and tiled_form(recipe).takes(shape) for recipe in recipes.values()
+    )
     return not tiles or math.prod(shape) * most <= memory_mib << 20
 
 
@@ -235,10 +239,10 @@ def label_in_tiles(
     mpp: tuple[float, ...] | None = None,
     model_shape: tuple[int, ...] | None = None,
 ) -> tuple[dict[str, TiledSegmentation], dict[str, dict[str, int]], int]:
-    """Segment an image tile by tile, in this process, at the network's scale.
+    """Segment an image or a volume tile by tile, in this process, at the network's scale.
 
     Args:
-        heads: the network's outputs by name, each `(Y', X', C)`.
+        heads: the network's outputs by name, each `(Y', X', C)` or `(Z, Y', X', C)`.
         recipes: how each kind of object is found.
         workspace: gives where a kind's work is kept, from its name and the side of its tiles.
         memory_mib: memory to work in.
@@ -254,9 +258,9 @@ def label_in_tiles(
     sides = []
     for name, recipe in recipes.items():
         form = tiled_form(recipe)
-        side = form.side_within(memory_mib)
-        threads = threads_within(memory_mib, form.bytes_for(side))
         maps = recipe.maps(heads, mpp, model_shape)
+        side = form.side_within(memory_mib, maps.shape)
+        threads = threads_within(memory_mib, form.bytes_of(Grid(maps.shape, side)))
         segmented[name], counts[name] = run_tiled(
             recipe, maps, side, workspace(name, side), threads
         )
@@ -266,22 +270,25 @@ def label_in_tiles(
 
 def write_in_tiles(
     segmented: Mapping[str, TiledSegmentation],
-    shape: tuple[int, int] | None,
+    shape: tuple[int, ...] | None,
     create: Create,
     *,
     side: int,
     memory_mib: int,
     numbering: Numbering = "canonical",
+    axes: int = 2,
 ) -> dict[str, LabelFacts]:
     """Resample objects to the image's own scale and number them, tile by tile.
 
     Args:
         segmented: at the network's scale, settled, by kind of object.
-        shape: `(Y, X)` of the image itself; `None` where it has the network's scale.
+        shape: `(Y, X)` or `(Z, Y, X)` of the image itself; `None` where it has the network's
+            scale.
         create: gives the arrays to write to.
         side: of the tiles, pixels.
         memory_mib: memory to work in.
         numbering: `canonical` or `reference`.
+        axes: of the image, 2, or of the volume, 3.
 
     Returns:
         What is said of each kind's labels.
@@ -289,31 +296,39 @@ def write_in_tiles(
     views: dict[str, Windowed] = {}
     before: dict[str, Objects] = {}
     objects: dict[str, Objects] = {}
-    few = threads_within(memory_mib, side**2 * _BYTES_PER_PIXEL)
-    wanted = (0, 0)
+    few = threads_within(memory_mib, side**axes * _BYTES_PER_PIXEL)
+    wanted: tuple[int, ...] = (0, 0)
     for name, each in segmented.items():
         labels = each.labels(few)
-        own = (labels.shape[0], labels.shape[1])
+        own = tuple(labels.shape)
         wanted = shape or own
         before[name], views[name] = find_objects(labels, Grid(own, side), few), labels
         objects[name] = before[name]
         if wanted != own:
-            views[name] = ResizedLabels(labels, wanted, len(segmented))
+            views[name] = ResizedLabels(labels, wanted, len(segmented) if axes == 2 else 1)
             objects[name] = find_objects(views[name], Grid(wanted, side), few)
-    whole = threads_within(memory_mib, _UNIT**2 * _BYTES_PER_PIXEL)
     facts = {
-        name: LabelFacts.of(found.areas, len(before[name].ids)) for name, found in objects.items()
+        name: LabelFacts.of(found.areas, len(before[name].ids), axes)
+        for name, found in objects.items()
     }
-    layouts = {name: (wanted, found.label_dtype, "YX") for name, found in objects.items()}
+    layouts = {name: (wanted, found.label_dtype, "ZYX"[-axes:]) for name, found in objects.items()}
+    # Whole shards are written: of a store's unit no part is written twice.
+    grid, whole = _units(wanted, memory_mib)
     with create(layouts, facts) as arrays:
         for name, view in views.items():
             # The reference keeps the numbers that objects had before they were resampled.
             by_id = numbering == "reference"
             named = before[name] if by_id else objects[name]
-            # Whole shards are written: of a store's unit no part is written twice.
-            grid = Grid(wanted, _UNIT)
             number_objects(view, named, arrays[name], grid, by_id=by_id, threads=whole)
     return facts
+
+
+def _units(shape: tuple[int, ...], memory_mib: int) -> tuple[Grid, int]:
+    """What labels are written by, some planes of a volume together, and how many at once."""
+    plane = math.prod(min(side, _UNIT) for side in shape[-2:]) * _BYTES_PER_PIXEL
+    deep = min(max((memory_mib << 20) // (2 * max(plane, 1)), 1), _MOST_PLANES)
+    planes = deep if len(shape) == 3 else 1
+    return Grid(shape, _UNIT, deep), threads_within(memory_mib, planes * plane)
 
 
 def _resized(

@@ -305,18 +305,17 @@ def open_tiled(recipe: Recipe, maps: Maps, side: int, workspace: Workspace) -> T
 
     Args:
         recipe: how objects are found.
-        maps: what the method reads, two-dimensional.
+        maps: what the method reads, of an image, or of a volume if its tiled form takes them.
         side: of the tiles, pixels.
         workspace: where the work is kept.
 
     Raises:
-        BadInput: the method has no tiled form, or not with these parameters.
+        BadInput: the method has no tiled form, or not with these parameters, or not of volumes.
     """
     form = tiled_form(recipe)
-    if len(maps.shape) != 2:
+    if not form.takes(maps.shape):
         raise BadInput("segmentation tile by tile", expected="(Y, X)", found=f"{maps.shape}")
-    grid = Grid((maps.shape[0], maps.shape[1]), side)
-    return form.open(maps, recipe.parameters, grid, workspace)
+    return form.open(maps, recipe.parameters, Grid(maps.shape, side), workspace)
 
 
 def run_tiled(
@@ -326,7 +325,7 @@ def run_tiled(
 
     Args:
         recipe: how objects are found.
-        maps: what the method reads, two-dimensional.
+        maps: what the method reads, of an image, or of a volume if its tiled form takes them.
         side: of the tiles, pixels.
         workspace: where the work is kept.
         threads: how many tiles at once; none is as many as there are threads.
@@ -339,7 +338,7 @@ def run_tiled(
     """
     work = open_tiled(recipe, maps, side, workspace)
     work.prepare(threads)
-    work.work(range(len(Grid((maps.shape[0], maps.shape[1]), side))), threads)
+    work.work(range(len(Grid(maps.shape, side))), threads)
     return work, dict(work.settle(threads))
 
 

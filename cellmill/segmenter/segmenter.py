@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from cellmill.arrays.rows import check_memory
-from cellmill.arrays.windows import Windowed, WritableWindowed
 from cellmill.inference.network import Device, Precision
 from cellmill.inference.predictor import Predictor
 from cellmill.io.tiff.axes import FocalPlane
@@ -22,17 +21,10 @@ from cellmill.models.chosen import chosen_compartments
 from cellmill.models.fetch import fetch_model
 from cellmill.preprocessing import ScaleSettings, prepare_image
 from cellmill.segmentation.interface import IMAGE
-from cellmill.segmentation.labelling import (
-    Facts,
-    Layouts,
-    fits_memory,
-    label_in_memory,
-    label_in_tiles,
-    write_in_tiles,
-)
 from cellmill.segmentation.methods import heads_read, recipes_of
 from cellmill.segmentation.orientations import check_orientations
 from cellmill.segmenter.cell_size import CellSize
+from cellmill.segmenter.labels import label_within
 from cellmill.segmenter.predicting import predicted
 from cellmill.segmenter.result import Segmentation, SegmentationFacts
 from cellmill.segmenter.scale import find_scale, said_of_scale
@@ -228,7 +220,7 @@ class Segmenter:
             # Of each plane the heads are held: on disk they would lie where the last plane's do.
             predict = partial(predicted, self._predictor, self.card, self._turn, in_memory=True)
             how = (source, self.card, self._recipes, scaling.shape, predict, work)
-            labels, facts, maps, notes = label_volume(*how, *cut)
+            labels, facts, maps, notes = label_volume(*how, *cut, in_memory=in_memory)
             remarks += notes
         else:
             ready = prepare_image(
@@ -242,7 +234,8 @@ class Segmenter:
             remarks += ready.normalisation.notes
             maps = predicted(self._predictor, self.card, self._turn, ready.pixels, work)
             own = source.mpp and (source.mpp[0] / scale[0], source.mpp[1] / scale[1])
-            labels, facts = self._label({**maps, IMAGE: ready.pixels}, shape, own, work, in_memory)
+            heads = {**maps, IMAGE: ready.pixels}
+            labels, facts = label_within(heads, self._recipes, shape, own, work, in_memory)
         return Segmentation(
             labels,
             SegmentationFacts(
@@ -266,34 +259,6 @@ class Segmenter:
             maps if keep_maps else {},
             work.folder,
         )
-
-    def _label(
-        self,
-        heads: Mapping[str, Windowed],
-        shape: tuple[int, int],
-        mpp: tuple[float, ...] | None,
-        work: Work,
-        labels_in_memory: bool,
-    ) -> tuple[Mapping[str, Windowed], Facts]:
-        """Labels at the image's own scale, where they are to lie."""
-        recipes, memory_mib = self._recipes, self._memory_mib
-        made: Mapping[str, WritableWindowed] = {}
-
-        @contextlib.contextmanager
-        def create(layouts: Layouts, facts: Facts) -> Iterator[Mapping[str, WritableWindowed]]:
-            nonlocal made
-            made = work.labels(layouts, in_memory=labels_in_memory)
-            yield made
-
-        if not fits_memory(recipes, heads[IMAGE].shape[:2], memory_mib):
-            with work.step("label"):
-                segmented, _, side = label_in_tiles(
-                    heads, recipes, work.workspace, memory_mib=memory_mib, mpp=mpp
-                )
-                facts = write_in_tiles(segmented, shape, create, side=side, memory_mib=memory_mib)
-            return made, facts
-        with work.step("label"):
-            return label_in_memory(heads, recipes, shape, mpp=mpp)
 
 
 def segment(

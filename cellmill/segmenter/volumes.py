@@ -10,7 +10,7 @@ from cellmill.arrays.windows import Windowed
 from cellmill.models.card import ModelCard
 from cellmill.preprocessing import prepare_volume
 from cellmill.segmentation.interface import IMAGE
-from cellmill.segmentation.labelling import Facts, label_in_memory
+from cellmill.segmentation.labelling import Facts
 from cellmill.segmentation.methods import Recipe
 from cellmill.segmentation.orientations import (
     depth_for,
@@ -18,6 +18,7 @@ from cellmill.segmentation.orientations import (
     with_depth,
 )
 from cellmill.segmentation.planes import STITCH_THRESHOLD
+from cellmill.segmenter.labels import label_within
 from cellmill.segmenter.source import Source
 from cellmill.segmenter.work import Work
 
@@ -32,8 +33,10 @@ def label_volume(
     stitch: float = STITCH_THRESHOLD,
     orientations: int = 1,
     anisotropy: float = 0.0,
+    *,
+    in_memory: bool = True,
 ) -> tuple[Mapping[str, Windowed], Facts, Mapping[str, Windowed], tuple[str, ...]]:
-    """Segment a volume in memory.
+    """Segment a volume.
 
     Args:
         source: of a volume.
@@ -49,6 +52,7 @@ def label_volume(
             `check_orientations`.
         anisotropy: of three, how often a pixel's side goes into the distance of planes; 0: as the
             voxel size says.
+        in_memory: whether labels lie in memory however large they are.
 
     Returns:
         Labels `(Z, Y, X)` by kind of object, what is said of them, the heads with Z before, and
@@ -61,7 +65,9 @@ def label_volume(
         ready = prepare_volume(
             source.stack, card, shape=shape, memory=work.memory, what=source.what
         )
-        pixels = np.stack([ready.plane(z) for z in range(depth)])
+        pixels = work.volume("pixels", ready.shape)
+        for z in range(depth):
+            pixels[z] = ready.plane(z)
     maps: Mapping[str, Windowed]
     turned = orientations > 1
     if turned:
@@ -77,12 +83,13 @@ def label_volume(
     if source.mpp:
         deep = source.mpp[0] * depth / len(pixels)
         own = (deep, source.mpp[1] / scale[0], source.mpp[2] / scale[1])
-    with work.step("label"):
-        labels, facts = label_in_memory(
-            {**maps, IMAGE: pixels},
-            recipes,
-            (depth, first.shape[0], first.shape[1]),
-            mpp=own,
-            stitch=stitch if maps and not (turned or card.input.sees_volumes) else 0.0,
-        )
+    labels, facts = label_within(
+        {**maps, IMAGE: pixels},
+        recipes,
+        (depth, first.shape[0], first.shape[1]),
+        own,
+        work,
+        in_memory,
+        stitch=stitch if maps and not (turned or card.input.sees_volumes) else 0.0,
+    )
     return labels, facts, maps, ready.notes

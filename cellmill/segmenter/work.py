@@ -78,19 +78,28 @@ class Work:
             self._stored = self.workspace("arrays", UNIT)
         return self._stored.array(name, shape, dtype)
 
-    def volume(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Make a float32 array `(Z, Y, X, C)`; what does not fit lies in a file."""
-        if self.fits(math.prod(shape) * 4):
-            return np.zeros(shape, np.float32)
-        path = f"{self._place()}/{name}.npy"
-        return np.lib.format.open_memmap(path, "w+", np.dtype(np.float32), shape)
+    def volume(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: npt.DTypeLike = np.float32,
+        *,
+        in_memory: bool = False,
+    ) -> np.ndarray:
+        """Make an array `(Z, Y, X)` or `(Z, Y, X, C)`; what does not fit lies in a file."""
+        wanted = np.dtype(dtype)
+        if in_memory or self.fits(math.prod(shape) * wanted.itemsize):
+            return np.zeros(shape, wanted)
+        return np.lib.format.open_memmap(f"{self._place()}/{name}.npy", "w+", wanted, shape)
 
     def labels(self, layouts: Layouts, *, in_memory: bool) -> Mapping[str, WritableWindowed]:
         """Make the arrays that labels are written to; those that do not fit lie on disk."""
         sizes = [math.prod(shape) * dtype.itemsize for shape, dtype, _ in layouts.values()]
         kept = in_memory or self.fits(sum(sizes))
         return {
-            name: self.array(f"labels_{name}", shape, dtype, in_memory=kept)
+            name: self.volume(f"labels_{name}", shape, dtype, in_memory=kept)
+            if len(shape) == 3
+            else self.array(f"labels_{name}", shape, dtype, in_memory=kept)
             for name, (shape, dtype, _) in layouts.items()
         }
 

@@ -41,8 +41,8 @@ def postprocess(
         stitch_threshold: Of a volume whose planes a network was given one by one: objects of
             neighbouring planes are one where their intersection over union is at least this.
         memory_mib: Memory to work in, in MiB, beyond what the program itself takes: images that
-            need more are segmented tile by tile, with the same labels. Volumes of which a network
-            saw planes are segmented plane by plane, others whole.
+            need more are segmented tile by tile, with the same labels, volumes too where the method
+            can. Volumes of which a network saw planes are segmented plane by plane, others whole.
 
     Returns:
         labels: [cellmill.Labels] Batch with an array a kind of object, as `whole_cell` or

@@ -1,10 +1,11 @@
-"""Views of channels show what the array itself shows there, whatever window is read."""
+"""Views of channels show what the array shows there; tiles cover images and volumes once."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellmill.arrays.windows import Channels, Plane
+from cellmill.arrays.indexing import places_in
+from cellmill.arrays.windows import Box, Channels, Grid, Plane
 
 ARRAYS = st.sampled_from(
     [
@@ -36,3 +37,42 @@ def test_channels_are_some_of_them(array, start, count, data):
     window = tuple(data.draw(spans(side)) for side in shown.shape)
     for read in (window, window[:-1], window[:1], window[0], (slice(None),)):
         np.testing.assert_array_equal(view[read], shown[read])
+
+
+GRIDS = st.builds(
+    Grid,
+    st.lists(st.integers(1, 12), min_size=2, max_size=3).map(tuple),
+    st.integers(1, 7),
+    st.integers(0, 5),
+)
+
+
+@given(GRIDS)
+def test_tiles_cover_an_image_or_a_volume_once(grid):
+    owner = np.full(grid.shape, -1)
+    for tile in range(len(grid)):
+        box = grid.box(tile)
+        assert (owner[box.slices] == -1).all()
+        assert owner[box.slices].shape == box.shape
+        owner[box.slices] = tile
+    assert (owner >= 0).all()
+    np.testing.assert_array_equal(grid.tiles_at(*np.indices(grid.shape)), owner)
+
+
+@given(GRIDS, st.integers(0, 3), st.data())
+def test_boxes_are_windows_of_one_another(grid, margin, data):
+    box = grid.box(data.draw(st.integers(0, len(grid) - 1)))
+    outer = box.grown(margin, grid.shape)
+    every = np.arange(np.prod(grid.shape)).reshape(grid.shape)
+    np.testing.assert_array_equal(every[outer.slices][box.within(outer)], every[box.slices])
+    assert outer.common(box) == box == Box.of(box.edges)
+    assert box.holds(*np.indices(grid.shape)).sum() == np.prod(box.shape)
+    owners = np.unique(grid.tiles_at(*np.indices(grid.shape))[outer.slices])
+    assert grid.overlapping(outer) == owners.tolist()
+    rim = np.zeros(box.shape, bool)
+    for strip in box.rim(*(1,) * len(box.shape)):
+        rim[strip.within(box)] = True
+    inner = tuple(slice(1, -1) for _ in box.shape)
+    assert rim.sum() == np.prod(box.shape) - rim[inner].size
+    places = np.arange(np.prod(box.shape))
+    np.testing.assert_array_equal(places_in(places, box, grid.shape), every[box.slices].ravel())

@@ -64,6 +64,14 @@ def takes(method, shape):
         pytest.skip("it takes images, no volumes")
 
 
+def takes_tiled(method, shape):
+    """Go on only if a method's tiled form takes what has this shape."""
+    if method.tiled is None:
+        pytest.skip("it has no tiled form")
+    if not method.tiled.takes(shape):
+        pytest.skip("its tiled form takes images, no volumes")
+
+
 def recipe_with(method, parameters):
     return Recipe(method, {role.name: Source("head") for role in method.roles}, parameters)
 
@@ -272,7 +280,8 @@ def test_maps_without_shape_have_no_object_or_one(case, value, shape):
     flat = flat_maps(method, shape, value)
     labels = method.segment(flat, parameters, "canonical")
     assert labels.max() <= (value > 0)
-    if len(shape) == 2 and method.tiled and why_whole(recipe_with(method, parameters)) is None:
+    form = method.tiled
+    if form and form.takes(shape) and why_whole(recipe_with(method, parameters)) is None:
         np.testing.assert_array_equal(tiled(method, parameters, flat, 7), labels)
 
 
@@ -288,7 +297,7 @@ def test_what_is_not_finite_is_refused_in_one_line(case, bad, shape):
         with pytest.raises(BadInput, match=rf"{role.name} map: expected finite") as error:
             method.segment(maps, parameters, "canonical")
         assert "\n" not in str(error.value)
-        if method.tiled and len(shape) == 2:
+        if method.tiled and method.tiled.takes(shape):
             with pytest.raises(BadInput, match=rf"{role.name} map: expected finite"):
                 tiled(method, parameters, maps, 16)
 
@@ -304,12 +313,25 @@ def test_volumes_are_taken_or_refused_in_one_line(case):
     assert (labels.dtype, labels.shape) == (np.int32, maps.shape)
     assert labels.max() > 1
     np.testing.assert_array_equal(canonical_labels(labels), labels)
-    if method.tiled and why_whole(recipe_with(method, parameters)) is None:
+    form = method.tiled
+    if form and not form.takes(maps.shape) and why_whole(recipe_with(method, parameters)) is None:
         with pytest.raises(BadInput, match=r"tile by tile: expected \(Y, X\), found \(9, 30, 34\)"):
             tiled(method, parameters, maps, 16)
 
 
 # Tile by tile.
+
+
+@pytest.mark.parametrize("side", [7, 20])
+def test_blocks_give_what_memory_gives(case, side):
+    method, parameters, maps_of = case
+    shapes = (13, 30, 33), (22, 9, 30), (1, 20, 25)
+    takes_tiled(method, shapes[0])
+    mpp = (2.0, 0.7, 0.5)
+    for seed, shape in enumerate(shapes):
+        maps = dataclasses.replace(Maps.of(**maps_of(seed, shape)), mpp=mpp if seed else None)
+        expected = method.segment(maps, parameters, "canonical")
+        np.testing.assert_array_equal(tiled(method, parameters, maps, side), expected)
 
 
 @pytest.mark.parametrize("side", [7, 16, 33, 64, 200])
@@ -323,22 +345,26 @@ def test_tiles_give_what_memory_gives(case, side):
         np.testing.assert_array_equal(tiled(method, parameters, maps, side), expected)
 
 
-def test_tiles_of_any_order_and_process_killed_and_gone_on_with(case, tmp_path):
+#: Several tiles of the least side that a workspace stores, of an image and of a volume.
+STORED = [pytest.param((300, 560), 256, id="image"), pytest.param((66, 30, 70), 64, id="volume")]
+
+
+@pytest.mark.parametrize(("shape", "side"), STORED)
+def test_tiles_of_any_order_and_process_killed_and_gone_on_with(case, tmp_path, shape, side):
     method, parameters, maps_of = case
-    if method.tiled is None:
-        pytest.skip("it has no tiled form")
-    maps = Maps.of(**maps_of(10, (300, 560)))
+    takes_tiled(method, shape)
+    maps = Maps.of(**maps_of(10, shape))
     recipe = recipe_with(method, parameters)
-    expected = tiled(method, parameters, maps, 256)
-    assert expected.max() > 50
+    expected = tiled(method, parameters, maps, side)
+    assert expected.max() > 30
 
     def opened(create=False):
         """The segmentation as a process of its own opens it."""
-        workspace = StoredWorkspace(str(tmp_path / "work"), "w" * 64, side=256, create=create)
-        return open_tiled(recipe, maps, 256, workspace)
+        workspace = StoredWorkspace(str(tmp_path / "work"), "w" * 64, side=side, create=create)
+        return open_tiled(recipe, maps, side, workspace)
 
     opened(create=True).prepare()
-    tiles = [*range(len(Grid(maps.shape, 256)))]
+    tiles = [*range(len(Grid(shape, side)))]
     random.Random(3).shuffle(tiles)
     for k in range(3):
         opened().work(tiles[k::3], 1)
@@ -348,38 +374,38 @@ def test_tiles_of_any_order_and_process_killed_and_gone_on_with(case, tmp_path):
     opened().settle(1)
     work = opened()
     work.settle(2)
-    np.testing.assert_array_equal(numbered(work.labels(1), maps.shape, 50), expected)
+    np.testing.assert_array_equal(numbered(work.labels(1), shape, 50), expected)
 
 
-def test_tiles_that_are_lost_are_made_again(case, tmp_path):
+@pytest.mark.parametrize(("shape", "side"), STORED)
+def test_tiles_that_are_lost_are_made_again(case, tmp_path, shape, side):
     method, parameters, maps_of = case
-    if method.tiled is None:
-        pytest.skip("it has no tiled form")
-    maps = Maps.of(**maps_of(11, (300, 560)))
+    takes_tiled(method, shape)
+    maps = Maps.of(**maps_of(11, shape))
     recipe = recipe_with(method, parameters)
-    expected = tiled(method, parameters, maps, 256)
+    expected = tiled(method, parameters, maps, side)
 
     def opened(create=False):
-        workspace = StoredWorkspace(str(tmp_path / "work"), "w" * 64, side=256, create=create)
-        return open_tiled(recipe, maps, 256, workspace)
+        workspace = StoredWorkspace(str(tmp_path / "work"), "w" * 64, side=side, create=create)
+        return open_tiled(recipe, maps, side, workspace)
 
-    tiles = range(len(Grid(maps.shape, 256)))
+    tiles = range(len(Grid(shape, side)))
     opened(create=True).prepare()
     opened().work(tiles)
     opened().settle()
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     # Of a method that keeps no arrays the marks are all that there is.
-    shards = [path for path in kept if "c" in path.parts[-4:-1]]
+    shards = [path for path in kept if "c" in path.parts[-5:-1]]
     files = shards or [path for path in kept if "marks" in path.parts]
     random.Random(4).choice(files).unlink()
     shard = random.Random(5).choice([p for p in files if p.exists()])
     shard.write_bytes(shard.read_bytes()[:40])
     with pytest.raises(BadInput, match=f"{tmp_path}.* shard c/" if shards else f"{tmp_path}/"):
-        numbered(opened().labels(), maps.shape, 50)
+        numbered(opened().labels(), shape, 50)
     opened().work(tiles)
     work = opened()
     work.settle()
-    np.testing.assert_array_equal(numbered(work.labels(), maps.shape, 50), expected)
+    np.testing.assert_array_equal(numbered(work.labels(), shape, 50), expected)
 
 
 def test_heads_of_a_stride_give_labels_at_the_image_s_own_scale(case):
@@ -408,6 +434,13 @@ def test_tiles_within_a_budget(method):
     assert sides == sorted(sides)
     assert all(side % 256 == 0 for side in sides)
     assert 2 * method.tiled.bytes_for(method.tiled.side_within(1024)) <= 1024 << 20
+    for shape in ((64, 1500, 1500), (900, 900, 900)):
+        if method.tiled.takes(shape):
+            sides = [method.tiled.side_within(memory, shape) for memory in (64, 256, 1024, 8192)]
+            assert sides == sorted(sides)
+            assert all(side % 64 == 0 for side in sides)
+            grid = Grid(shape, method.tiled.side_within(1024, shape))
+            assert 2 * method.tiled.bytes_of(grid) <= 1024 << 20
 
 
 # Tuning.

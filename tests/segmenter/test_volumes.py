@@ -29,6 +29,16 @@ def test_an_array_an_image_and_a_path_give_the_stages_labels(phantom, segmented,
     assert table["volume_um3"].to_numpy().min() > 100
 
 
+def test_a_volume_beyond_memory_is_worked_on_block_by_block(phantom, segmented, monkeypatch):  # noqa: F811
+    batch = segmented["labels"]
+    monkeypatch.setattr("cellmill.segmenter.labels.fits_memory", lambda *given: False)
+    monkeypatch.setattr(Work, "fits", lambda self, size: False)
+    found = cellmill.segment(phantom["image"], z="all", model="voronoi_otsu")
+    assert found.facts.tiled
+    assert np.array_equal(found.label_image, batch.read(batch.entries[0], "nuclear"))
+    assert found.facts.objects == batch.entries[0].attributes["objects"]
+
+
 def test_a_network_sees_planes_and_gives_heads_of_each(phantom):  # noqa: F811
     stack = tifffile.imread(phantom["image"])[8:11]
     found = cellmill.segment(stack, z="all", mpp=PHANTOM, keep_maps=True)

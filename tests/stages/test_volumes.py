@@ -171,11 +171,19 @@ def test_labels_are_a_volume_in_every_file(segmented):
     assert np.array_equal(open_zarr(group.levels[0].uri, "ZYX")[...], labels)
 
 
-@pytest.mark.parametrize("container", ["npz", "zarr"])
-def test_a_store_gives_the_same_labels(phantom, segmented, container, tmp_path):
-    found = chain(tmp_path, [phantom], z="all", container=container)["labels"]
-    expected = segmented["labels"].read(segmented["labels"].entries[0], "nuclear")
-    assert np.array_equal(found.read(found.entries[0], "nuclear"), expected)
+@pytest.mark.parametrize(("container", "memory_mib"), [("npz", 1), ("zarr", 1), ("zarr", 1024)])
+def test_a_store_and_little_memory_give_the_same_labels(
+    phantom, segmented, container, memory_mib, tmp_path
+):
+    found = chain(
+        tmp_path, [phantom], z="all", container=container, segmenting={"memory_mib": memory_mib}
+    )["labels"]
+    (entry,), (whole,) = found.entries, segmented["labels"].entries
+    assert np.array_equal(found.read(entry, "nuclear"), segmented["labels"].read(whole, "nuclear"))
+    assert entry.mpp == whole.mpp
+    said = ("objects", "vanished", "median_diameter_px")
+    assert [entry.attributes[key] for key in said] == [whole.attributes[key] for key in said]
+    assert ("tiles" in entry.attributes) == (memory_mib == 1)
 
 
 @pytest.mark.parametrize("model", ["voronoi_otsu", "cellmill-nuclei"])

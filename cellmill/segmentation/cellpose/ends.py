@@ -48,7 +48,7 @@ class Ends:
         found: list[int] = np.unique(grid.tiles_at(y, x)).tolist()
         return found
 
-    def add_to(self, counts: np.ndarray, window: Box, shape: tuple[int, int]) -> None:
+    def add_to(self, counts: np.ndarray, window: Box, shape: tuple[int, ...]) -> None:
         """Add up the counts in a window of an image of a shape."""
         inside, places = _within(self.places, window, shape)
         counts.reshape(-1)[places] += self.counts[inside]
@@ -79,7 +79,7 @@ class Owners:
         """As a mark keeps it."""
         return packed(places=self.places, ids=self.ids)
 
-    def assign(self, ends: np.ndarray, ids: np.ndarray, box: Box, shape: tuple[int, int]) -> None:
+    def assign(self, ends: np.ndarray, ids: np.ndarray, box: Box, shape: tuple[int, ...]) -> None:
         """Write the objects of those walks that ended in this tile.
 
         Args:
@@ -94,7 +94,7 @@ class Owners:
         ids[inside] = dense[places]
 
 
-def owners_of(counts: np.ndarray, window: Box, box: Box, shape: tuple[int, int]) -> Owners:
+def owners_of(counts: np.ndarray, window: Box, box: Box, shape: tuple[int, ...]) -> Owners:
     """Find the seeds in and around a tile, and what of it is theirs.
 
     Args:
@@ -114,7 +114,7 @@ def owners_of(counts: np.ndarray, window: Box, box: Box, shape: tuple[int, int])
     return Owners(places, owners[places])
 
 
-def _within(places: np.ndarray, box: Box, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _within(places: np.ndarray, box: Box, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Which places in an image lie in a box of it, and where in the box laid flat."""
     y, x = np.divmod(places, shape[1])
     inside = (places >= 0) & box.holds(y, x)

@@ -43,7 +43,7 @@ class Field:
     window: Box
     steps: np.ndarray
     cells: np.ndarray
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
 
 
 def field_of(
@@ -51,7 +51,7 @@ def field_of(
     probability: np.ndarray,
     threshold: float,
     window: Box,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
 ) -> Field:
     """Make the field of a window.
 

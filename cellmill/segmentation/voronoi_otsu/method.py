@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from cellmill.arrays.windows import Grid
@@ -21,8 +24,8 @@ from cellmill.segmentation.voronoi_otsu.parameters import VoronoiOtsuParameters
 _BYTES_PER_PIXEL = 32
 #: What a pixel of a tile and its surroundings takes, all arrays together.
 _TILE_BYTES_PER_PIXEL = 70
-#: Of the surroundings, as a rule.
-_MOST_HALO = 64
+#: Of the surroundings of an image's and of a volume's, as a rule.
+_MOST_HALO, _MOST_VOLUME_HALO = 64, 26
 
 
 def _segment(maps: Maps, parameters: VoronoiOtsuParameters, numbering: Numbering) -> np.ndarray:
@@ -43,6 +46,11 @@ def _tile_bytes(side: int) -> int:
     return (side + 2 * _MOST_HALO) ** 2 * _TILE_BYTES_PER_PIXEL
 
 
+def _block_bytes(sides: Sequence[int]) -> int:
+    halo = 2 * _MOST_VOLUME_HALO
+    return math.prod(side + halo for side in sides) * _TILE_BYTES_PER_PIXEL
+
+
 METHOD = Method(
     name="voronoi_otsu",
     summary="Grows bright spots of the image through what lies above Otsu's threshold.",
@@ -50,6 +58,6 @@ METHOD = Method(
     roles=(Role("intensity", "objects brighter than what is around them", head=IMAGE),),
     segment=_segment,
     bytes_per_pixel=_BYTES_PER_PIXEL,
-    tiled=TiledForm(open=_open, bytes_for=_tile_bytes),
+    tiled=TiledForm(open=_open, bytes_for=_tile_bytes, volume_bytes_for=_block_bytes),
     volumes=True,
 )

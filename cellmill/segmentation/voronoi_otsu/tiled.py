@@ -1,4 +1,4 @@
-"""Voronoi-Otsu of images of any size, tile by tile, with the labels of the untiled one.
+"""Voronoi-Otsu of images and volumes of any size, tile by tile, with the labels of the untiled one.
 
 1. Otsu's threshold is that of the whole image: its extremes and its histogram are taken first.
 2. Each tile finds its own mask and seeds exactly, and grows them with a margin around it.
@@ -11,17 +11,18 @@ place of the seed's first pixel in the whole image. Each step goes on after it w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from cellmill.arrays.indexing import places_in
 from cellmill.arrays.store import packed, unpacked
 from cellmill.arrays.windows import Box, Grid, Plane, Windowed, WritableWindowed
 from cellmill.arrays.workspace import Workspace, tile_mark, unfinished_tiles
 from cellmill.compute.threads import in_threads
-from cellmill.labels.objects import small_objects
-from cellmill.labels.tiles import Cleaned, object_table
+from cellmill.labels.tiles import Cleaned, find_objects
 from cellmill.morphology.growth import FAR, assign, last_arrival, relax, start
 from cellmill.morphology.otsu import centred_histogram, otsu_threshold
 from cellmill.segmentation.interface import Maps
@@ -32,12 +33,13 @@ from cellmill.segmentation.voronoi_otsu.seeds import Blurs, spots_in
 _FOUND, _THRESHOLD = "found", "threshold"
 #: Channels of what was found.
 _ARRIVAL, _ID = 0, 1
-#: Around a tile, pixels: most seeds that reach into it lie within.
-_MARGIN = 32
+#: Around a tile of an image and of a volume, pixels of the finest axis: most seeds that reach into
+#: it lie within.
+_MARGINS = {2: 32, 3: 16}
 
 
 class TiledVoronoiOtsu:
-    """Voronoi-Otsu of one image, in the four steps of `cellmill.segmentation.interface`.
+    """Voronoi-Otsu of one image or volume, in the four steps of `cellmill.segmentation.interface`.
 
     Args:
         maps: the role `intensity`.
@@ -54,7 +56,11 @@ class TiledVoronoiOtsu:
     ) -> None:
         self._maps, self._parameters, self._grid = maps, parameters, grid
         self._workspace, self._marks = workspace, workspace.marks
-        self._blurs = Blurs.of(parameters, maps.mpp, 2)
+        ndim = len(grid.shape)
+        self._blurs = Blurs.of(parameters, maps.mpp, ndim)
+        self._margin = tuple(
+            math.ceil(_MARGINS[ndim] / step) for step in parameters.spacing(maps.mpp, ndim)
+        )
 
     def prepare(self, threads: int | None = None) -> None:
         """Take Otsu's threshold of the whole image."""
@@ -88,8 +94,7 @@ class TiledVoronoiOtsu:
             arrivals, ids = np.pad(start(mask, seeds), 1), np.pad(seeds, 1)
             relax(arrivals, self._blurs.metric)
             assign(arrivals, ids, self._blurs.metric)
-            y, x = box.within(outer)
-            core = slice(y.start + 1, y.stop + 1), slice(x.start + 1, x.stop + 1)
+            core = tuple(slice(part.start + 1, part.stop + 1) for part in box.within(outer))
             self._found[box.slices] = np.stack([arrivals[core], ids[core]], axis=-1)
             self._marks.mark(tile_mark(tile))
 
@@ -121,9 +126,8 @@ class TiledVoronoiOtsu:
         cleaned = Cleaned(Plane(found, _ID))
         small = self._parameters.small_objects_threshold
         if small > 1:
-            table = object_table(cleaned, self._grid, threads)
-            dropped = small_objects(table.areas, table.at_border(self._grid.shape), small, 0)
-            cleaned.dropped = table.ids[dropped]
+            found_objects = find_objects(cleaned, self._grid, threads)
+            cleaned.dropped = found_objects.ids[found_objects.areas < small]
         return cleaned
 
     @property
@@ -143,36 +147,34 @@ class TiledVoronoiOtsu:
         Of a plateau that the window cuts off is not known whether it is a maximum: as long as it
         reaches into the tile the window is widened; elsewhere it is left out.
         """
-        margin = _MARGIN
+        margin = self._margin
         while True:
             outer = box.grown(margin, self._grid.shape)
             wide = outer.grown(self._blurs.margins, self._grid.shape)
             image, core = self._image(wide), outer.within(wide)
             mask = self._blurs.outlined(image)[core] > threshold
             spots = spots_in(image, mask, self._blurs, core)
-            y, x = np.divmod(spots.places, mask.shape[1])
-            open_ids = np.unique(spots.ids[self._at_cuts(y, x, outer)])
-            inside = box.holds(y + outer.y0, x + outer.x0)
+            at = np.unravel_index(spots.places, mask.shape)
+            open_ids = np.unique(spots.ids[self._at_cuts(at, outer)])
+            inside = box.holds(*(a + b for a, b in zip(at, outer.origin, strict=True)))
             if not np.isin(spots.ids[inside], open_ids).any():
                 break
-            margin *= 4
+            margin = tuple(4 * by for by in margin)
         spots = spots.without(open_ids)
-        y, x = np.divmod(spots.places, mask.shape[1])
-        places = (y + outer.y0) * self._grid.shape[1] + x + outer.x0 + 1
+        places = places_in(spots.places, outer, self._grid.shape) + 1
         ids, first = np.unique(spots.ids, return_index=True)
         seeds = np.zeros(mask.shape, np.int64)
-        seeds[y, x] = places[first[np.searchsorted(ids, spots.ids)]] if len(ids) else 0
+        if len(ids):
+            seeds.reshape(-1)[spots.places] = places[first[np.searchsorted(ids, spots.ids)]]
         return outer, mask, seeds
 
-    def _at_cuts(self, y: np.ndarray, x: np.ndarray, box: Box) -> np.ndarray:
+    def _at_cuts(self, at: Sequence[np.ndarray], box: Box) -> np.ndarray:
         """Which pixels of a window lie along those of its sides that are not the image's own."""
-        high, wide = box.shape
-        return (
-            ((y == 0) & (box.y0 > 0))
-            | ((y == high - 1) & (box.y1 < self._grid.shape[0]))
-            | ((x == 0) & (box.x0 > 0))
-            | ((x == wide - 1) & (box.x1 < self._grid.shape[1]))
-        )
+        found = np.zeros(at[0].shape, np.bool_)
+        for along, (first, last), length in zip(at, box.edges, self._grid.shape, strict=True):
+            found |= (along == 0) & (first > 0)
+            found |= (along == last - first - 1) & (last < length)
+        return found
 
     def _relax_window(self, window: np.ndarray) -> bool:
         """Lower the arrivals within a window's outermost pixels, and give labels to match."""
@@ -204,12 +206,12 @@ class TiledVoronoiOtsu:
         def one(tile: int) -> bool:
             box = self._grid.box(tile)
             # A line with its two neighbours shows whether anything would change.
-            strips = (self._window(strip) for strip in box.rim(1, 1))
+            strips = (self._window(strip) for strip in box.rim(*(1,) * len(box.edges)))
             if tile not in forced and not any(map(settle, strips)):
                 return False
             window = self._window(box)
             settle(window)
-            self._found[box.slices] = window[1:-1, 1:-1]
+            self._found[box.slices] = window[(slice(1, -1),) * len(box.edges)]
             return True
 
         while left:
@@ -228,9 +230,8 @@ class TiledVoronoiOtsu:
         """What was found in a box and just around it; nothing beyond the image."""
         outer = box.grown(1, self._grid.shape)
         found: Any = np.array(self._found[outer.slices])
-        pads = (
-            (outer.y0 - box.y0 + 1, box.y1 + 1 - outer.y1),
-            (outer.x0 - box.x0 + 1, box.x1 + 1 - outer.x1),
-            (0, 0),
-        )
-        return np.pad(found, pads)
+        pads = [
+            (first - start + 1, stop + 1 - last)
+            for (start, stop), (first, last) in zip(box.edges, outer.edges, strict=True)
+        ]
+        return np.pad(found, [*pads, (0, 0)])

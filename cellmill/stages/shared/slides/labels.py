@@ -85,12 +85,12 @@ def write_slide_labels(
         ) as arrays:
             yield arrays
 
-    shape = source_shape(entry)
     return write_in_tiles(
         segmented,
-        (shape[0], shape[1]) if shape else None,
+        source_shape(entry),
         create,
         side=side,
         memory_mib=memory_mib,
         numbering=numbering,
+        axes=3 if any("Z" in array.axes for array in entry.arrays.values()) else 2,
     )

@@ -1,0 +1,157 @@
+"""Objects of a volume in memory and block by block: seconds, peak memory, and whether labels agree.
+
+`python -m bench.volume_tiles [--shape 64 1500 1500] [--memory-mib 1024]`
+
+Spheres of known truth in noise, in a Zarr store; a process of its own segments them by method
+`voronoi_otsu` in memory, another block by block, labels into another store. Memory is the peak of
+each process. Seconds are those of segmenting and writing, once kernels are compiled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cellmill.arrays.windows import Grid, WritableWindowed
+from cellmill.arrays.workspace import StoredWorkspace
+from cellmill.arrays.zarr import create_zarr, open_zarr
+from cellmill.datasets.phantoms import spheres
+from cellmill.segmentation.labelling import (
+    Facts,
+    Layouts,
+    label_in_memory,
+    label_in_tiles,
+    write_in_tiles,
+)
+from cellmill.segmentation.methods import Recipe, Source, find_method
+
+#: Spheres of this block repeat, whole: they keep away from its sides.
+_BLOCK, _COUNT = (32, 100, 100), 12
+_MPP = (2.0, 0.62, 0.62)
+
+
+def write_volume(folder: Path, shape: Sequence[int]) -> int:
+    """Write the volume, plane by plane; how many spheres lie whole in it."""
+    light, truth = spheres(_BLOCK, _MPP, count=_COUNT, radius_um=(5, 8), gap_um=1, seed=4)
+    whole = [length // side for length, side in zip(shape, _BLOCK, strict=True)]
+    random = np.random.default_rng(0)
+    layout = {"image": (tuple(shape), np.dtype(np.uint16), "ZYX")}
+    out = create_zarr(f"{folder}/volume.zarr", layout)["image"]
+    for z in range(shape[0]):
+        plane = np.zeros(shape[1:], np.float32)
+        if z < whole[0] * _BLOCK[0]:
+            tiled = np.tile(light[z % _BLOCK[0]], whole[1:])
+            plane[: tiled.shape[0], : tiled.shape[1]] = tiled
+        out[z] = random.poisson(20 + 400 * plane)
+    return int(truth.max()) * int(np.prod(whole))
+
+
+def segment(folder: Path, memory_mib: int) -> dict[str, Any]:
+    """Segment the volume in this process, in memory where 0 is given."""
+    method = find_method("voronoi_otsu")
+    parameters = method.parameters(spot_sigma=4.0)
+    recipes = {"nuclear": Recipe(method, {"intensity": Source("image")}, parameters)}
+    small = np.random.default_rng(0).random((70, 70, 70, 1), np.float32)
+    _segment({"image": small}, recipes, folder / "small", memory_mib)
+    image = open_zarr(f"{folder}/volume.zarr/image/0", "ZYX")
+    start, cpu = time.perf_counter(), time.process_time()
+    heads: dict[str, Any] = {"image": _OneChannel(image)}
+    objects = _segment(heads, recipes, folder / f"labels-{memory_mib}", memory_mib)
+    return {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - cpu,
+        "objects": objects,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+class _OneChannel:
+    """A volume with an axis of channels."""
+
+    def __init__(self, source: Any) -> None:
+        self._source, self.dtype = source, source.dtype
+        self.shape: tuple[int, ...] = (*source.shape, 1)
+
+    def __getitem__(self, window: Any, /) -> np.ndarray:
+        *within, last = window
+        found: np.ndarray = np.asarray(self._source[tuple(within)])[..., np.newaxis][..., last]
+        return found
+
+
+def _segment(
+    heads: Mapping[str, Any], recipes: Mapping[str, Recipe], place: Path, memory_mib: int
+) -> int:
+    def stored(shape: tuple[int, ...]) -> Mapping[str, WritableWindowed]:
+        return create_zarr(f"{place}.zarr", {"nuclear": (shape, np.dtype(np.int32), "ZYX")})
+
+    if not memory_mib:
+        labels, facts = label_in_memory(heads, recipes, mpp=_MPP)
+        out = stored(labels["nuclear"].shape)["nuclear"]
+        for z, plane in enumerate(labels["nuclear"]):
+            out[z] = plane
+        return facts["nuclear"].objects
+
+    @contextlib.contextmanager
+    def create(layouts: Layouts, facts: Facts) -> Iterator[Mapping[str, WritableWindowed]]:
+        yield stored(layouts["nuclear"][0])
+
+    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+        segmented, _, side = label_in_tiles(
+            heads,
+            recipes,
+            lambda name, side: StoredWorkspace(f"{scratch}/{name}", "", side=side),
+            memory_mib=memory_mib,
+            mpp=_MPP,
+        )
+        facts = write_in_tiles(segmented, None, create, side=side, memory_mib=memory_mib, axes=3)
+    return facts["nuclear"].objects
+
+
+def _equal(folder: Path, memory_mib: int) -> bool:
+    one, other = (
+        open_zarr(f"{folder}/labels-{each}.zarr/nuclear/0", "ZYX") for each in (0, memory_mib)
+    )
+    grid = Grid(one.shape, 2048, 4)
+    boxes = (grid.box(tile).slices for tile in range(len(grid)))
+    return all(np.array_equal(one[box], other[box]) for box in boxes)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a row each."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shape", type=int, nargs=3, default=[64, 1500, 1500])
+    parser.add_argument("--memory-mib", type=int, default=1024, help="to work in, by blocks")
+    parser.add_argument("--output", type=Path, default=Path("outputs/bench/volume_tiles.json"))
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.one:
+        print(json.dumps(segment(Path(given.one[0]), int(given.one[1]))))
+        return 0
+    found: dict[str, Any] = {"shape": given.shape, "memory_mib": given.memory_mib}
+    with tempfile.TemporaryDirectory() as name:
+        found["spheres"] = write_volume(Path(name), given.shape)
+        for kind, memory in (("in memory", 0), ("by blocks", given.memory_mib)):
+            command = [sys.executable, "-m", "bench.volume_tiles", "--one", name, str(memory)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+            found[kind] = json.loads(done.stdout)
+            print(kind, ", ".join(f"{key} {value:.0f}" for key, value in found[kind].items()))
+        found["equal"] = _equal(Path(name), given.memory_mib)
+    print(f"{found['spheres']} spheres; labels equal: {found['equal']}")
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(json.dumps(found, indent=1) + "\n")
+    return 0 if found["equal"] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
