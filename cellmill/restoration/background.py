@@ -12,7 +12,8 @@ from scipy import ndimage
 from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
 from cellmill.morphology.images import checked_image
-from cellmill.restoration.denoising import ball, sizes_in_voxels
+from cellmill.restoration.denoising import sizes_in_voxels
+from cellmill.restoration.neighbourhoods import check_radius, opened
 
 BackgroundMethod = Literal["top_hat", "rolling_ball", "gaussian"]
 BACKGROUND_METHODS: tuple[BackgroundMethod, ...] = ("top_hat", "rolling_ball", "gaussian")
@@ -78,11 +79,12 @@ def subtract_background(
         raise BadInput("radius", expected="above 0", found=f"{radius:g}")
     if method != "gaussian" and radius < 1:
         raise BadInput("radius", expected="1 pixel or more", found=f"{radius:g}")
+    check_radius("radius", radius, given.shape)
     radii = sizes_in_voxels(radius, spacing, given.ndim)
     if method == "gaussian":
         under = ndimage.gaussian_filter(given, radii, mode="reflect")
     elif method == "top_hat":
-        under = ndimage.grey_opening(given, footprint=ball(radii), mode="reflect")
+        under = opened(given, radii)
     else:
         under = _rolling_ball(given, radii)
     return np.maximum(given - under, 0)

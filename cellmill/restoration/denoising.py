@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from cellmill.errors import BadInput
 from cellmill.morphology.images import checked_image
+from cellmill.restoration.neighbourhoods import check_radius, median
 
 DenoisingMethod = Literal["gaussian", "median", "non_local_means"]
 DENOISING_METHODS: tuple[DenoisingMethod, ...] = ("gaussian", "median", "non_local_means")
@@ -53,6 +54,8 @@ def denoise(
             raise BadInput(name, expected="above 0", found=f"{value:g}")
     if method == "median" and size < 1:
         raise BadInput("size", expected="1 pixel or more for a median", found=f"{size:g}")
+    if method != "non_local_means":
+        check_radius("size", size, given.shape)
     sizes = sizes_in_voxels(size, spacing, given.ndim)
     if given.ndim == 3 and len(given) == 1:
         # One plane has no neighbours; mirrored, it would count several times.
@@ -67,8 +70,7 @@ def _denoised(
         smooth: np.ndarray = ndimage.gaussian_filter(image, sizes, mode="reflect")
         return smooth
     if method == "median":
-        middle: np.ndarray = ndimage.median_filter(image, footprint=ball(sizes), mode="reflect")
-        return middle
+        return median(image, sizes)
     return _non_local_means(image, strength)
 
 
@@ -83,19 +85,6 @@ def sizes_in_voxels(size: float, spacing: Sequence[float] | None, axes: int) -> 
         raise BadInput("spacing", expected=f"{axes} sizes above 0", found=f"{steps}")
     # The finest axis has exactly the size.
     return tuple(size * (min(steps) / step) for step in steps)
-
-
-def ball(radii: Sequence[float]) -> np.ndarray:
-    """A bool array of odd sides: what lies within an ellipsoid of these half axes, voxels."""
-    # A radius of 3 along a coarse axis may have come to 2.9999999999999996.
-    radii = [round(radius, 6) for radius in radii]
-    reach = [int(radius) for radius in radii]
-    grids = np.ogrid[tuple(slice(-r, r + 1) for r in reach)]
-    distance = sum(
-        (grid / max(radius, 0.5)) ** 2 for grid, radius in zip(grids, radii, strict=True)
-    )
-    found: np.ndarray = np.asarray(distance) <= 1
-    return found
 
 
 def noise_sigma(image: np.ndarray) -> float:
