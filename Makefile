@@ -248,11 +248,11 @@ evaluate-model: setup ## measure a model on validation, varied, test and sample 
 	@$(VENV)/bin/python -m launch.evaluate $${MODEL:+--model "$$MODEL"} $(if $(WRITE),--write)
 
 .PHONY: import-model
-import-model: $(VENV_STAMP) ## bring a network of another framework in: MODEL=its files [OUTPUT=models/… FRAMEWORK=stardist NAME=… COMPARTMENT=… MPP=… LICENCE=… TILES=….npy]
+import-model: $(VENV_STAMP) ## bring a network of another framework in: MODEL=its files [OUTPUT=models/… FRAMEWORK=stardist NAME=… COMPARTMENT=… MPP=… LICENCE=… TILES=….npy SIZE_MODEL=….npy]
 	@test -n "$$MODEL" || { echo "cellmill: MODEL: expected the framework's own files, found nothing" >&2; exit 2; }
 	@$(VENV)/bin/python -m launch.import_model "$$MODEL" $${OUTPUT:+--output "$$OUTPUT"} $${FRAMEWORK:+--framework "$$FRAMEWORK"} \
 	  $${NAME:+--name "$$NAME"} $${VERSION:+--version "$$VERSION"} $${COMPARTMENT:+--compartment "$$COMPARTMENT"} $${MPP:+--mpp "$$MPP"} \
-	  $${LICENCE:+--licence "$$LICENCE"} $${DESCRIPTION:+--description "$$DESCRIPTION"} $${TILES:+--tiles "$$TILES"}
+	  $${LICENCE:+--licence "$$LICENCE"} $${DESCRIPTION:+--description "$$DESCRIPTION"} $${TILES:+--tiles "$$TILES"} $${SIZE_MODEL:+--size_model "$$SIZE_MODEL"}
 
 .PHONY: serve
 serve: $(VENV_STAMP) ## serve a network on this machine, KServe V2 and Vertex AI's protocol: MODEL=… [PORT=8080 SOURCES='data/ gs://bucket/x' ENGINE=… COMPARTMENT=…]

@@ -32,7 +32,9 @@ from launch.images.environments import environment
 from launch.runs.models import absolute
 
 #: What the stage is told as the user said it.
-_PASSED = ("name", "version", "compartment", "mpp", "licence", "citation", "description", "tiles")
+_PASSED = ("name", "version", "compartment", "mpp", "licence", "citation", "description")
+#: As they are seen from any folder.
+_PLACES = ("tiles", "size_model")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output", default="", help="the model's folder [models/ and its name]")
     parser.add_argument("--framework", default="", help=f"one of {', '.join(FRAMEWORKS)}")
-    for name in _PASSED:
+    for name in (*_PASSED, *_PLACES):
         parser.add_argument(f"--{name}", default="", help="see cellmill import_model --help")
     try:
         given = vars(parser.parse_args(argv))
@@ -55,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = [str(environment(framework.image)), "-m", "cellmill", "import_model"]
         command += ["--framework", framework.name]
         command += ["--model", str(output), "--record", f"{output}.record.json"]
-        for key in _PASSED:
-            value = absolute(given[key]) if key == "tiles" else given[key]
-            command += [f"--{key}", value] if value else []
+        for key in (*_PASSED, *_PLACES):
+            value = absolute(given[key]) if key in _PLACES else given[key]
+            command += [f"--{key.replace('_', '-')}", value] if value else []
         variables = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": str(ROOT)}
         with _source(given["source"]) as source:
             command += ["--source", source]

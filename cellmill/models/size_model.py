@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ class SizeModel:
         offset: added to the logarithm.
         style_mean: subtracted from a style.
         weights: of what is left of each of its values.
+        source: digest of the file that it was read from; it does not make two of them differ.
     """
 
     diameter: float
@@ -49,6 +50,7 @@ class SizeModel:
     offset: float
     style_mean: tuple[float, ...]
     weights: tuple[float, ...]
+    source: str = field(default="", compare=False)
     format: str = FORMAT
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ def import_cellpose4_model(
     citation: str = "",
     description: str = "",
     tiles: str = "",
+    size_model: str = "",
 ) -> None:
     """Bring a network of Cellpose 4 in, and show that it gives what it gave there.
 
@@ -46,6 +47,7 @@ def import_cellpose4_model(
         description: A paragraph for a person.
         tiles: Path of a .npy file with tiles (N, Y, X, C) float32 to compare on, as the network is
             given them; empty is those that come with it, else synthetic ones.
+        size_model: Path or URI of a size model, of Cellpose 3's networks alone.
     """
-    said = Said(name, version, compartment, mpp, licence, citation, description)
+    said = Said(name, version, compartment, mpp, licence, citation, description, size_model)
     bring_in(model, record, source, framework, said, tiles)

@@ -22,6 +22,7 @@ def import_cellpose_model(
     citation: str = "",
     description: str = "",
     tiles: str = "",
+    size_model: str = "",
 ) -> dsl.ContainerSpec:
     """Bring a network of Cellpose 3 in, and show that it gives what it gave there.
 
@@ -46,6 +47,8 @@ def import_cellpose_model(
         description: A paragraph for a person.
         tiles: Path of a .npy file with tiles (N, Y, X, C) float32 to compare on, as the network is
             given them; empty is those that come with it, else synthetic ones.
+        size_model: Path or URI of a size model that cellpose wrote, NAME_size.npy; empty is the one
+            that lies beside the network's file, if any does.
 
     Returns:
         model: [cellmill.Model] The model's folder, a portable network and model.json.

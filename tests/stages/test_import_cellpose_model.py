@@ -34,3 +34,16 @@ def test_everything_told_is_handed_on(stage, monkeypatch, tmp_path):
     assert main([stage, "--source", str(source), *places, *told]) == 0
     assert ModelCard.load(tmp_path / "model").name == "mine"
     assert "largest_difference" in json.loads((tmp_path / "record.json").read_text())["notes"]
+
+
+def test_a_size_model_is_for_networks_that_may_have_one(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(FRAMEWORKS, "toy", "tests.models.importing.toy_framework")
+    source = tmp_path / "network"
+    source.mkdir()
+    (source / "toy.json").write_text(json.dumps({"off": 0}))
+    places = ("--model", str(tmp_path / "model"), "--record", str(tmp_path / "record.json"))
+    told = ("--framework", "toy", "--size-model", "x.npy")
+    assert main(["import_cellpose_model", "--source", str(source), *places, *told]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "size_model: expected none: networks of " in line
+    assert not (tmp_path / "model").exists()

@@ -2,7 +2,7 @@
 
 How wide the network is follows from the tensors. Its style is a mean over the whole tile: tiles are
 laid as cellpose lays them (`cellmill.inference.tapered`), so that heads are those of its `run_net`.
-A size model that lies beside the file comes in with it.
+A size model that lies beside the file, or that is given, comes in with it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _recognises(source: Path) -> bool:
 
 
 def open_network(source: Path, said: Said) -> CellposeNetwork:
-    """Open a file of weights by cellpose, and the size model beside it.
+    """Open a file of weights by cellpose, and its size model: that given, or that beside it.
 
     Raises:
         BadInput: it has no weights of Cellpose 3, or the size model is of another network.
@@ -95,8 +95,9 @@ def open_network(source: Path, said: Said) -> CellposeNetwork:
     except RuntimeError as error:
         raise not_loaded(what, _EXPECTED, error) from error
     card, size = _card(kind, diameter, source.name, said), None
-    if (beside := size_model_file(source)) is not None:
-        size = read_size_model(beside, widths[-1], float(net.diam_labels.reshape(-1)[0]))
+    sized = Path(said.size_model) if said.size_model else size_model_file(source)
+    if sized is not None:
+        size = read_size_model(sized, widths[-1], float(net.diam_labels.reshape(-1)[0]))
         card = replace(card, size_model=True)
     # Cellpose's channels `[0, 0]`: the second one is blank.
     blank = CHANNELS - len(card.input.channels)
@@ -151,4 +152,5 @@ FRAMEWORK = Framework(
     open=open_network,
     versions="3.",
     beside=size_model_file,
+    sized=True,
 )

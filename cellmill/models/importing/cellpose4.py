@@ -224,7 +224,8 @@ def _card(kind: Compartment, name: str, said: Said) -> ModelCard:
     text = "A Cellpose-SAM network; it finds objects of about 7 to 120 px as they are."
     own = Said(name, version="4", description=text, citation=_CITATION)
     tiling = Tiling("constant", _OVERLAP, layout="tapered")
-    return card_of(kind, given, tiling, said.or_else(own))
+    # Masks are those of the program that the network comes with.
+    return card_of(kind, given, tiling, said.or_else(own), rule="cellpose4")
 
 
 FRAMEWORK = Framework(

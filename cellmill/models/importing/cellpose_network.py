@@ -112,7 +112,9 @@ class CellposeNetwork:
         return Heads()
 
 
-def card_of(kind: Compartment, given: ModelInput, tiling: Tiling, said: Said) -> ModelCard:
+def card_of(
+    kind: Compartment, given: ModelInput, tiling: Tiling, said: Said, **parameters: Any
+) -> ModelCard:
     """The card of a network for objects of a kind.
 
     Args:
@@ -120,6 +122,7 @@ def card_of(kind: Compartment, given: ModelInput, tiling: Tiling, said: Said) ->
         given: what the network is given.
         tiling: how its tiles are laid.
         said: its name, version and the rest.
+        **parameters: of the method `cellpose`, where the card is to say them.
     """
     return ModelCard(
         name=said.name,
@@ -130,7 +133,12 @@ def card_of(kind: Compartment, given: ModelInput, tiling: Tiling, said: Said) ->
             Head("probability", kind, "pixelwise", 1),
         ),
         postprocessing={
-            kind: {"method": "cellpose", "flows_head": "flows", "probability_head": "probability"}
+            kind: {
+                "method": "cellpose",
+                "flows_head": "flows",
+                "probability_head": "probability",
+                **parameters,
+            }
         },
         default_compartment=kind,
         preprocessing=PREPROCESSING,

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from cellmill.errors import BadInput
+from cellmill.io import uris
 from cellmill.models.size_model import SizeModel
 from cellmill.typed_json import WrongField
 
@@ -86,6 +87,7 @@ def read_size_model(path: Path, values: int, shown_diameter: float) -> SizeModel
             offset=float(offset),
             style_mean=tuple(mean.tolist()),
             weights=tuple(weights.tolist()),
+            source=uris.digest(str(path)),
         )
     except WrongField as wrong:
         expected = f"{wrong.place} {wrong.expected}"

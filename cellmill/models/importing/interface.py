@@ -28,6 +28,7 @@ class Said:
         licence: of the weights.
         citation: what to cite.
         description: one paragraph for a person.
+        size_model: path of a size model that is not beside its files.
     """
 
     name: str = ""
@@ -37,6 +38,7 @@ class Said:
     licence: str = ""
     citation: str = ""
     description: str = ""
+    size_model: str = ""
 
     def or_else(self, other: Said) -> Said:
         """The same, and what `other` says where this says nothing."""
@@ -101,7 +103,8 @@ class Framework:
         recognises: whether a file or folder is one of its networks; nothing is imported for it.
         open: opens one, with what the user says of it.
         versions: of the package that can, by what they begin with.
-        beside: a file that comes in with a network because it lies beside its own.
+        beside: a file that comes in with a network because it lies beside its own: a size model.
+        sized: whether its networks may have a size model.
     """
 
     name: str
@@ -113,6 +116,7 @@ class Framework:
     open: Callable[[Path, Said], Original]
     versions: str = ""
     beside: Callable[[Path], Path | None] = lambda source: None
+    sized: bool = False
 
 
 @contextlib.contextmanager

@@ -11,6 +11,9 @@ from cellmill.arrays.store import packed, unpacked
 from cellmill.arrays.windows import Box, Grid
 from cellmill.segmentation.cellpose.seeds import GROWN, REACH, find_seeds, grow
 
+#: What stands for the end of a walk that left its window, and where there is none.
+LEFT, NONE = -2, -1
+
 
 @dataclass(frozen=True)
 class Ends:

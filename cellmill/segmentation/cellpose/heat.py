@@ -75,7 +75,7 @@ def _errors(labels, ids, boxes, steps, some, errors):  # type: ignore[no-untyped
         for y in range(y1 - y0):
             for x in range(x1 - x0):
                 if window[y, x] == ids[k]:
-                    v, u = _slope(warm, y, x)
+                    v, u = slope(warm, y, x)
                     a = v - np.float64(steps[y0 + y, x0 + x, 0])
                     b = u - np.float64(steps[y0 + y, x0 + x, 1])
                     down += a * a
@@ -93,7 +93,7 @@ def _flows(labels, ids, boxes, flows):  # type: ignore[no-untyped-def]
         for y in range(y1 - y0):
             for x in range(x1 - x0):
                 if window[y, x] == label:
-                    v, u = _slope(warm, y, x)
+                    v, u = slope(warm, y, x)
                     flows[y0 + y, x0 + x, 0] = v
                     flows[y0 + y, x0 + x, 1] = u
 
@@ -126,9 +126,10 @@ def _spread_row(above, here, below, share, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _slope(warm, y, x):  # type: ignore[no-untyped-def]
-    v = warm[y + 2, x + 1] - warm[y, x + 1]
-    u = warm[y + 1, x + 2] - warm[y + 1, x]
+def slope(warm, y, x):  # type: ignore[no-untyped-def]
+    """The direction down and right in which heat grows at a pixel; `warm` has a rim of one."""
+    v = np.float64(warm[y + 2, x + 1] - warm[y, x + 1])
+    u = np.float64(warm[y + 1, x + 2] - warm[y + 1, x])
     length = _TINY + np.sqrt(v * v + u * u)
     return v / length, u / length
 

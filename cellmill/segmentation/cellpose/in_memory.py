@@ -2,7 +2,7 @@
 
 The steps are Cellpose's (Stringer et al., Nature Methods 18, 2021), written from a description of
 what cellpose 3.1.1.3 computes on a CPU. With `rule="reference"` masks equal its own, where seeds of
-equal strength are taken in raster order.
+equal strength are taken in raster order; with `rule="cellpose4"` those of cellpose 4.2.1.1.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from cellmill.segmentation.cellpose.heat import flow_errors
 from cellmill.segmentation.cellpose.parameters import CellposeParameters
 from cellmill.segmentation.cellpose.seeds import count_ends, find_seeds, grow
 from cellmill.segmentation.cellpose.selection import too_large, too_small
+from cellmill.segmentation.cellpose.shared_heat import heat_type, rounds_of, shared_flow_errors
 from cellmill.segmentation.cellpose.volume_walks import follow_volume
 from cellmill.segmentation.cellpose.walks import Field, field_of, follow, follow_pixels
 
@@ -69,12 +70,13 @@ def segment_flows(
     if planes:
         return _stitched(flows, probability, parameters)
     if len(shape) == 3:
-        threshold, rule = parameters.cellprob_threshold, parameters.rule
-        ends = follow_volume(flows, probability, threshold, parameters.steps, rule)
+        threshold = parameters.cellprob_threshold
+        ends = follow_volume(flows, probability, threshold, parameters.steps, parameters.joins)
         labels, highest = _assigned(ends)
         return _finished(labels, highest, None, parameters)
     whole = Box(0, shape[0], 0, shape[1])
-    field = field_of(flows, probability, parameters.cellprob_threshold, whole, (shape[0], shape[1]))
+    threshold, rule = parameters.cellprob_threshold, parameters.rule
+    field = field_of(flows, probability, threshold, whole, (shape[0], shape[1]), rule)
     labels, highest = _assigned(_walked(field, parameters))
     return _finished(labels, highest, field, parameters)
 
@@ -124,7 +126,7 @@ def _stitched(
     """Segment each plane, join their objects, and clean those of the volume."""
     alone = replace(parameters, min_size=-1)
     found = (segment_flows(*plane, alone) for plane in zip(flows, probability, strict=True))
-    labels = stitch_planes(found, parameters.stitch_threshold, parameters.rule)
+    labels = stitch_planes(found, parameters.stitch_threshold, parameters.joins)
     objects = _Objects.of(labels, int(labels.max()))
     numbers = np.arange(1, len(objects) + 1)
     objects = objects.without(too_small(objects.areas, numbers, labels.size, parameters))
@@ -140,7 +142,12 @@ def _finished(
     objects = objects.without(too_large(objects.areas, labels.size, parameters))
     numbers: np.ndarray = np.arange(1, len(objects) + 1)
     if field is not None and parameters.flow_threshold:
-        errors = flow_errors(labels, objects.ids, objects.boxes, field.steps)
+        told = (labels, objects.ids, objects.boxes, field.steps)
+        if parameters.rule == "cellpose4":
+            rounds, dtype = rounds_of(objects.boxes), heat_type(labels.shape)
+            errors = shared_flow_errors(*told, rounds, dtype)
+        else:
+            errors = flow_errors(*told)
         kept = errors <= parameters.flow_threshold
         objects, numbers = objects.without(~kept), numbers[kept]
     objects = objects.without(too_small(objects.areas, numbers, labels.size, parameters))

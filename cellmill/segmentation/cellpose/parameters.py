@@ -7,7 +7,7 @@ from typing import Literal
 
 from cellmill.segmentation.parameters import beside, check_parameters, parameter
 
-Rule = Literal["right", "reference"]
+Rule = Literal["right", "reference", "cellpose4"]
 
 #: Steps of a walk where nobody says: the reference's, at the network's own scale.
 AUTOMATIC_STEPS = 200
@@ -51,7 +51,9 @@ class CellposeParameters:
     rule: Rule = parameter(
         "right",
         "right; or reference, what cellpose 3.1.1.3 does: once it has dropped any object it takes "
-        "others for small ones, and in volumes walks depend on the size of the volume.",
+        "others for small ones, and in volumes walks depend on the size of the volume; or "
+        "cellpose4, what cellpose 4.2.1.1 does: in images too walks depend on the size, by up to "
+        "half a pixel, and objects that touch count in each other's flows.",
     )
     stitch_threshold: float = parameter(
         0.0,
@@ -64,6 +66,11 @@ class CellposeParameters:
 
     def __post_init__(self) -> None:
         check_parameters(self)
+
+    @property
+    def joins(self) -> Literal["right", "reference"]:
+        """The rule by which planes are joined, and by which volumes are walked through."""
+        return "right" if self.rule == "right" else "reference"
 
     @property
     def steps(self) -> int:

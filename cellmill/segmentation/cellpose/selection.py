@@ -18,10 +18,10 @@ def too_small(
 ) -> np.ndarray:
     """Say which objects are taken for small ones.
 
-    The reference looks for areas that are too small in a list of those of the objects that there
-    are, without the first entry, which it takes for the background's, and drops the objects of
-    which the *numbers* are the places in the list. Once any object is gone, or where no background
-    is left, they are other objects.
+    The reference, cellpose 3.1.1.3, looks for areas that are too small in a list of those of the
+    objects that there are, without the first entry, which it takes for the background's, and drops
+    the objects of which the *numbers* are the places in the list. Once any object is gone, or
+    where no background is left, they are other objects.
 
     Args:
         areas: of the objects that there are, in the order of their numbers.
@@ -34,6 +34,10 @@ def too_small(
     """
     small: np.ndarray = areas < parameters.min_size
     if parameters.min_size <= 0 or parameters.rule == "right":
+        return small
+    if parameters.rule == "cellpose4":
+        # Where no background is left the first object is taken for it.
+        small[:1] &= areas.sum() < pixels
         return small
     listed = small if areas.sum() < pixels else small[1:]
     return np.isin(numbers, 1 + np.flatnonzero(listed))

@@ -32,6 +32,7 @@ from cellmill.segmentation.cellpose.ends import Ends, Owners, owners_of
 from cellmill.segmentation.cellpose.heat import flow_errors
 from cellmill.segmentation.cellpose.parameters import CellposeParameters
 from cellmill.segmentation.cellpose.selection import too_large, too_small
+from cellmill.segmentation.cellpose.shared_heat import heat_type, rounds_of, shared_flow_errors
 from cellmill.segmentation.cellpose.walks import PART, field_of, follow, follow_again
 from cellmill.segmentation.interface import Maps
 
@@ -126,8 +127,8 @@ class TiledCellpose:
             window = box.grown(halo, self._grid.shape)
             flows = self._maps.read("flows", window)
             probability = self._maps.read("probability", window)
-            threshold = self._parameters.cellprob_threshold
-            field = field_of(flows, probability, threshold, window, self._grid.shape)
+            threshold, rule = self._parameters.cellprob_threshold, self._parameters.rule
+            field = field_of(flows, probability, threshold, window, self._grid.shape, rule)
             walk = follow_again if tries else follow
             left = walk(field, box, self._parameters.steps, ends)
             halo, tries = 2 * halo, tries + 1
@@ -206,9 +207,7 @@ class TiledCellpose:
             errors, holed = np.zeros(len(mine)), np.zeros(len(mine), bool)
             for some in self._together(objects.boxes[mine]):
                 chosen = mine[some]
-                errors[some], holed[some] = self._compare(
-                    objects.ids[chosen], objects.boxes[chosen]
-                )
+                errors[some], holed[some] = self._compare(objects, chosen)
             return packed(errors=errors, holed=holed)
 
         self._each_once("errors", compare, threads)
@@ -228,7 +227,9 @@ class TiledCellpose:
             return [everyone]
         return [everyone[k : k + 1] for k in everyone]
 
-    def _compare(self, ids: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _compare(self, objects: ObjectTable, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The errors of some objects of the table, and which of them enclose any pixel."""
+        ids, boxes = objects.ids[chosen], objects.boxes[chosen]
         window = _around(boxes)
         known, (labels,) = dense_ranks(np.asarray(self._ids[window.slices]))
         numbers = np.searchsorted(known, ids)
@@ -236,8 +237,26 @@ class TiledCellpose:
         holed = enclosing(labels, numbers, moved)
         if not self._parameters.flow_threshold:
             return np.zeros(len(ids)), holed
+        if self._parameters.rule == "cellpose4":
+            return self._compare_together(objects, chosen, window), holed
         steps = self._maps.read("flows", window).astype(np.float32) / PART
         return flow_errors(labels, numbers, moved, steps), holed
+
+    def _compare_together(
+        self, objects: ObjectTable, chosen: np.ndarray, window: Box
+    ) -> np.ndarray:
+        """The errors of some objects by the heat of all that lie around them as well."""
+        near = np.unique(self._ids[window.grown(1, self._grid.shape).slices])
+        rows = np.union1d(chosen, np.flatnonzero(np.isin(objects.ids, near)))
+        boxes = objects.boxes[rows]
+        window = _around(boxes)
+        known, (labels,) = dense_ranks(np.asarray(self._ids[window.slices]))
+        numbers = np.searchsorted(known, objects.ids[rows])
+        moved = boxes - np.array([window.y0, window.y0, window.x0, window.x0])
+        steps = self._maps.read("flows", window).astype(np.float32) / PART
+        rounds, dtype = rounds_of(objects.boxes), heat_type(self._grid.shape)
+        errors = shared_flow_errors(labels, numbers, moved, steps, rounds, dtype)
+        return errors[np.searchsorted(rows, chosen)]
 
 
 def _around(boxes: np.ndarray) -> Box:

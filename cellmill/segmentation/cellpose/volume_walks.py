@@ -8,12 +8,14 @@ depends on the size of the volume.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from cellmill.compute.kernels import kernel
 from cellmill.compute.threads import bands, in_threads
-from cellmill.segmentation.cellpose.parameters import Rule
-from cellmill.segmentation.cellpose.walks import NONE, PART
+from cellmill.segmentation.cellpose.ends import NONE
+from cellmill.segmentation.cellpose.walks import PART
 
 #: Steps from one position that is kept to the next: so many, and this part of those gone.
 _KEPT_EACH, _KEPT_PART = 4, 4
@@ -22,7 +24,11 @@ _ONE, _TWO, _HALF = np.float32(1), np.float32(2), np.float32(0.5)
 
 
 def follow_volume(
-    flows: np.ndarray, probability: np.ndarray, threshold: float, count: int, rule: Rule
+    flows: np.ndarray,
+    probability: np.ndarray,
+    threshold: float,
+    count: int,
+    rule: Literal["right", "reference"],
 ) -> np.ndarray:
     """Walk from every voxel of a cell.
 

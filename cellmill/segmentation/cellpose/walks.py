@@ -15,13 +15,14 @@ import numpy as np
 from cellmill.arrays.windows import Box
 from cellmill.compute.kernels import kernel
 from cellmill.compute.threads import bands, in_threads
+from cellmill.segmentation.cellpose.ends import LEFT, NONE
+from cellmill.segmentation.cellpose.normalised_walks import go_normalised
+from cellmill.segmentation.cellpose.parameters import Rule
 
 #: Steps are a part of the flow that the network gives.
 PART = np.float32(5)
 #: Walks that go side by side, so that the processor waits for none of them.
 _LANES = 256
-#: What stands for the end of a walk that left its window, and where there is none.
-LEFT, NONE = -2, -1
 #: Steps from one position that is kept to the next: so many, and this part of those gone.
 _KEPT_EACH, _KEPT_PART = 4, 4
 #: Rows that are brought to steps at once.
@@ -38,12 +39,14 @@ class Field:
             last row and column count for nothing.
         cells: `(Y, X)` bool.
         shape: `(Y, X)` of the image.
+        rule: how it is walked through: by `cellpose4` as in `normalised_walks`.
     """
 
     window: Box
     steps: np.ndarray
     cells: np.ndarray
     shape: tuple[int, ...]
+    rule: Rule = "right"
 
 
 def field_of(
@@ -52,6 +55,7 @@ def field_of(
     threshold: float,
     window: Box,
     shape: tuple[int, ...],
+    rule: Rule = "right",
 ) -> Field:
     """Make the field of a window.
 
@@ -61,6 +65,7 @@ def field_of(
         threshold: pixels above it are cells.
         window: where it lies.
         shape: `(Y, X)` of the image.
+        rule: how it is walked through.
     """
     high, wide = window.shape
     steps = np.empty((high + 1, wide + 1, 2), np.float32)
@@ -76,7 +81,7 @@ def field_of(
         found *= cells[rows][..., np.newaxis]
 
     in_threads(part, range(0, high, _ROWS))
-    return Field(window, steps, cells, shape)
+    return Field(window, steps, cells, shape, rule)
 
 
 def follow(field: Field, starts: Box, count: int, ends: np.ndarray) -> int:
@@ -122,7 +127,8 @@ def _walk(
     inside = (box.y0, box.x0, lowest, rightmost)
     begin = (top, left, ends.shape[1])
     steps, row = field.steps.reshape(-1), field.steps.shape[1] * 2
-    return int(_go(steps, row, inside, (height, width), begin, places, count, ends.reshape(-1)))
+    go = go_normalised if field.rule == "cellpose4" else _go
+    return int(go(steps, row, inside, (height, width), begin, places, count, ends.reshape(-1)))
 
 
 @kernel

@@ -60,7 +60,11 @@ def bring_in(
         said = replace(said, name=name, compartment=compartment)
     with _local(source) as files:
         kind = framework_of(files, framework)
-        with record.step("open"):
+        if said.size_model and not kind.sized:
+            expected = f"none: networks of {kind.title} have no size model"
+            raise BadInput("size_model", expected=expected, found=f"'{said.size_model}'")
+        with record.step("open"), _local_file(said.size_model) as sized:
+            said = replace(said, size_model=sized)
             original = open_original(kind, files, said)
         digest = folder_digest(files) if files.is_dir() else uris.digest(str(files))
         card = portable_network(original, kind, model.path, record, source, digest, tiles)
@@ -153,6 +157,24 @@ def framework_files(source: str, digest: str = "") -> Iterator[Path]:
         if digest and files.is_file() and (found := uris.digest(str(files))) != digest:
             raise BadInput(f"model '{source}'", expected=digest, found=found)
         yield files
+
+
+@contextlib.contextmanager
+def _local_file(place: str) -> Iterator[str]:
+    """The path of a size model that is given by path or URI; nothing of nothing."""
+    if not place:
+        yield ""
+        return
+    path, what = uris.local_path(place), f"size model '{place}'"
+    if path is not None:
+        if not path.is_file():
+            raise BadInput(what, expected="path or URI of a file", found="no such file")
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="cellmill-import-") as folder:
+        path = Path(folder, place.split("?")[0].rsplit("/", 1)[-1])
+        download(place, path, what)
+        yield str(path)
 
 
 @contextlib.contextmanager

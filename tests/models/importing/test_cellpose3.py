@@ -10,13 +10,18 @@ import tifffile
 from cellmill.datasets.samples import sample_image
 from cellmill.errors import CellmillError
 from cellmill.inference.proofs import reference_of
+from cellmill.io import uris
 from cellmill.models.card import ModelCard
 from cellmill.models.importing.frameworks import framework_of, is_one_s_own
+from cellmill.models.size_model import SizeModel
 from cellmill.segmentation.methods import check_card
 from tests.conformance.conformance_model import run
 from tests.models.importing.whole_images import check_whole_images
+from tests.models.publisher import publisher
 
 NAMES = ("nuclei_tiny", "cyto_tiny")
+#: A size model for the first of them, as cellpose writes it.
+SIZED = {"A": np.arange(64) / 50, "smean": np.ones(64), "diam_mean": 17.0, "ymean": 0.5}
 
 
 def test_a_zip_that_is_no_torch_file_is_an_archive(tmp_path):
@@ -35,10 +40,22 @@ def brought(cellpose_python: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """Have cellpose write weights, and bring them in in its environment."""
     folder = tmp_path_factory.mktemp("cellpose3")
     run(cellpose_python, Path(__file__).with_name("write_cellpose.py"), folder)
-    for name in NAMES:
-        out = ("--model", folder / f"{name}-model", "--record", folder / f"{name}.json")
-        run(cellpose_python, "-m", "cellmill", "import_model", "--source", folder / name, *out)
+    np.save(folder / "another.npy", SIZED)
+    with publisher({"/nets/size.npy": (folder / "another.npy").read_bytes()}) as state:
+        for name, size in zip(NAMES, (f"{state.url}/nets/size.npy", ""), strict=True):
+            out = ("--model", folder / f"{name}-model", "--record", folder / f"{name}.json")
+            told = ("--source", folder / name, *(("--size-model", size) if size else ()))
+            run(cellpose_python, "-m", "cellmill", "import_model", *told, *out)
     return folder
+
+
+@pytest.mark.cellpose
+def test_a_size_model_comes_in_by_its_uri(brought: Path) -> None:
+    assert [ModelCard.load(brought / f"{name}-model").size_model for name in NAMES] == [True, False]
+    found = SizeModel.load(brought / "nuclei_tiny-model")
+    assert found.weights == tuple(SIZED["A"])
+    assert (found.diameter, found.shown_diameter, found.offset) == (17, 17, 0.5)
+    assert found.source == uris.digest(str(brought / "another.npy"))
 
 
 @pytest.mark.cellpose
@@ -96,6 +113,17 @@ def test_an_image_is_segmented_with_it(brought: Path) -> None:
     labels = found.labels["nuclear"]
     assert labels.shape == image.shape
     assert labels.max() > 0
+
+
+@pytest.mark.cellpose
+def test_a_size_model_that_is_not_there_is_one_line(
+    brought: Path, cellpose_python: Path, tmp_path: Path
+) -> None:
+    out = ("--model", tmp_path / "model", "--record", tmp_path / "record.json")
+    told = ("--source", brought / "cyto_tiny", "--size-model", tmp_path / "none.npy")
+    with pytest.raises(CellmillError, match=r"none.npy': expected path or URI of a file, found no"):
+        run(cellpose_python, "-m", "cellmill", "import_model", *told, *out)
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.cellpose

@@ -1,5 +1,7 @@
 """Each step of Cellpose's masks against the same done plainly, pixel by pixel."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,10 +13,12 @@ from cellmill.arrays.workspace import MemoryWorkspace
 from cellmill.errors import BadInput
 from cellmill.labels.numbering import canonical_labels
 from cellmill.segmentation.cellpose import CellposeParameters, flows_of, segment_flows
+from cellmill.segmentation.cellpose.ends import LEFT, NONE
 from cellmill.segmentation.cellpose.heat import flow_errors
 from cellmill.segmentation.cellpose.seeds import count_ends, find_seeds, grow
 from cellmill.segmentation.cellpose.selection import too_small
-from cellmill.segmentation.cellpose.walks import LEFT, NONE, field_of, follow, follow_again
+from cellmill.segmentation.cellpose.shared_heat import heat_type, rounds_of, shared_flow_errors
+from cellmill.segmentation.cellpose.walks import field_of, follow, follow_again
 from cellmill.segmentation.interface import Maps
 from cellmill.segmentation.methods import Recipe, Source, find_method, run_tiled
 from tests.segmentation.examples import EXAMPLES
@@ -30,6 +34,32 @@ def wild_maps(seed, shape):
     flows = np.stack(smooth, axis=-1).astype(np.float32)
     flows[::7, ::5] = 0
     return flows, rng.normal(0.5, 1, shape).astype(np.float32)
+
+
+def walked_normalised_plainly(flows, probability, threshold, count):
+    """Walks between -1 and 1, by NumPy, with the types and the roundings that torch has."""
+    single = np.float32
+    cells = probability > single(threshold)
+    sides = np.array(cells.shape)
+    steps = (flows * cells[..., None] / single(5)) * (2 / (sides - 1)).astype(single)
+    steps = np.pad(steps, ((1, 1), (1, 1), (0, 0)))
+    starts = np.argwhere(cells)
+    at = starts.astype(single) / (sides - 1).astype(single) * single(2) - single(1)
+    for _ in range(count):
+        read = ((at + single(1)).astype(float) * (sides / 2) - 0.5).astype(single)
+        low = np.floor(read)
+        far, (j, k) = read - low, low.T.astype(int) + 1
+        near = single(1) - far
+        step = np.zeros_like(at)
+        for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            weight = (far if down else near)[:, 0] * (far if right else near)[:, 1]
+            values = steps[j + down, k + right].astype(float)
+            step = (values * weight[:, None] + step).astype(single)
+        at = np.clip(at + step, single(-1), single(1))
+    places = ((at + single(1)) * single(0.5) * (sides - 1).astype(single)).astype(np.int64)
+    ends = np.full(cells.shape, NONE)
+    ends[cells] = places[:, 0] * sides[1] + places[:, 1]
+    return ends
 
 
 def walked_plainly(flows, probability, threshold, count):
@@ -84,6 +114,49 @@ def test_a_walk_that_leaves_its_window_is_known_and_is_the_same_in_a_larger_one(
         known = ends != LEFT
         np.testing.assert_array_equal(ends[known], expected[known])
     assert known.all()
+
+
+def test_walks_of_cellpose_4_end_where_each_step_taken_leads():
+    flows, probability = wild_maps(8, (60, 75))
+    whole = Box(0, 60, 0, 75)
+    for count in (1, 7, 60, 700):
+        field = field_of(flows, probability, 0.3, whole, (60, 75), "cellpose4")
+        ends = np.empty((60, 75), np.int64)
+        assert follow(field, whole, count, ends) == 0
+        np.testing.assert_array_equal(
+            ends, walked_normalised_plainly(flows, probability, 0.3, count)
+        )
+        # Where a walk ends depends on the size of the image.
+        assert (ends != walked_plainly(flows, probability, 0.3, count)).any()
+
+
+@pytest.mark.parametrize("side", [24, 70])
+def test_objects_that_touch_see_each_other_s_heat_by_tiles_as_in_memory(side):
+    maps = EXAMPLE.maps(6, (140, 140))
+    parameters = CellposeParameters(flow_threshold=0.3, min_size=20, rule="cellpose4")
+    expected = segment_flows(maps["flows"], maps["probability"], parameters)
+    every = replace(parameters, flow_threshold=0)
+    assert 3 < expected.max() < segment_flows(maps["flows"], maps["probability"], every).max()
+    recipe = Recipe(
+        find_method("cellpose"), {"flows": Source("f"), "probability": Source("p")}, parameters
+    )
+    work, _ = run_tiled(recipe, Maps.of(**maps), side, MemoryWorkspace(), 1)
+    np.testing.assert_array_equal(canonical_labels(np.asarray(work.labels(1)[:, :])), expected)
+
+
+def test_flows_of_all_objects_at_once_are_those_of_each_where_none_touch():
+    labels = np.zeros((60, 90), np.int32)
+    y, x = np.indices(labels.shape)
+    for k, column in enumerate((15, 45, 75), start=1):
+        labels[np.hypot(y - 30, x - column) < 11] = k
+    boxes = np.array([[20, 41, c - 10, c + 11] for c in (15, 45, 75)])
+    told = (labels, np.array([1, 2, 3]), boxes, flows_of(labels).astype(np.float32))
+    for dtype in (np.float64, np.float32):
+        # In the middle, where no slope is, rounding alone says where it goes.
+        assert shared_flow_errors(*told, 2 * (21 + 21 + 4), dtype).max() < 4 / (labels == 1).sum()
+    assert rounds_of(boxes) == 2 * (21 + 21 + 2)
+    assert heat_type((100, 100)) is np.float64
+    assert heat_type((7000, 7000)) is np.float32
 
 
 @given(st.integers(0, 10_000))
@@ -160,6 +233,13 @@ def test_the_reference_takes_places_in_a_list_for_numbers():
     assert not too_small(areas, numbers, 1000, none).any()
 
 
+def test_cellpose_4_takes_the_first_object_for_background_where_there_is_none():
+    rule = CellposeParameters(rule="cellpose4")
+    areas, numbers = np.array([5, 3, 60]), np.array([1, 3, 4])
+    assert too_small(areas, numbers, 1000, rule).tolist() == [True, True, False]
+    assert too_small(areas, numbers, 68, rule).tolist() == [False, True, False]
+
+
 def test_the_rules_differ_once_objects_were_dropped_for_their_flows():
     maps = EXAMPLE.maps(6, (140, 140))
     found = {}
@@ -179,6 +259,7 @@ def test_the_rules_differ_once_objects_were_dropped_for_their_flows():
         CellposeParameters(flow_threshold=0, min_size=0, rule="reference"),
         CellposeParameters(flow_threshold=1.5, min_size=40, max_size_fraction=0.02),
         CellposeParameters(flow_threshold=1.5, min_size=40, rule="reference", niter=500),
+        CellposeParameters(flow_threshold=1.5, min_size=40, rule="cellpose4", niter=500),
     ],
 )
 def test_tiles_give_what_memory_gives_for_flows_of_any_kind(parameters, side):

@@ -13,8 +13,8 @@ from cellmill.segmentation.cellpose import (
     flows_of,
     segment_flows,
 )
+from cellmill.segmentation.cellpose.ends import NONE
 from cellmill.segmentation.cellpose.volume_walks import follow_volume
-from cellmill.segmentation.cellpose.walks import NONE
 from cellmill.segmentation.interface import Maps
 from cellmill.segmentation.methods import Recipe, Source, find_method, segment_one
 from tests.segmentation.examples import EXAMPLES, volume_flows

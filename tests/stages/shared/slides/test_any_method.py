@@ -50,7 +50,7 @@ def test_a_role_may_read_several_channels(two, model, tmp_path, monkeypatch):
         assert one.max() > 1
 
 
-@pytest.mark.parametrize("rule", ["right", "reference"])
+@pytest.mark.parametrize("rule", ["right", "reference", "cellpose4"])
 def test_cellpose_s_walks_cross_seams(two, model, tmp_path, rule):
     # Of random weights: flows are slow, lead anywhere, and are no object's own.
     heads = {"flows_head": "pixelwise", "probability_head": "pixelwise", "probability_channel": 2}
