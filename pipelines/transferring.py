@@ -19,6 +19,7 @@ TRAINED = (
     *("warp", "missing", "folds", "dark", "precision"),
     *("x", "y", "x_truth", "y_truth", "x_masks", "y_masks", "x_boxes", "y_boxes"),
     *("held_out", "checkpoints", "prior", "prior_digest", "trust_model"),
+    *("task_network", "task_network_digest", "task_head"),
     *("version", "description", "licence"),
 )
 #: Parameters of `plan_transfer` and of `transfer_style`, where a pipeline has the same name.

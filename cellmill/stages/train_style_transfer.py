@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from cellmill.arrays.files import write_text
 from cellmill.contract import HTML, Metrics, Model, Output, Progress, Record, stage
 from cellmill.inference.proofs import proven
 from cellmill.models.card import ModelCard
-from cellmill.models.fetch import fetch_model
+from cellmill.models.fetch import FetchedModel, fetch_model
 from cellmill.models.networks import network_digest
 from cellmill.reporting.style_transfer import render_style_transfer
 from cellmill.stages.shared.checkpoints import checkpoint_folder
@@ -66,6 +66,9 @@ def train_style_transfer(
     dark: float = 0.0,
     prior: str = "",
     prior_digest: str = "",
+    task_network: str = "",
+    task_network_digest: str = "",
+    task_head: str = "",
     trust_model: bool = False,
     task_steps: int = 200,
     checkpoints: str = "",
@@ -131,7 +134,12 @@ def train_style_transfer(
             or name: a SavedModel of planes of one channel. It is frozen, and the discriminator of
             Y sees what it finds beside each plane. Empty: none.
         prior_digest: Its digest, where it is a file.
-        trust_model: Load the prior even if it could do more than compute.
+        task_network: Network of the user's that finds in Y what X's truth shows, by path, URI or
+            name, of any form: the gate scores by it, and Y needs no truth. Empty trains one on Y.
+        task_network_digest: Its digest, where it is a file.
+        task_head: Which head of its card says what it finds, `NAME` or `NAME:CHANNEL` from 0;
+            empty where it has one head of probabilities, of one channel.
+        trust_model: Load these networks even if they could do more than compute.
         task_steps: Batches that the gate's networks are trained on.
         checkpoints: Folder to keep checkpoints in: a training that was killed goes on from there to
             the same result. Empty keeps none.
@@ -149,7 +157,13 @@ def train_style_transfer(
         for key in ("x", "y")
     ]
     extras.load("tensorflow", "style transfer")
-    known = fetch_model(prior, digest=prior_digest) if prior else None
+    networks = {
+        key: fetch_model(source, digest=digest) if source else None
+        for key, source, digest in (
+            ("prior", prior, prior_digest),
+            ("task", task_network, task_network_digest),
+        )
+    }
     all_x, domain_y = map(open_domain, named)
     domain_x, unseen = split(all_x, held_out)
     with _checkpoints(checkpoints) as folder:
@@ -162,17 +176,14 @@ def train_style_transfer(
                 folder,
                 task_steps=task_steps,
                 replicas=replicas,
-                prior=known,
-                trust_prior=trust_model,
+                task_head=task_head,
+                trusted=trust_model,
+                **networks,
                 on_step=lambda done: progress.advance(done - progress.done),
             )
         said = {
             **{key: [asdict(each) for each in of] for key, of in zip("xy", named, strict=True)},
-            **(
-                {"prior": known.origin, "prior_digest": network_digest(known.folder)}
-                if known
-                else {}
-            ),
+            **_named(networks),
             "code": f"cellmill {__version__}",
             "parameters": asdict(parameters),
             **fitted.to_dict(),
@@ -197,6 +208,15 @@ def train_style_transfer(
     )
     metrics.metadata.update(_headline(fitted))
     record.note(chosen=fitted.chosen.name, gate=[row.to_dict() for row in fitted.rows])
+
+
+def _named(networks: Mapping[str, FetchedModel | None]) -> dict[str, str]:
+    """What the card says of networks that took part: where they came from, and their digests."""
+    said: dict[str, str] = {}
+    for key, fetched in networks.items():
+        if fetched:
+            said |= {key: fetched.origin, f"{key}_digest": network_digest(fetched.folder)}
+    return said
 
 
 @contextlib.contextmanager

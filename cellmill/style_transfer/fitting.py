@@ -16,6 +16,7 @@ from cellmill.style_transfer.cyclegan import build_networks
 from cellmill.style_transfer.domains import Labelleds, halves, known, scored, taught
 from cellmill.style_transfer.gate import (
     Row,
+    Task,
     choose,
     gate_row,
     inside,
@@ -28,6 +29,7 @@ from cellmill.style_transfer.matching import (
     mean_sd_table,
 )
 from cellmill.style_transfer.network import HALO, Levels, export_generator, export_table
+from cellmill.style_transfer.own_task import load_task
 from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.prior import Prior, load_prior
 from cellmill.style_transfer.sampling import sample_volumes
@@ -88,7 +90,9 @@ def fit_transfer(
     task_steps: int = 200,
     replicas: int = 1,
     prior: FetchedModel | None = None,
-    trust_prior: bool = False,
+    task: FetchedModel | None = None,
+    task_head: str = "",
+    trusted: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> Fitted:
     """Train, score every checkpoint and both ways of matching, and choose (`gate.choose`).
@@ -103,15 +107,15 @@ def fit_transfer(
         task_steps: batches that the gate's networks are trained on.
         replicas: devices that share a batch, as `build_networks` takes them.
         prior: a network that the discriminator of Y looks through too.
-        trust_prior: whether it may do more than compute.
+        task: a network of the user's that scores checkpoints in place of one that is trained on Y.
+        task_head: what of it, as `load_task` takes it.
+        trusted: whether these two may do more than compute.
         on_step: called with the steps done.
 
     Raises:
         BadInput: a volume has no room for crops, or truth is there for some and not for others.
     """
-    labelled = [known(each) for each in (x, y, held_out)]
-    if any(labelled) and not all(labelled):
-        raise BadInput("truth", expected="that of X and of Y, or of neither", found="one of them")
+    _check_truth(x, y, held_out, task)
     counts = [_counted(each, parameters) for each in (x, y)]
     levels = (mean_and_sd(counts[0]), mean_and_sd(counts[1]))
     tables = {
@@ -120,37 +124,70 @@ def fit_transfer(
     }
     choosing, apart = (
         scored(part, parameters.seed + n)
-        for n, part in enumerate(halves(labelled[2] or held_out), 1)
+        for n, part in enumerate(halves(known(held_out) or held_out), 1)
     )
-    task, rows, matched = None, [], []
-    if all(labelled):
-        own, task = (
-            train_task(taught(each, parameters.seed), level, steps=task_steps, seed=parameters.seed)
-            for each, level in zip(labelled[:2], levels, strict=True)
+    judge, rows, matched = None, [], []
+    if known(held_out):
+        judge, own = _tasks(
+            (known(x), known(y) or y), levels, parameters.seed, task_steps, task, task_head, trusted
         )
         matched = [
-            gate_row(task, name, partial(_matched, table), choosing, apart)
+            gate_row(judge, name, partial(_matched, table), choosing, apart)
             for name, (table, _) in tables.items()
         ]
-        as_is = gate_row(task, AS_IS, inside, choosing, apart)
-        upper = gate_row(own, UPPER, inside, choosing, apart)
-        rows = [each.row for each in (as_is, *matched, upper)]
+        as_is = gate_row(judge, AS_IS, inside, choosing, apart)
+        upper = [gate_row(own, UPPER, inside, choosing, apart)] if own else []
+        rows = [each.row for each in (as_is, *matched, *upper)]
     domain_x, domain_y = (
         Domain([each.source for each in domain], level)
         for domain, level in zip((x, y), levels, strict=True)
     )
-    seen = _prior(prior, y, levels[1], parameters, trusted=trust_prior) if prior else None
+    seen = _prior(prior, y, levels[1], parameters, trusted=trusted) if prior else None
     networks = build_networks(parameters, replicas, seen)
     curve = train(networks, domain_x, domain_y, parameters, folder, on_step)
-    if task is None:
+    if judge is None:
         last = curve[-1].step
         return Fitted(curve, [], Row(f"step {last}", step=last), levels, tables, apart.grey)
     learnt = []
     for step in (each.step for each in curve):
         make = partial(applied, averaged_generator(folder, step, parameters), *levels)
-        learnt.append(gate_row(task, f"step {step}", make, choosing, apart, step))
+        learnt.append(gate_row(judge, f"step {step}", make, choosing, apart, step))
     chosen, checkpoints = choose(matched, learnt)
     return Fitted(curve, [*rows, *checkpoints], chosen, levels, tables, apart.grey)
+
+
+def _check_truth(
+    x: Labelleds, y: Labelleds, held_out: Labelleds, task: FetchedModel | None
+) -> None:
+    """A network that is trained for the gate needs truth of all; one that is there that of X."""
+    labelled = [bool(known(each)) for each in (x, y, held_out)]
+    if task and not labelled[2]:
+        expected = "x_truth beside it: without it nothing says what it should find"
+        raise BadInput("task_network", expected=expected, found="none")
+    if not task and any(labelled) and not all(labelled):
+        raise BadInput("truth", expected="that of X and of Y, or of neither", found="one of them")
+
+
+def _tasks(
+    known_of: Sequence[Labelleds],
+    levels: Sequence[Levels],
+    seed: int,
+    steps: int,
+    given: FetchedModel | None,
+    head: str,
+    trusted: bool,
+) -> tuple[Task, Task | None]:
+    """What scores what was made of X, and what was trained on X for the upper bound.
+
+    A network of the user's knows Y alone: no bound is known for it.
+    """
+    if given:
+        return load_task(given, head, taught(known_of[1], seed), trusted=trusted), None
+    own, task = (
+        train_task(taught(each, seed), level, steps=steps, seed=seed)
+        for each, level in zip(known_of, levels, strict=True)
+    )
+    return task, own
 
 
 def export_chosen(

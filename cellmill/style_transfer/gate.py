@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -93,6 +93,17 @@ class Planes:
 
     grey: np.ndarray
     truth: np.ndarray
+
+
+class Task(Protocol):
+    """What finds something in planes of the target domain."""
+
+    @property
+    def threshold(self) -> float:
+        """From which probability on a pixel counts as found."""
+
+    def probabilities(self, planes: np.ndarray, /) -> np.ndarray:
+        """What it finds, `(N, n - 40, n - 40)`, in planes `(N, n, n)` of grey values."""
 
 
 @dataclass(frozen=True)
@@ -179,12 +190,15 @@ def train_task(
             wanted.append(mask[inner, inner])
         step(np.stack(images), np.stack(wanted).astype(np.float32))
     task = TaskNetwork(network, levels, 0.5)
-    found, seen = task.probabilities(planes), inside(truth)
-    best = max(_THRESHOLDS, key=lambda t: f1_score(found >= t, seen))
-    return TaskNetwork(network, levels, float(best))
+    return replace(task, threshold=best_threshold(task.probabilities(planes), inside(truth)))
 
 
-def score(task: TaskNetwork, planes: np.ndarray, truth: np.ndarray) -> Score:
+def best_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
+    """Of a few thresholds of a probability that of the greatest F1, the least of several."""
+    return float(max(_THRESHOLDS, key=lambda t: f1_score(probability >= t, truth)))
+
+
+def score(task: Task, planes: np.ndarray, truth: np.ndarray) -> Score:
     """What a task's network finds in planes, against the truth there.
 
     Args:
@@ -195,7 +209,7 @@ def score(task: TaskNetwork, planes: np.ndarray, truth: np.ndarray) -> Score:
     return _score(task, planes, truth)[0]
 
 
-def _score(task: TaskNetwork, planes: np.ndarray, truth: np.ndarray) -> tuple[Score, np.ndarray]:
+def _score(task: Task, planes: np.ndarray, truth: np.ndarray) -> tuple[Score, np.ndarray]:
     """The score, and the counts of squares that it comes of."""
     probability = task.probabilities(np.clip(np.rint(planes), 0, 255))
     found, seen = probability >= task.threshold, inside(truth)
@@ -268,7 +282,7 @@ def choose(matched: Sequence[Scored], learnt: Sequence[Scored]) -> tuple[Row, li
 
 
 def gate_row(
-    task: TaskNetwork,
+    task: Task,
     name: str,
     make: Callable[[np.ndarray], np.ndarray],
     choosing: Planes,

@@ -45,6 +45,9 @@ def train_style_transfer(
     dark: float = 0.0,
     prior: str = "",
     prior_digest: str = "",
+    task_network: str = "",
+    task_network_digest: str = "",
+    task_head: str = "",
     trust_model: bool = False,
     task_steps: int = 200,
     checkpoints: str = "",
@@ -105,7 +108,12 @@ def train_style_transfer(
             or name: a SavedModel of planes of one channel. It is frozen, and the discriminator of Y
             sees what it finds beside each plane. Empty: none.
         prior_digest: Its digest, where it is a file.
-        trust_model: Load the prior even if it could do more than compute.
+        task_network: Network of the user's that finds in Y what X's truth shows, by path, URI or
+            name, of any form: the gate scores by it, and Y needs no truth. Empty trains one on Y.
+        task_network_digest: Its digest, where it is a file.
+        task_head: Which head of its card says what it finds, `NAME` or `NAME:CHANNEL` from 0; empty
+            where it has one head of probabilities, of one channel.
+        trust_model: Load these networks even if they could do more than compute.
         task_steps: Batches that the gate's networks are trained on.
         checkpoints: Folder to keep checkpoints in: a training that was killed goes on from there to
             the same result. Empty keeps none.

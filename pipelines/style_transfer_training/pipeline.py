@@ -65,6 +65,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         dark: float = 0.0,
         prior: str = "",
         prior_digest: str = "",
+        task_network: str = "",
+        task_network_digest: str = "",
+        task_head: str = "",
         trust_model: bool = False,
         task_steps: int = 200,
         checkpoints: str = "",
@@ -100,6 +103,11 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 URI or name: a SavedModel of planes of one channel. It is frozen, and the
                 discriminator of Y sees what it finds beside each plane. Empty: none.
             prior_digest: Digest of a prior that is a file.
+            task_network: Network of one's own that finds in Y what X's truth shows, by path, URI or
+                name: the gate scores by it, and Y needs no truth. Empty trains one on Y.
+            task_network_digest: Digest of a task network that is a file.
+            task_head: Which head of its card says what it finds, `NAME` or `NAME:CHANNEL` from 0;
+                empty where it has one head of probabilities, of one channel.
             checkpoints: Folder to keep checkpoints in, from which a training that was killed goes
                 on; empty keeps none.
             name: The network's name.

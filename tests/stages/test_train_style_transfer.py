@@ -62,16 +62,20 @@ def test_a_network_is_trained_chosen_and_applied(tmp_path, volumes):
     assert (made != source).mean() > 0.5
 
 
-def test_several_volumes_are_learnt_from_and_the_card_names_them(tmp_path, volumes):
+def test_several_volumes_and_networks_of_ones_own_are_learnt_from_and_named(tmp_path, volumes):
     mask = np.zeros(SHAPE, np.uint8)
-    mask[:, 2:] = 1
+    mask[1:] = 1
     masks = f"'{stored.zarr(tmp_path / 'a mask', mask, 'zarr3')}' -"
     lists = {"x": f"{volumes['x']} {volumes['y']}@0.5", "y": volumes["y"], "x_masks": masks}
     tiny = {"steps": 1, "crop": 96, "width": 2, "batch_size": 2, "planes": "z"}
-    tiny["prior"] = "cellmill-nuclei"
-    assert run(tmp_path, **lists, x_boxes="- 0,0,0,8,100,100", **tiny) == 0
+    given = {"prior": "cellmill-nuclei", "task_network": "cellmill-nuclei"}
+    given |= {"task_head": "nuclear_pixelwise:1", "x_truth": f"{volumes['x_truth']} -"}
+    assert run(tmp_path, **lists, x_boxes="- 0,0,0,8,100,100", **tiny, **given) == 0
     said = ModelCard.load(tmp_path / "model").training
-    assert said["prior_digest"].startswith("sha256:")
+    assert said["prior_digest"] == said["task_digest"]
+    names = ["as is", "mean and SD", "histogram", "step 0", "step 1"]
+    assert [row["name"] for row in said["gate"]] == names
+    assert said["chosen"]["name"] in names[1:]
     first, second = said["x"]
     assert (first["weight"], second["weight"]) == (1.0, 0.5)
     assert second["boxes"] == [[0, 0, 0, 8, 100, 100]]
@@ -81,6 +85,10 @@ def test_several_volumes_are_learnt_from_and_the_card_names_them(tmp_path, volum
 @pytest.mark.parametrize(
     ("given", "line"),
     [
+        (
+            {"task_network": "cellmill-nuclei", "x_truth": "", "y_truth": ""},
+            "task_network: expected x_truth beside it: without it nothing says what it should find",
+        ),
         ({"prior": "nowhere"}, "model 'nowhere': expected"),
         ({"x": "a b@0"}, "x, weight of 'b': expected above 0, found 0"),
         ({"x_masks": "a b"}, "x_masks: expected 1, one for each volume ('-' for none), found 2"),
