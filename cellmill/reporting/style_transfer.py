@@ -83,6 +83,7 @@ def render_style_transfer(
             (row.name, [_shown(figure) for figure in _figures(row)], row == chosen)
             for row in fitted.rows
         ],
+        "bounded": any(row.name == UPPER for row in fitted.rows),
         "verdict": _verdict(fitted),
         "samples": samples,
         "distances": _distances(inside(wanted), {"X": inside(given), "X to Y": made}),

@@ -52,7 +52,7 @@ def test_a_network_is_trained_chosen_and_applied(tmp_path, volumes):
     page = (tmp_path / "report").read_text()
     # X, to Y, back, and Y, of the only plane of the only section that chose nothing.
     assert page.count("data:image/png") == 4
-    assert "histogram" in page
+    assert "A small network was trained on Y" in page
     out = str(tmp_path / "out.zarr")
     given = ["--model", str(tmp_path / "model"), "--volume", volumes["x"], "--destination", out]
     places = ["--transferred", str(tmp_path / "t"), "--record", str(tmp_path / "r")]
@@ -76,6 +76,7 @@ def test_several_volumes_and_networks_of_ones_own_are_learnt_from_and_named(tmp_
     names = ["as is", "mean and SD", "histogram", "step 0", "step 1"]
     assert [row["name"] for row in said["gate"]] == names
     assert said["chosen"]["name"] in names[1:]
+    assert "how well a network of one's own finds in" in (tmp_path / "report").read_text()
     first, second = said["x"]
     assert (first["weight"], second["weight"]) == (1.0, 0.5)
     assert second["boxes"] == [[0, 0, 0, 8, 100, 100]]
