@@ -158,3 +158,20 @@ def test_planes_are_decoded_one_by_one(tmp_path):
 def test_which_plane_is_one_or_all(text):
     with pytest.raises(BadInput, match=r"parameter z: expected the place of a focal plane, or all"):
         focal_plane(text)
+
+
+def test_a_stack_that_was_written_for_imagej_without_axes_is_a_volume(tmp_path):
+    """tifffile calls its planes channels, more than ImageJ can show."""
+    stack = RNG.integers(0, 4000, (12, 36, 40), dtype=np.uint16)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack, imagej=True)
+    found = read_image(path, z="all")
+    assert np.array_equal(found.pixels[..., 0], stack)
+    assert any("12 channels and no planes" in remark for remark in found.remarks)
+    # Channels they are if nobody asked for a volume, if they have names, if ImageJ shows as many.
+    assert read_image(path).pixels.shape == (36, 40, 12)
+    names = [f"stain {number}" for number in range(12)]
+    tifffile.imwrite(path, stack, imagej=True, metadata={"Labels": names})
+    assert read_image(path, z="all").channels == tuple(names)
+    tifffile.imwrite(path, stack[:7], imagej=True)
+    assert read_image(path, z="all").pixels.shape == (1, 36, 40, 7)

@@ -14,6 +14,8 @@ from cellmill.errors import BadInput
 FocalPlane = int | Literal["all"]
 #: Which time point is meant: its place, -1 for the only one, or each of them.
 TimePoint = int | Literal["all"]
+#: ImageJ shows at most so many channels of an image.
+_CHANNELS_OF_IMAGEJ = 7
 #: Samples are listed by name.
 _MOST_SAMPLES = 1 << 16
 
@@ -75,6 +77,27 @@ def split_axes(
     # Two axes of one letter are told apart by their place.
     outer = {f"{a}{i}": int(n) for i, (a, n) in enumerate(zip(axes[:at], lengths, strict=False))}
     return outer, int(samples)
+
+
+def unnamed_planes(outer: dict[str, int], remarks: list[str]) -> dict[str, int]:
+    """Take channels of a file for ImageJ, more than it shows, for pages of which nothing is said.
+
+    So `tifffile.imwrite(path, stack, imagej=True)` writes the planes of a stack. To be asked where
+    they have no names, and a volume is wanted.
+
+    Args:
+        outer: the axes before Y and X with their lengths, as `split_axes` gives them.
+        remarks: to which is added what was done.
+    """
+    several = {key: n for key, n in outer.items() if n > 1}
+    if [key[0] for key in several] != ["C"] or max(several.values()) <= _CHANNELS_OF_IMAGEJ:
+        return outer
+    (count,) = several.values()
+    remarks.append(
+        f"{count} channels and no planes, in a file for ImageJ, which shows "
+        f"{_CHANNELS_OF_IMAGEJ} channels: taken as planes"
+    )
+    return {key.replace("C", "Q"): n for key, n in outer.items()}
 
 
 def axis_roles(outer: Mapping[str, int], z: FocalPlane, t: int, label: str) -> list[str]:

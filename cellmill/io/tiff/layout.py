@@ -23,11 +23,12 @@ from cellmill.io.tiff.axes import (
     pick_plane,
     pick_planes,
     split_axes,
+    unnamed_planes,
 )
 from cellmill.io.tiff.damage import WHOLE, damage_is_bad_input
 from cellmill.io.tiff.file_set import FileSet, companion_xml, read_companion
 from cellmill.io.tiff.levels import Level, Series, size_of
-from cellmill.io.tiff.metadata import channel_names, pixel_size
+from cellmill.io.tiff.metadata import channel_names, imagej_labels, pixel_size, remark_on_shown
 from cellmill.io.tiff.ome_tiff import UnlikeOme, ome_series
 from cellmill.io.tiff.ome_xml import is_ome_xml, parse_ome_xml
 from cellmill.io.tiff.opened import OpenTiff
@@ -54,7 +55,6 @@ PIXEL_DTYPES: Mapping[str, str] = {
 _COLOUR = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
 # A level may be this much coarser than asked for: 4097 px halve to 2048.
 _LEVEL_TOLERANCE = 1.01
-_ORIENTATION = 274
 
 
 @dataclass(frozen=True)
@@ -283,8 +283,9 @@ def _layout(
     stored = np.dtype(page.dtype).newbyteorder("=")
     if stored.name not in PIXEL_DTYPES:
         raise BadInput(label, expected="pixels that are integers or floats", found=f"{stored}")
-    outer, samples = split_axes(level.axes, level.lengths, page, label)
-    _check_declared(level, outer, label)
+    outer, samples = _outer_axes(level, label)
+    if z == "all" and _is_bare_imagej(opened, series):
+        outer = unnamed_planes(outer, remarks)
     roles = axis_roles(outer, z, t, label)
     sizes = {
         role: math.prod(n for r, n in zip(roles, outer.values(), strict=True) if r == role)
@@ -296,8 +297,7 @@ def _layout(
     colour = n_samples > 1 and page.photometric in _COLOUR
     unexplained = any(k[0] not in "CSZT" and n > 1 for k, n in outer.items()) and sizes["C"] > 1
     check_channels(shape, sizes["C"], n_samples, label)
-    lengths = list(outer.values())
-    stacked = page.shaped[0] * page.shaped[1]
+    lengths, stacked = list(outer.values()), page.shaped[0] * page.shaped[1]
 
     def plane_of(c: int, s: int, depth: int) -> Plane:
         at = {"C": c, "S": s // samples, "Z": depth, "T": time}
@@ -313,7 +313,7 @@ def _layout(
     pages = [planes[c * n_samples].page for c in range(sizes["C"])]
     given = channel_names(opened, series, levels[0], {**sizes, "S": n_samples}, pages, remarks)
     names = shown_names(given, sizes["C"], n_samples, colour)
-    _remark_on_shown(page, remarks)
+    remark_on_shown(page, remarks)
     mpp = size.of_level(series.page_size, shape, remarks, volume=z == "all")
     own, elsewhere = _whereabouts(level, stack, names, remarks)
     return TiffImage(
@@ -361,23 +361,14 @@ def _whereabouts(
     return own, elsewhere
 
 
-def _remark_on_shown(page: tifffile.TiffPage, remarks: list[str]) -> None:
-    """Say what the file wants to have done to its pixels when they are shown, and is not."""
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        remarks.append("the file says that 0 is white; its values are taken as they are stored")
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-        remarks.append("the file has a colour table; its values are taken as intensities")
-    turned = page.tags.valueof(_ORIENTATION, 1)
-    if turned != 1:
-        remarks.append(
-            f"the file says that it is to be shown turned or mirrored (Orientation {turned});"
-            " its pixels are taken as they are stored"
-        )
+def _is_bare_imagej(opened: OpenTiff | None, series: Series) -> bool:
+    return series.kind == "imagej" and not imagej_labels(opened)
 
 
-def _check_declared(level: Level, outer: Mapping[str, int], label: str) -> None:
-    """Check that the planes that are declared can be there, before anything is made for each."""
+def _outer_axes(level: Level, label: str) -> tuple[dict[str, int], int]:
+    """See `split_axes`; the planes that are declared can be there, or the file is refused."""
     page = level.keyframe
+    outer, samples = split_axes(level.axes, level.lengths, page, label)
     declared = math.prod(outer.values())
     file = page.parent.filehandle
     if level.start is not None:
@@ -390,3 +381,4 @@ def _check_declared(level: Level, outer: Mapping[str, int], label: str) -> None:
             expected=f"room for the {declared} planes that it declares",
             found=f"a file of {file.size} bytes: {there} planes at most; it may be cut off",
         )
+    return outer, samples

@@ -34,6 +34,7 @@ from cellmill.io.tiff.vendors import names_by_vendor, page_names, size_by_vendor
 #: A resolution tag that makes a pixel larger than this is about paper: 2400 dots per inch, the
 #: finest of the printers' defaults (72, 96, 150, 300, 600 …), is 10.6 µm; cells need less than 10.
 LARGEST_PIXEL = 10.0
+_ORIENTATION = 274
 
 
 def pixel_size(opened: OpenTiff | None, series: Series, level: Level) -> PixelSize:
@@ -123,6 +124,11 @@ def _shaped_metadata(opened: OpenTiff | None) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def imagej_labels(opened: OpenTiff | None) -> Sequence[str]:
+    """Return ImageJ's labels of the slices of a file; none where it has none."""
+    return (imagej_metadata(opened) or {}).get("Labels") or ()
 
 
 def from_imagej(metadata: Mapping[str, Any], x: float, y: float) -> PixelSize:
@@ -230,12 +236,10 @@ def channel_names(
         return tuple(names)
     if names and count > 1:
         remarks.append(_other_count(source, names, count))
-    metadata = imagej_metadata(opened)
-    if metadata is not None:
-        labels = metadata.get("Labels") or []
-        found = imagej_channel_names(labels, count, count * sizes["Z"] * sizes["T"])
-        if found:
-            return found
+    labels = imagej_labels(opened)
+    found = imagej_channel_names(labels, count, count * sizes["Z"] * sizes["T"])
+    if found:
+        return found
     if series.kind == "shaped":
         names = _names_in(_shaped_metadata(opened))
         if len(names) == count:
@@ -288,3 +292,17 @@ def _resolution(page: tifffile.TiffPage) -> tuple[float, float, int]:
 
 def _inverse(value: float) -> float:
     return 1 / value if value else math.nan
+
+
+def remark_on_shown(page: tifffile.TiffPage, remarks: list[str]) -> None:
+    """Say what the file wants to have done to its pixels when they are shown, and is not."""
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        remarks.append("the file says that 0 is white; its values are taken as they are stored")
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        remarks.append("the file has a colour table; its values are taken as intensities")
+    turned = page.tags.valueof(_ORIENTATION, 1)
+    if turned != 1:
+        remarks.append(
+            f"the file says that it is to be shown turned or mirrored (Orientation {turned});"
+            " its pixels are taken as they are stored"
+        )
