@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 #: Transforms side by side.
 LANES = 16
 #: Into what lengths are factored.
-RADICES = (8, 5, 4, 3, 2, 1)
+RADICES = (16, 12, 8, 6, 5, 4, 3, 2)
 
 _INDEX, _WORD = ir.IntType(32), ir.IntType(64)
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
@@ -217,7 +217,10 @@ plain_2, twisted_2 = _butterfly(2, False), _butterfly(2, True)
 plain_3, twisted_3 = _butterfly(3, False), _butterfly(3, True)
 plain_4, twisted_4 = _butterfly(4, False), _butterfly(4, True)
 plain_5, twisted_5 = _butterfly(5, False), _butterfly(5, True)
+plain_6, twisted_6 = _butterfly(6, False), _butterfly(6, True)
 plain_8, twisted_8 = _butterfly(8, False), _butterfly(8, True)
+plain_12, twisted_12 = _butterfly(12, False), _butterfly(12, True)
+plain_16, twisted_16 = _butterfly(16, False), _butterfly(16, True)
 
 
 @_operation

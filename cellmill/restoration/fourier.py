@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,9 +71,14 @@ class Convolution:
 def centred(psf: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """A point spread function in an array of a shape, its middle at the first voxel."""
     whole = np.zeros(shape, np.float32)
-    whole[tuple(slice(0, side) for side in psf.shape)] = psf
-    middle = tuple(-(side // 2) for side in psf.shape)
-    return np.roll(whole, middle, tuple(range(psf.ndim)))
+    halves = [
+        ((slice(k // 2, k), slice(0, k - k // 2)), (slice(0, k // 2), slice(n - k // 2, n)))
+        for k, n in zip(psf.shape, shape, strict=True)
+    ]
+    for corner in itertools.product(*halves):
+        source, target = zip(*corner, strict=True)
+        whole[target] = psf[source]
+    return whole
 
 
 def fast_shape(least: Sequence[int]) -> tuple[int, ...]:

@@ -67,7 +67,7 @@ class Layout:
     @property
     def places(self) -> tuple[int, int]:
         """Numbers from one place along the first axis to the next; and to the imaginary parts."""
-        padded = -(-self.lanes // LANES) * LANES
+        padded = -(-self.lanes // kernels.WIDE) * kernels.WIDE
         # Where the steps are powers of 2, all of a column would lie at one place of a cache.
         step = padded + LANES * (padded % 256 == 0)
         return step, step * self.first
@@ -84,7 +84,7 @@ class Layout:
 
     def work(self) -> np.ndarray:
         """What a transform works in."""
-        return np.empty(4 * LANES * max(self.half, *self.shape), np.float32)
+        return np.empty(4 * kernels.WIDE * max(self.half, *self.shape), np.float32)
 
     def halves(self) -> tuple[np.ndarray, np.ndarray, int]:
         """What pairs of rows are split by, room for M rows, and M."""
@@ -269,20 +269,19 @@ def _each(work: _Part, part: slice, step: int, threads: int) -> None:
 
 @functools.cache
 def _radices(length: int) -> tuple[int, ...]:
-    """Into what a length is factored, the largest first; nothing where that cannot be."""
-    found, left = [], length
-    for radix in RADICES[:-1]:
-        while left % radix == 0:
-            found.append(radix)
-            left //= radix
-    if left > 1:
-        return ()
-    if 2 in found and 8 in found:
-        # Two steps of 4 are fewer sums than one of 8 and one of 2.
-        found.remove(2)
-        found[found.index(8)] = 4
-        found.append(4)
-    return tuple(sorted(found, reverse=True)) or (1,)
+    """Into what a length is factored, the largest first; nothing where that cannot be.
+
+    Every factor is a pass over all numbers: they are as few as can be, and then as small.
+    """
+    if length in (1, *RADICES):
+        return (length,)
+    found = [
+        (*rest, radix)
+        for radix in RADICES
+        if length % radix == 0 and (rest := _radices(length // radix))
+    ]
+    best = min(found, key=lambda some: (len(some), sum(some)), default=())
+    return tuple(sorted(best, reverse=True))
 
 
 @functools.lru_cache(64)

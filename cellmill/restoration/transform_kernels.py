@@ -24,23 +24,38 @@ from cellmill.restoration.butterflies import (
     plain_3,
     plain_4,
     plain_5,
+    plain_6,
     plain_8,
+    plain_12,
+    plain_16,
     split,
     transpose,
     twisted_2,
     twisted_3,
     twisted_4,
     twisted_5,
+    twisted_6,
     twisted_8,
+    twisted_12,
+    twisted_16,
 )
+
+#: Lanes that lie beside each other, and go on together: less time is lost waiting for memory.
+WIDE = 2 * LANES
 
 
 @kernel
 def _plain(radix, source, at, step, target, to, step_there, factors):  # type: ignore[no-untyped-def]
     """A butterfly; places are of real and imaginary parts."""
     re, im, there, im_there = at[0], at[1], to[0], to[1]
-    if radix == 8:
+    if radix == 16:
+        plain_16(source, re, im, step, target, there, im_there, step_there, factors, 0)
+    elif radix == 12:
+        plain_12(source, re, im, step, target, there, im_there, step_there, factors, 0)
+    elif radix == 8:
         plain_8(source, re, im, step, target, there, im_there, step_there, factors, 0)
+    elif radix == 6:
+        plain_6(source, re, im, step, target, there, im_there, step_there, factors, 0)
     elif radix == 4:
         plain_4(source, re, im, step, target, there, im_there, step_there, factors, 0)
     elif radix == 5:
@@ -57,8 +72,14 @@ def _plain(radix, source, at, step, target, to, step_there, factors):  # type: i
 def _twisted(radix, source, at, step, target, to, step_there, factors, first):  # type: ignore[no-untyped-def]
     """A butterfly whose results are multiplied by factors."""
     re, im, there, im_there = at[0], at[1], to[0], to[1]
-    if radix == 8:
+    if radix == 16:
+        twisted_16(source, re, im, step, target, there, im_there, step_there, factors, first)
+    elif radix == 12:
+        twisted_12(source, re, im, step, target, there, im_there, step_there, factors, first)
+    elif radix == 8:
         twisted_8(source, re, im, step, target, there, im_there, step_there, factors, first)
+    elif radix == 6:
+        twisted_6(source, re, im, step, target, there, im_there, step_there, factors, first)
     elif radix == 4:
         twisted_4(source, re, im, step, target, there, im_there, step_there, factors, first)
     elif radix == 5:
@@ -70,12 +91,12 @@ def _twisted(radix, source, at, step, target, to, step_there, factors, first):  
 
 
 @kernel
-def transform(source, at, row, target, to, row_there, work, plan):  # type: ignore[no-untyped-def]
-    """The transform along the rows of sixteen lanes; with both parts exchanged, its inverse.
+def transform(source, at, row, target, to, row_there, work, plan, lanes):  # type: ignore[no-untyped-def]
+    """The transform along rows of some lanes, sixteens of them; with exchanged parts its inverse.
 
     `at` and `to` are the places of the real and the imaginary part, rows so many numbers apart.
-    `plan` are radices and factors of all steps; `work` holds 64 numbers a row. Source and target
-    may be the same place.
+    `plan` are radices and factors of all steps; `work` holds 4 numbers a lane for each row. Source
+    and target may be the same place.
     """
     radices, factors = plan
     length = 1
@@ -89,23 +110,26 @@ def transform(source, at, row, target, to, row_there, work, plan):  # type: igno
         if index == len(radices) - 1:
             there, there_at, there_row = target, to, row_there
         else:
-            begin = 2 * LANES * length * (index % 2)
-            there, there_at, there_row = work, (begin, begin + LANES * length), LANES
+            begin = 2 * lanes * length * (index % 2)
+            there, there_at, there_row = work, (begin, begin + lanes * length), lanes
         step, step_there = here_row * done * left, there_row * done
         for q in range(done):
-            a, b = here_row * q, there_row * q
-            _plain(
-                radix, here, (here_at[0] + a, here_at[1] + a), step,
-                there, (there_at[0] + b, there_at[1] + b), step_there, factors,
-            )  # fmt: skip
+            for lane in range(0, lanes, LANES):
+                a, b = here_row * q + lane, there_row * q + lane
+                _plain(
+                    radix, here, (here_at[0] + a, here_at[1] + a), step,
+                    there, (there_at[0] + b, there_at[1] + b), step_there, factors,
+                )  # fmt: skip
         for p in range(1, left):
             for q in range(done):
-                a, b = here_row * (q + done * p), there_row * (q + done * radix * p)
-                _twisted(
-                    radix, here, (here_at[0] + a, here_at[1] + a), step,
-                    there, (there_at[0] + b, there_at[1] + b), step_there,
-                    factors, first + 2 * (radix - 1) * p,
-                )  # fmt: skip
+                row_a, row_b = here_row * (q + done * p), there_row * (q + done * radix * p)
+                for lane in range(0, lanes, LANES):
+                    a, b = row_a + lane, row_b + lane
+                    _twisted(
+                        radix, here, (here_at[0] + a, here_at[1] + a), step,
+                        there, (there_at[0] + b, there_at[1] + b), step_there,
+                        factors, first + 2 * (radix - 1) * p,
+                    )  # fmt: skip
         first += 2 * (radix - 1) * left
         done *= radix
         here, here_at, here_row = there, there_at, there_row
@@ -125,7 +149,7 @@ def columns_in(plane, begin, width, lanes, rows, row, rims, rims_at, work, along
     for lane in range(lanes[0], lanes[1], LANES):
         x = min(lane, width - LANES)
         at = (begin + x, begin + x + width)
-        transform(plane, at, 2 * width, half, (0, part), LANES, work, along)
+        transform(plane, at, 2 * width, half, (0, part), LANES, work, along, LANES)
         for i in range(LANES):
             rims[rims_at[0] + x + i] = half[i] + half[part + i]
             rims[rims_at[1] + x + i] = half[i] - half[part + i]
@@ -157,7 +181,7 @@ def columns_out(plane, begin, width, lanes, rows, row, rims, rims_at, work, alon
         for k in range(1, count // 2 + 1):
             join(half, part, LANES * k, LANES * (count - k), factors, 2 * k)
         to = (begin + x + width, begin + x)
-        transform(half, (part, 0), LANES, plane, to, 2 * width, work, along)
+        transform(half, (part, 0), LANES, plane, to, 2 * width, work, along, LANES)
 
 
 @kernel
@@ -169,7 +193,7 @@ def planes_in(volume, planes, sizes, lanes, spectrum, places, rims, work, plans,
     """
     depth, height, width = sizes
     count = height // 2
-    row = count + LANES
+    row, wide = count + LANES, WIDE if count >= WIDE else LANES
     turned = np.zeros(2 * width * row, np.float32)
     for z in range(planes[0], planes[1]):
         rims_at = (z * width, (depth + z) * width)
@@ -181,11 +205,11 @@ def planes_in(volume, planes, sizes, lanes, spectrum, places, rims, work, plans,
             halves,
         )  # fmt: skip
         there = z * places[0]
-        for number in range(0, count, LANES):
-            k = min(number, count - LANES)
+        for number in range(0, count, wide):
+            k = min(number, count - wide)
             transform(
                 turned, (k, width * row + k), row,
-                spectrum, (there + k, places[1] + there + k), count, work, plans[1],
+                spectrum, (there + k, places[1] + there + k), count, work, plans[1], wide,
             )  # fmt: skip
 
 
@@ -194,15 +218,15 @@ def planes_out(volume, planes, sizes, lanes, spectrum, places, rims, work, plans
     """Undo `planes_in`, of some lanes."""
     depth, height, width = sizes
     count = height // 2
-    row = count + LANES
+    row, wide = count + LANES, WIDE if count >= WIDE else LANES
     turned = np.empty(2 * width * row, np.float32)
     for z in range(planes[0], planes[1]):
         there = z * places[0]
-        for number in range(0, count, LANES):
-            k = min(number, count - LANES)
+        for number in range(0, count, wide):
+            k = min(number, count - wide)
             transform(
                 spectrum, (places[1] + there + k, there + k), count,
-                turned, (width * row + k, k), row, work, plans[1],
+                turned, (width * row + k, k), row, work, plans[1], wide,
             )  # fmt: skip
         rims_at = (z * width, (depth + z) * width)
         rows = (turned, 0, width * row)
@@ -215,9 +239,9 @@ def planes_out(volume, planes, sizes, lanes, spectrum, places, rims, work, plans
 @kernel
 def forward(spectrum, lanes, places, work, plan):  # type: ignore[no-untyped-def]
     """Transform lanes, from and to, of a spectrum along its first axis."""
-    for lane in range(lanes[0], lanes[1], LANES):
+    for lane in range(lanes[0], lanes[1], WIDE):
         at = (lane, places[1] + lane)
-        transform(spectrum, at, places[0], spectrum, at, places[0], work, plan)
+        transform(spectrum, at, places[0], spectrum, at, places[0], work, plan, WIDE)
 
 
 @kernel
@@ -230,18 +254,18 @@ def through(spectrum, factors, lanes, places, weights, work, plan):  # type: ign
     length = 1
     for radix in plan[0]:
         length *= radix
-    part = LANES * length
+    part = WIDE * length
     column = np.empty(2 * part, np.float32)
-    for lane in range(lanes[0], lanes[1], LANES):
+    for lane in range(lanes[0], lanes[1], WIDE):
         at = (lane, places[1] + lane)
-        transform(spectrum, at, places[0], column, (0, part), LANES, work, plan)
+        transform(spectrum, at, places[0], column, (0, part), WIDE, work, plan, WIDE)
         for time in range(len(weights)):
             re, im = weights[time, 0], weights[time, 1]
             for z in range(length):
-                there = z * places[0]
-                multiply(
-                    column, LANES * z, part + LANES * z, factors, at[0] + there, at[1] + there,
-                    re, im,
-                )  # fmt: skip
+                for more in range(0, WIDE, LANES):
+                    here, there = WIDE * z + more, z * places[0] + more
+                    multiply(
+                        column, here, part + here, factors, at[0] + there, at[1] + there, re, im
+                    )
         back = (at[1], at[0])
-        transform(column, (part, 0), LANES, spectrum, back, places[0], work, plan)
+        transform(column, (part, 0), WIDE, spectrum, back, places[0], work, plan, WIDE)
