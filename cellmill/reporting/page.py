@@ -292,7 +292,7 @@ def _caption(
     parts = []
     if subject.volume:
         parts.append(
-            "Seen along Z: the brightest voxel, and the object of the brightest that lies in one."
+            "Seen along Z: the brightest voxel, and the object that is brightest on average."
         )
     if len(names) == 2:
         parts.append(f"{names[0]} in magenta, {names[1]} in green.")
