@@ -149,8 +149,8 @@ class TiledForm:
     Attributes:
         open: gives the segmentation of one image: its maps, parameters, tiles, and where it works.
         bytes_for: what working on a tile of a side takes, bytes, all arrays counted.
-        volume_bytes_for: the same of a block of these sides (Z, Y, X); none where volumes are
-            taken in memory only.
+        volume_bytes_for: the same of the blocks of a volume's grid; none where volumes are taken in
+            memory only.
         bound: empty where the labels are those in memory, whatever the tiles; else how far they
             may differ, in words.
         refuses: why an image cannot be tiled with these parameters, as what was expected and what
@@ -159,7 +159,7 @@ class TiledForm:
 
     open: Callable[[Maps, Any, Grid, Workspace], TiledSegmentation]
     bytes_for: Callable[[int], int]
-    volume_bytes_for: Callable[[Sequence[int]], int] | None = None
+    volume_bytes_for: Callable[[Grid], int] | None = None
     bound: str = ""
     refuses: Callable[[Any], tuple[str, str] | None] = lambda parameters: None
 
@@ -176,8 +176,7 @@ class TiledForm:
         """What working on a tile of a grid takes, bytes."""
         if len(grid.shape) == 2 or self.volume_bytes_for is None:
             return self.bytes_for(grid.side)
-        sides = [min(pair) for pair in zip(grid.sides, grid.shape, strict=True)]
-        return self.volume_bytes_for(sides)
+        return self.volume_bytes_for(grid)
 
     def side_within(self, memory_mib: int, shape: tuple[int, ...] = (0, 0)) -> int:
         """Side of tiles of which at least two can be worked on at once within a budget.

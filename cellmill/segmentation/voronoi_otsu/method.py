@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,9 +45,10 @@ def _tile_bytes(side: int) -> int:
     return (side + 2 * _MOST_HALO) ** 2 * _TILE_BYTES_PER_PIXEL
 
 
-def _block_bytes(sides: Sequence[int]) -> int:
-    halo = 2 * _MOST_VOLUME_HALO
-    return math.prod(side + halo for side in sides) * _TILE_BYTES_PER_PIXEL
+def _block_bytes(grid: Grid) -> int:
+    extents = (side + 2 * _MOST_VOLUME_HALO for side in grid.sides)
+    whole = math.prod(min(pair) for pair in zip(extents, grid.shape, strict=True))
+    return whole * _TILE_BYTES_PER_PIXEL
 
 
 METHOD = Method(
