@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import roifile
 import tifffile
 
 from cellmill.errors import BadInput
+from cellmill.exports.cellpose import write_cellpose
 from cellmill.exports.programs import PROGRAMS, Findings, check_volumes, programs_of
 from cellmill.measurement import measure_compartments
 from tests.exports.test_geojson import cells
@@ -98,3 +100,41 @@ def test_cellpose_gets_its_image_masks_and_outlines(tmp_path):
         neighbours = [labels[:-2, 1:-1], labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:]]
         edge = np.any([inner != each for each in neighbours], axis=0)
         assert np.array_equal(seg["outlines"][1:-1, 1:-1], np.where(edge, inner, 0))
+
+
+@dataclass
+class ByPlanes:
+    """A volume of which no more than a plane is read at once."""
+
+    values: np.ndarray
+
+    def __getattr__(self, name):
+        return getattr(self.values, name)
+
+    def __getitem__(self, window):
+        assert isinstance(window, tuple)
+        assert isinstance(window[0], int)
+        return self.values[window]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("highest", [200, 70_000])
+def test_cellpose_gets_a_volume_plane_by_plane(channels, highest, tmp_path):
+    rng = np.random.default_rng(channels)
+    image = rng.integers(0, 999, (3, 20, 24, channels)).astype(np.uint16)
+    labels = np.kron(rng.integers(0, highest, (3, 5, 6)), np.ones((1, 4, 4), int)).astype(np.int32)
+    labels[1, :4, :4] = highest
+    write_cellpose(tmp_path, "a", ByPlanes(image), {"nuclear": ByPlanes(labels)}, [channels - 1])
+    order = [channels - 1, 0][:channels]
+    shown = np.moveaxis(image[..., order], -1, 1).reshape(-1, 20, 24)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), shown)
+    masks = tifffile.imread(tmp_path / "a_cp_masks.tif")
+    assert masks.dtype == (np.uint16 if highest < 1 << 16 else np.uint32)
+    np.testing.assert_array_equal(masks, labels)
+    seg = np.load(tmp_path / "a_seg.npy", allow_pickle=True).item()
+    np.testing.assert_array_equal(seg["masks"], labels)
+    for z in range(3):
+        (tmp_path / f"{z}").mkdir()
+        write_cellpose(tmp_path / f"{z}", "a", image[z], {"nuclear": labels[z]})
+        alone = np.load(tmp_path / f"{z}" / "a_seg.npy", allow_pickle=True).item()
+        np.testing.assert_array_equal(seg["outlines"][z], alone["outlines"])

@@ -258,6 +258,7 @@ def test_a_report_shows_the_volume_along_z_in_cuts_and_plane_by_plane(phantom, p
     assert "Through the centre: plane 11, row 55, column 60" in text
     assert "8 numbers, an object each (TIFF, minisblack, 22 planes)" in text
     assert "Voxel Dice" in text
+    assert "z-score of log volume" in text
     assert "Measurements are of the original voxels" in text
     assert len(text) < 3_000_000
     kept = entry.attributes["summary"]["compartments"]["nuclear"]
