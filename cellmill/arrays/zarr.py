@@ -23,6 +23,7 @@ from cellmill.arrays.indexing import round_up
 from cellmill.arrays.ome import STORED_AXES, image_attributes
 from cellmill.arrays.shard_files import Place, ShardFiles, places_in
 from cellmill.arrays.store import context, key_values, location, refused, remove
+from cellmill.compute.memory import GivingBack
 from cellmill.errors import BadInput
 
 #: Sides of a shard (the file that one task writes) and of the chunks in it, pixels.
@@ -31,6 +32,8 @@ SHARD, CHUNK = 2048, 256
 _CUBE_CHUNK = {"Z": 16, "Y": 64, "X": 64}
 #: The attribute of a store that names the work that makes it.
 _WORK = "cellmill-work"
+#: What TensorStore's threads have freed stays with the process until it is given back.
+_FREED = GivingBack(64 << 20)
 #: The attribute of an array whose files are recorded.
 _RECORDED = {"cellmill-shards": "recorded"}
 
@@ -84,9 +87,12 @@ class ZarrArray:
             BadInput: the store is damaged or out of reach.
         """
         try:
-            return np.asarray(self._view[self._within(window)].read(order="C").result())
+            found = np.asarray(self._view[self._within(window)].read(order="C").result())
         except ValueError as error:
             raise refused(self._uri, error) from error
+        # A chunk at least was decoded.
+        _FREED.passed(found.nbytes + CHUNK**2 * found.itemsize)
+        return found
 
     def __setitem__(self, window: Any, values: Any, /) -> None:
         """Write a window.
@@ -108,6 +114,7 @@ class ZarrArray:
                 raise refused(self._uri, again) from again
         if self._files:
             self._files.record(self._places(within))
+        _FREED.passed(array.nbytes)
 
     def _write(self, within: tuple[slice | int, ...], values: np.ndarray) -> None:
         # The values do not change before the call is back, so that no copy of them is needed.

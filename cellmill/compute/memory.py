@@ -39,6 +39,27 @@ def give_back() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
+class GivingBack:
+    """Gives free memory back each time that so many bytes have gone through; for any threads.
+
+    Args:
+        every: bytes.
+    """
+
+    def __init__(self, every: int) -> None:
+        self._every, self._passed, self._lock = every, 0, threading.Lock()
+
+    def passed(self, count: int) -> None:
+        """Count bytes that went through."""
+        with self._lock:
+            self._passed += count
+            due = self._passed >= self._every
+            if due:
+                self._passed = 0
+        if due:
+            give_back()
+
+
 class Scratch(threading.local):
     """Memory that a thread works in, kept from call to call: fresh memory costs as much as work."""
 

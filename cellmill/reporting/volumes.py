@@ -221,8 +221,10 @@ class Cuts:
         z, y, x = (side // 2 for side in self.shape)
         step = slice(None, None, self.factor)
         face = np.asarray(volume[z])[step, step]
-        below = np.asarray(volume[:, y])[self.rows][:, step]
-        beside = np.asarray(volume[:, :, x])[self.rows][:, step].swapaxes(0, 1)
+        # Of a store, what lies around a cut is decoded with it: of one plane at a time.
+        places, at = np.unique(self.rows, return_inverse=True)
+        below = np.stack([np.asarray(volume[int(z), y])[step] for z in places])[at]
+        beside = np.stack([np.asarray(volume[int(z), :, x])[step] for z in places], axis=1)[:, at]
         (high, wide), count = self._sides, len(self.rows)
         canvas = np.full((high + _GAP + count, wide + _GAP + count, *face.shape[2:]), fill)
         canvas[:high, :wide] = face

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cellmill.compute import memory
 from cellmill.compute.memory import give_back
 
 
@@ -25,3 +26,14 @@ def test_what_was_freed_goes_back():
     give_back()
     assert held - resident() > 60 << 20
     assert all((array == 1).all() for array in kept)
+
+
+def test_memory_is_given_back_each_time_that_so_much_went_through(monkeypatch):
+    given = []
+    monkeypatch.setattr(memory, "give_back", lambda: given.append(True))
+    freed = memory.GivingBack(100)
+    counts = []
+    for _ in range(10):
+        freed.passed(30)
+        counts.append(len(given))
+    assert counts == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
