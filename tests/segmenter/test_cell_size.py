@@ -44,7 +44,9 @@ def test_of_a_slide_so_much_is_looked_at_and_of_an_image_all(shape):
 
 def test_windows_of_a_slide_stand_for_all_of_it(tmp_path, monkeypatch):
     folder = sized.save(tmp_path / "sized")
-    asked = CellSize(folder, ModelCard.load(folder), partial(Predictor, folder))
+    asked = CellSize(
+        folder, ModelCard.load(folder), partial(Predictor, folder, engine="onnxruntime")
+    )
     image = sized.discs((900, 1100), 20)[..., np.newaxis]
     whole = asked(image, 1 << 28)
     monkeypatch.setattr(cell_size, "_WHOLE", 0)

@@ -76,6 +76,7 @@ def test_the_card_says_what_cellpose_would_do(made: tuple[Path, ModelCard, Path]
     assert card.input.fewest_channels == 1
     assert (card.preprocessing.low, card.preprocessing.high) == (1.0, 99.0)
     assert card.postprocessing["whole_cell"]["method"] == "cellpose"
+    assert card.postprocessing["whole_cell"]["rule"] == "cellpose4"
     assert card.imported is not None
     assert card.imported.framework == "cellpose4 4.2.1.1"
     assert card.imported.largest_difference <= 1e-5
