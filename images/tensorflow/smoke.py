@@ -9,8 +9,9 @@ import ctypes
 import sys
 from pathlib import Path
 
-import onnxruntime
 import tensorflow as tf
+
+from cellmill import extras
 
 
 def main(form: str = "") -> None:
@@ -26,15 +27,18 @@ def main(form: str = "") -> None:
     assert bool(libraries) == wanted, f"{title}: {len(libraries)} libraries of CUDA"
     loaded = sum(map(loads, libraries))
     assert loaded >= len(libraries) // 2, f"{title}: {loaded} of {len(libraries)} can be loaded"
-    providers = onnxruntime.get_available_providers()
+    # Loaded as stages do: what reports its use is told not to.
+    providers = extras.load("onnxruntime", "the image").get_available_providers()
     assert "CPUExecutionProvider" in providers, f"ONNX Runtime has {providers}"
     assert ("CUDAExecutionProvider" in providers) == wanted, f"ONNX Runtime has {providers}"
     if not wanted:
-        from openvino import Core
-        from openvino.frontend import FrontEndManager
-
-        assert "CPU" in Core().available_devices, "OpenVINO finds no CPU"
-        readers = FrontEndManager().get_available_front_ends()
+        openvino = extras.load("openvino", "the image")
+        assert "CPU" in openvino.Core().available_devices, "OpenVINO finds no CPU"
+        readers = (
+            extras.load("openvino.frontend", "the image")
+            .FrontEndManager()
+            .get_available_front_ends()
+        )
         assert {"tf", "onnx"} <= set(readers), f"OpenVINO reads {readers}"
     print(f"{title}: TensorFlow {tf.__version__}, {loaded} libraries of CUDA")
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cellmill import extras
 from cellmill.errors import BadInput
 from cellmill.inference.engines import load_network
 from tests.inference.tiny_models import card, load, save
@@ -69,10 +70,10 @@ def test_a_tile_depends_on_no_batch_size_to_the_bit(tmp_path):
 
 
 def test_bfloat16_is_close_and_its_heads_are_not_rounded(tmp_path):
-    import openvino
-
     save(tmp_path)
-    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" not in extras.load("openvino", "a test").Core().get_property(
+        "CPU", "OPTIMIZATION_CAPABILITIES"
+    ):
         with pytest.raises(BadInput, match=r"precision: expected float32 .* on this processor"):
             load_network(tmp_path, card(), engine="openvino", precision="mixed_bfloat16")
         return
