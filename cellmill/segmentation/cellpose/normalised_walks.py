@@ -13,10 +13,11 @@ import numpy as np
 
 from cellmill.compute.kernels import kernel
 from cellmill.segmentation.cellpose.ends import LEFT
+from cellmill.segmentation.cellpose.positions import inwards, outwards
 
 #: Steps from one position that is kept to the next: so many, and this part of those gone.
 _KEPT_EACH, _KEPT_PART = 4, 4
-_ONE, _TWO, _HALF = np.float32(1), np.float32(2), np.float32(0.5)
+_ONE, _HALF = np.float32(1), np.float32(0.5)
 
 
 @kernel
@@ -30,7 +31,7 @@ def go_normalised(  # type: ignore[no-untyped-def]
     gone = 0
     for place in places:
         v, u = divmod(place, begin[2])
-        y, x = _inwards(begin[0] + v, high), _inwards(begin[1] + u, wide)
+        y, x = inwards(begin[0] + v, high), inwards(begin[1] + u, wide)
         kept_y, kept_x = y, x
         kept, keep_next, t, last, found, lost = 0, 0, 0, count, False, False
         while t < last:
@@ -53,7 +54,7 @@ def go_normalised(  # type: ignore[no-untyped-def]
             ends[place] = LEFT
             gone += 1
         else:
-            ends[place] = _outwards(y, high) * wide + _outwards(x, wide)
+            ends[place] = outwards(y, high) * wide + outwards(x, wide)
     return gone
 
 
@@ -61,21 +62,6 @@ def go_normalised(  # type: ignore[no-untyped-def]
 def _part(side):  # type: ignore[no-untyped-def]
     """How far a step of one pixel goes; along an axis of one pixel nothing moves."""
     return np.float32(2.0 / (side - 1)) if side > 1 else np.float32(0)
-
-
-@kernel
-def _inwards(place, side):  # type: ignore[no-untyped-def]
-    """Bring a pixel's place to -1 to 1."""
-    if side == 1:
-        return np.float32(0)
-    return np.float32(np.float32(np.float32(place) / np.float32(side - 1)) * _TWO) - _ONE
-
-
-@kernel
-def _outwards(position, side):  # type: ignore[no-untyped-def]
-    if side == 1:
-        return np.int64(0)
-    return np.int64(np.float32((position + _ONE) * _HALF) * np.float32(side - 1))
 
 
 @kernel

@@ -15,12 +15,13 @@ import numpy as np
 from cellmill.compute.kernels import kernel
 from cellmill.compute.threads import bands, in_threads
 from cellmill.segmentation.cellpose.ends import NONE
+from cellmill.segmentation.cellpose.positions import inwards, outwards
 from cellmill.segmentation.cellpose.walks import PART
 
 #: Steps from one position that is kept to the next: so many, and this part of those gone.
 _KEPT_EACH, _KEPT_PART = 4, 4
 _INT32_VOXELS = 2**31
-_ONE, _TWO, _HALF = np.float32(1), np.float32(2), np.float32(0.5)
+_ONE, _TWO = np.float32(1), np.float32(2)
 
 
 def follow_volume(
@@ -122,7 +123,7 @@ def _walk_reference(steps, places, count, ends):  # type: ignore[no-untyped-def]
     deep, high, wide = steps.shape[:3]
     for place in places:
         row, column = divmod(place, wide)
-        z, y, x = _inwards(row // high, deep), _inwards(row % high, high), _inwards(column, wide)
+        z, y, x = inwards(row // high, deep), inwards(row % high, high), inwards(column, wide)
         kept_z, kept_y, kept_x = z, y, x
         kept, keep_next, t, last, found = 0, 0, 0, count, False
         while t < last:
@@ -136,23 +137,8 @@ def _walk_reference(steps, places, count, ends):  # type: ignore[no-untyped-def]
             t += 1
             if not found and z == kept_z and y == kept_y and x == kept_x:
                 found, last = True, t + (count - t) % (t - kept)
-        k, j, i = _outwards(z, deep), _outwards(y, high), _outwards(x, wide)
+        k, j, i = outwards(z, deep), outwards(y, high), outwards(x, wide)
         ends[place] = (k * high + j) * wide + i
-
-
-@kernel
-def _inwards(place, side):  # type: ignore[no-untyped-def]
-    """Bring a voxel's place to -1 to 1."""
-    if side == 1:
-        return np.float32(0)
-    return np.float32(np.float32(np.float32(place) / np.float32(side - 1)) * _TWO) - _ONE
-
-
-@kernel
-def _outwards(position, side):  # type: ignore[no-untyped-def]
-    if side == 1:
-        return np.int64(0)
-    return np.int64(np.float32((position + _ONE) * _HALF) * np.float32(side - 1))
 
 
 @kernel

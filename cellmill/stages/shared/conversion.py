@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,13 +15,14 @@ import numpy as np
 from cellmill.arrays import resume
 from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.entries import Container
+from cellmill.arrays.windows import WritableWindowed
 from cellmill.errors import BadInput
 from cellmill.io.digests import checked_digest
 from cellmill.io.images import open_file
 from cellmill.io.items import Item
 from cellmill.io.tiff.layout import TiffImage
 from cellmill.io.truth import TruthKind, copy_labels, copy_volume, read_truth
-from cellmill.io.truth.kinds import layout_of
+from cellmill.io.truth.kinds import Layout, layout_of
 from cellmill.io.truth.opened import facts_of, open_truth
 from cellmill.labels.kinds import WELL_KNOWN
 from cellmill.stages.shared.time_points import Frame
@@ -160,18 +161,7 @@ def _stream_volume(
         layout = layout_of(facts, kind)
         if alpha is not None or layout.form == "colours":
             return None
-        two = layout.form == "planes"
-        shape = (*labels.shape, 2) if two else labels.shape
-        with out.create(
-            item.name,
-            {"labels": (shape, np.int32, "ZYXC" if two else "ZYX")},
-            mpp=image.mpp,
-            mpp_source=image.mpp_source,
-            channels=WELL_KNOWN if two else (),
-            attributes=about,
-            container=places.container,
-            store=places.truth_store,
-        ) as arrays:
+        with _created(out, item, image, places, layout, about) as arrays:
             taken, decision, remarks = copy_volume(
                 labels,
                 facts,
@@ -201,19 +191,8 @@ def _stream_truth(
         _check_shape(item, image, labels.shape)
         facts, channels, _ = facts_of(labels, f"truth '{item.truth}'")
         layout = layout_of(facts, kind)
-        two = layout.form == "planes"
-        shape = (*labels.shape, 2) if two else labels.shape
         with (
-            out.create(
-                item.name,
-                {"labels": (shape, np.int32, "YXC" if two else "YX")},
-                mpp=image.mpp,
-                mpp_source=image.mpp_source,
-                channels=WELL_KNOWN if two else (),
-                attributes=about,
-                container=places.container,
-                store=places.truth_store,
-            ) as arrays,
+            _created(out, item, image, places, layout, about) as arrays,
             places.ledger(out, item.name, places.truth_store) as ledger,
         ):
             decision, remarks = copy_labels(
@@ -226,10 +205,34 @@ def _stream_truth(
                 memory_mib=places.memory_mib,
                 ledger=ledger,
             )
-            about |= {"kind": "planes" if two else "labels", "decision": decision}
+            kept = "planes" if layout.form == "planes" else "labels"
+            about |= {"kind": kept, "decision": decision}
             about["remarks"] = [*remarks]
     _tell_decision(item, decision, remarks)
     return tuple(f"truth: {remark}" for remark in remarks)
+
+
+def _created(
+    out: BatchWriter,
+    item: Item,
+    image: TiffImage | WindowedImage,
+    places: Places,
+    layout: Layout,
+    about: dict[str, Any],
+) -> contextlib.AbstractContextManager[Mapping[str, WritableWindowed]]:
+    """Create the label images of an image or a volume, of one kind of object or of two."""
+    two = layout.form == "planes"
+    shape = (*image.shape, 2) if two else image.shape
+    return out.create(
+        item.name,
+        {"labels": (shape, np.int32, ("ZYX" if image.stack else "YX") + "C" * two)},
+        mpp=image.mpp,
+        mpp_source=image.mpp_source,
+        channels=WELL_KNOWN if two else (),
+        attributes=about,
+        container=places.container,
+        store=places.truth_store,
+    )
 
 
 def _tell_decision(item: Item, decision: str, remarks: Sequence[str]) -> None:
