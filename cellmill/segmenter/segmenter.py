@@ -146,7 +146,8 @@ class Segmenter:
 
         Args:
             image: an array `(Y, X)` or `(Y, X, C)` of numbers; what `read_image` gives; or path or
-                URI of a TIFF or an OME-Zarr, which is worked on tile by tile where it is large.
+                URI of a file that `open_image` reads, which is worked on tile by tile where it is
+                large.
             mpp: pixel size in microns, of both axes or (y, x); `None` is what the file says.
             diameter: of the objects, in pixels: the image is brought to the scale at which they
                 have the size that the model was trained on. `"auto"` estimates it, by the model's
@@ -284,7 +285,7 @@ def segment(
 
     Args:
         image: an array `(Y, X)` or `(Y, X, C)` of numbers; what `read_image` gives; or path or URI
-            of a TIFF or an OME-Zarr, which is worked on tile by tile where it is large.
+            of a file that `open_image` reads, which is worked on tile by tile where it is large.
         model: see `Segmenter`, as for `compartment`, `method`, `parameters`, `engine`,
             `memory_mib`.
         mpp: see a `Segmenter`'s call, as for `diameter`, `channels`, `z`, `t`, `series`,

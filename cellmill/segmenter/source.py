@@ -120,7 +120,7 @@ def source_at(
     """Read the channels that a model wants from a file.
 
     Args:
-        place: path or URI of a TIFF or an OME-Zarr.
+        place: path or URI, as `open_image` takes it.
         card: of the model.
         channels: as `tiff_to_npz` takes them, or names and indices; `None` for the only one.
         mpp: pixel size in microns; `None` is the file's.
