@@ -46,11 +46,10 @@ from cellmill.style_transfer.matching import (
     mean_sd_table,
 )
 from cellmill.style_transfer.network import (
-    HALO,
-    STRIDE,
     build_generator,
     export_generator,
     generator_card,
+    reach_of,
 )
 from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.sampling import Source
@@ -90,7 +89,7 @@ def blocks(given: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         export_generator(build_generator(given.width), folder, (128.0, 74.0), (128.0, 74.0))
-        card = generator_card("bench", planes="z", block=given.block)
+        card = generator_card("bench", reach=reach_of(2), planes="z", block=given.block)
         card.save(folder)
         for engine in ENGINES:
             whole, large = measure(folder, card, volume, given.block, engine)
@@ -135,8 +134,9 @@ def learnt(
         given = fitted.samples
         generator = averaged_generator(folder, last, asked)
         made = np.clip(applied(generator, *fitted.levels, given), 0, 255)
-    tables = {name: inside(table[given]) for name, (table, _) in fitted.tables.items()}
-    planes = {"as is": inside(given), **tables, f"step {last}": made}
+    halo = asked.reach.halo
+    tables = {name: inside(table[given], halo) for name, (table, _) in fitted.tables.items()}
+    planes = {"as is": inside(given, halo), **tables, f"step {last}": made}
     best = fitted.chosen
     return {
         "chosen": best.name,
@@ -198,7 +198,7 @@ def axes() -> dict[str, Any]:
         generator = averaged_generator(Path(name), asked.steps, asked)
     for planes in ("z", "zyx"):
         out = np.zeros_like(of_x)
-        grid = BlockGrid(shape, side, HALO, planes, STRIDE)
+        grid = BlockGrid(shape, side, asked.reach.halo, planes, asked.reach.stride)
         transfer_volume(
             of_x, out, grid, lambda tiles: [applied(generator, *levels, tiles[..., 0])[..., None]]
         )

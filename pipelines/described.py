@@ -23,10 +23,13 @@ SHARED = {
     "checkpoint_every": "Steps between two checkpoints, which the gate scores.",
     "compartment": "`nuclear`, `whole-cell` or `both`; empty for each model's own.",
     "conditions": "What is measured under, each a JSON object as `Condition`.",
-    "crop": "Side of a plane in pixels, a multiple of 4 from 96.",
+    "crop": (
+        "Side of a plane in pixels, a multiple of 2 to the power of the depth: at depth 2 from 96, "
+        "at 1, 3 and 4 from 48, 208 and 400."
+    ),
     "cycle": "Weight of the cycle loss.",
     "dark": "Part of the sections of crops that are darker and of lower contrast, 0 to 1.",
-    "depth": "Times the generators halve the resolution, 2, or 1 for a simpler network.",
+    "depth": "Times the generators halve the resolution: 1, simpler, to 4, seeing further.",
     "depth_um": "How deep under the cover slip the sample lies, µm.",
     "description": "What its card says of it.",
     "diameter": "The objects' diameter in pixels, or `auto`; empty goes by the pixel size.",

@@ -44,6 +44,7 @@ def render_style_transfer(
         HTML that asks nothing of the network.
     """
     given = fitted.samples
+    halo = parameters.reach.halo
     made = transferred(fitted, parameters, checkpoints, given)
     side = given.shape[1]
     crops = sample_volumes(target, (1, side, side), seed=parameters.seed, count=len(given))
@@ -51,10 +52,10 @@ def render_style_transfer(
     returned = transferred(fitted, parameters, checkpoints, np.clip(made, 0, 255), back=True)
     samples = [
         [
-            _picture(inside(given)[n]),
+            _picture(inside(given, halo)[n]),
             _picture(made[n]),
             _picture(returned[n]),
-            _picture(inside(wanted)[n]),
+            _picture(inside(wanted, halo)[n]),
         ]
         for n in range(min(_SAMPLES, len(given)))
     ]
@@ -86,7 +87,7 @@ def render_style_transfer(
         "bounded": any(row.name == UPPER for row in fitted.rows),
         "verdict": _verdict(fitted),
         "samples": samples,
-        "distances": _distances(inside(wanted), {"X": inside(given), "X to Y": made}),
+        "distances": _distances(inside(wanted, halo), {"X": inside(given, halo), "X to Y": made}),
         "curves": Markup(_curves(fitted)),
         "spectra": Markup(_spectra({"X": given, "made": made, "Y": wanted})),
     }

@@ -53,7 +53,7 @@ def plan_transfer(
         destination: Path or URI to write to, precomputed, or OME-Zarr if it ends in `.zarr`; all
             tasks must reach it. Empty: OME-Zarr in the folder `place`.
         mask: Path or URI of a volume of the same shape, 0 where the original's values are kept.
-        block: Side of a block in voxels, a multiple of the network's stride, 4.
+        block: Side of a block in voxels, a multiple of the network's stride, mostly 4.
         planes: Axes across which planes are fed: z, y, x, or zyx; empty is what the card says.
         black: Value that becomes 0, for volumes that are not uint8.
         white: Value that becomes 255; 0 with black 0 takes uint8 as it is.

@@ -114,10 +114,11 @@ def train_style_transfer(
             as divide a batch. The result is that of one device, but for rounding.
         steps: Batches.
         batch_size: Planes of each volume in a batch.
-        crop: Side of a plane in pixels, a multiple of 4 from 96.
+        crop: Side of a plane in pixels, a multiple of 2 to the power of the depth: at depth 2 from
+            96, at 1, 3 and 4 from 48, 208 and 400.
         width: Channels of the generators at full resolution.
-        depth: Times the generators halve the resolution: 2, or 1 for a simpler network to find
-            faults with.
+        depth: Times the generators halve the resolution: 2, 1 for a simpler network to find faults
+            with, 3 or 4 for ones that see further.
         residual: Whether a generator adds to what it is given; it then begins at matching mean and
             standard deviation.
         objective: Of the adversarial loss: squares, or focal cross-entropy.
@@ -193,6 +194,7 @@ def train_style_transfer(
                 export_chosen(fitted, parameters, folder, output.path, back=is_back)
                 card = generator_card(
                     f"{name}-back" if is_back else name,
+                    reach=parameters.reach,
                     planes=planes,
                     version=version,
                     description=description,

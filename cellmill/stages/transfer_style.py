@@ -66,8 +66,9 @@ def transfer_style(
             OME-Zarr in the output's folder; several shards need a destination.
         mask: Path or URI of a volume of the same shape, 0 where the original's values are kept
             (its background). Empty: none are.
-        block: Side of a block in voxels, a multiple of the network's stride, 4; the default reads
-            1.55 voxels for each that it makes across three axes, 1.34 across one.
+        block: Side of a block in voxels, a multiple of the network's stride. With networks of the
+            default depth, whose stride is 4, the default reads 1.55 voxels for each that it makes
+            across three axes, 1.34 across one.
         planes: Axes across which planes are fed: z, y, x, or zyx, whose results are averaged; empty
             is what the card says.
         black: Value that becomes 0, for volumes that are not uint8.

@@ -18,7 +18,6 @@ import numpy as np
 from cellmill import extras
 from cellmill.errors import BadInput
 from cellmill.style_transfer.network import (
-    HALO,
     build_discriminator,
     build_generator,
     repeatable,
@@ -144,6 +143,7 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
     tf = extras.load("tensorflow", "style transfer")
     generators = [*networks.to_y.trainable_variables, *networks.to_x.trainable_variables]
     judges = [*networks.of_x.trainable_variables, *networks.of_y.trainable_variables]
+    halo = parameters.reach.halo
 
     def cropped(planes: Any, margin: int) -> Any:
         return planes[:, margin:-margin, margin:-margin]
@@ -178,9 +178,9 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
             fooled = judged(networks.of_y, seen_y, 1.0) + judged(networks.of_x, like_x, 1.0)
             back_x = networks.to_x(like_y, training=True)
             back_y = networks.to_y(like_x, training=True)
-            cycle = distance(back_x, cropped(x, 2 * HALO)) + distance(back_y, cropped(y, 2 * HALO))
-            same = distance(networks.to_y(y, training=True), cropped(y, HALO))
-            same += distance(networks.to_x(x, training=True), cropped(x, HALO))
+            cycle = distance(back_x, cropped(x, 2 * halo)) + distance(back_y, cropped(y, 2 * halo))
+            same = distance(networks.to_y(y, training=True), cropped(y, halo))
+            same += distance(networks.to_x(x, training=True), cropped(x, halo))
             loss = networks.generating.scale_loss(
                 parameters.adversarial * fooled
                 + parameters.cycle * cycle
@@ -188,9 +188,9 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
             )
         changed(networks.generating, tape, loss, generators)
         with tf.GradientTape() as tape:
-            told = judged(networks.of_y, shown(cropped(y, HALO)), 1.0)
+            told = judged(networks.of_y, shown(cropped(y, halo)), 1.0)
             told += judged(networks.of_y, seen_y, 0.0)
-            told += judged(networks.of_x, cropped(x, HALO), 1.0)
+            told += judged(networks.of_x, cropped(x, halo), 1.0)
             told += judged(networks.of_x, like_x, 0.0)
             told /= 4.0
             loss = networks.judging.scale_loss(told)

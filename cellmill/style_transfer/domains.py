@@ -16,15 +16,16 @@ import numpy as np
 
 from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
-from cellmill.style_transfer.gate import Planes
-from cellmill.style_transfer.network import HALO, STRIDE
+from cellmill.style_transfer.gate import MARGIN, Planes
+from cellmill.style_transfer.network import Reach, reach_of
 from cellmill.style_transfer.places import NamedVolume
 from cellmill.style_transfer.sampling import Box, Source, is_inside, sample_volumes
 from cellmill.style_transfer.volumes import Triple, Volume, open_volume
 
-#: Side of the planes on which the gate's networks are trained and scored, at most, and how many at
-#: most; how many are tried where a mask or overlapping boxes may refuse them.
-_SIDE, _TAUGHT, _SCORED, _TRIED = 128, 24, 32, 4000
+#: Pixels of a side at most of the gate's planes, beyond what networks take of them; how many planes
+#: its networks are trained on and how many are scored at most; how many are tried where a mask or
+#: overlapping boxes may refuse them.
+_BEYOND, _TAUGHT, _SCORED, _TRIED = 48, 24, 32, 4000
 
 
 @dataclass(frozen=True)
@@ -115,22 +116,29 @@ def known(domain: Labelleds) -> list[Labelled]:
 
 def taught(domain: Labelleds, seed: int) -> Planes:
     """Planes across z anywhere in a domain, for a task's network to learn from."""
-    side = _side(domain)
+    # Of depth 2 whatever is scored: a task does not depend on the generators.
+    side = _side(domain, reach_of(2))
     crops = sample_volumes(
         [each.source for each in domain], (1, side, side), seed=seed, count=_TAUGHT
     )
     return _read([(domain[crop.source], crop.corner) for crop in crops], side)
 
 
-def scored(domain: Labelleds, seed: int) -> Planes:
+def scored(domain: Labelleds, seed: int, reach: Reach) -> Planes:
     """Planes across z of which no two score one pixel, spread evenly; of many some, by chance.
+
+    Args:
+        domain: where from.
+        seed: of what is by chance.
+        reach: of the generator whose results are scored.
 
     Raises:
         BadInput: none lies within the masks.
     """
-    side = _side(domain)
+    side = _side(domain, reach)
+    scores = side - 2 * (reach.halo + MARGIN)
     grids = [
-        (each, _places(box, side, anywhere=each.source.mask is not None))
+        (each, _places(box, side, scores, anywhere=each.source.mask is not None))
         for each in domain
         for box in each.boxes
     ]
@@ -144,7 +152,7 @@ def scored(domain: Labelleds, seed: int) -> Planes:
         own = number - (ends[which - 1] if which else 0)
         at = np.unravel_index(own, [len(place) for place in places])
         z, y, x = (place[int(n)] for place, n in zip(places, at, strict=True))
-        if len(taken) < _SCORED and _is_free(each, (z, y, x), side, taken.values()):
+        if len(taken) < _SCORED and _is_free(each, (z, y, x), side, scores, taken.values()):
             taken[number] = each, (z, y, x)
     if not taken:
         expected = f"a plane of {side} × {side} within the mask"
@@ -194,7 +202,7 @@ def _factors(volume: Volume, mask: Volume) -> Triple:
     return z, y, x
 
 
-def _places(box: Box, side: int, *, anywhere: bool) -> list[Sequence[int]]:
+def _places(box: Box, side: int, scores: int, *, anywhere: bool) -> list[Sequence[int]]:
     """Where planes may begin in a box, an axis each: spread evenly, or anywhere that has room."""
     places: list[Sequence[int]] = [range(box[0], box[3])]
     for low, high in zip(box[1:3], box[4:], strict=True):
@@ -203,7 +211,7 @@ def _places(box: Box, side: int, *, anywhere: bool) -> list[Sequence[int]]:
             places.append(range(low, low + max(0, room + 1)))
             continue
         # What is scored are the planes' insides but for what the task's network does not see.
-        count = room // (side - 4 * HALO) + 1 if room >= 0 else 0
+        count = room // scores + 1 if room >= 0 else 0
         places.append(
             [low + (room * n // (count - 1) if count > 1 else room // 2) for n in range(count)]
         )
@@ -211,10 +219,13 @@ def _places(box: Box, side: int, *, anywhere: bool) -> list[Sequence[int]]:
 
 
 def _is_free(
-    each: Labelled, corner: Triple, side: int, taken: Iterable[tuple[Labelled, Triple]]
+    each: Labelled,
+    corner: Triple,
+    side: int,
+    scores: int,
+    taken: Iterable[tuple[Labelled, Triple]],
 ) -> bool:
     """Whether a plane lies in its mask, and scores no pixel that one before it does."""
-    scores = side - 4 * HALO
     for other, (z, y, x) in taken:
         near = abs(y - corner[1]) < scores and abs(x - corner[2]) < scores
         if near and other is each and z == corner[0]:
@@ -222,13 +233,18 @@ def _is_free(
     return is_inside(each.source, corner, (1, side, side))
 
 
-def _side(domain: Labelleds) -> int:
-    """Of the gate's planes, pixels: what has room in some box of each volume."""
+def _side(domain: Labelleds, reach: Reach) -> int:
+    """Of the gate's planes, pixels: what has room in some box of each volume.
+
+    A generator makes something of them twice, for the page, and a task of what is made once.
+    """
     rooms = [max(min(box[4] - box[1], box[5] - box[2]) for box in each.boxes) for each in domain]
     least = int(np.argmin(rooms))
-    side = min(rooms[least], _SIDE) // STRIDE * STRIDE
-    if side < 4 * HALO + STRIDE:
-        expected = f"at least {4 * HALO + STRIDE} voxels along y and x"
+    step = math.lcm(reach.stride, reach_of(2).stride)
+    taken = 2 * reach.halo + 2 * max(reach.halo, MARGIN)
+    side = min(rooms[least], taken + _BEYOND) // step * step
+    if side <= taken:
+        expected = f"at least {taken + step} voxels along y and x"
         name = domain[least].volume.name
         raise BadInput(f"volume '{name}'", expected=expected, found=f"{rooms[least]}")
     return side

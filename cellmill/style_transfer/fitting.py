@@ -28,7 +28,7 @@ from cellmill.style_transfer.matching import (
     mean_and_sd,
     mean_sd_table,
 )
-from cellmill.style_transfer.network import HALO, Levels, export_generator, export_table
+from cellmill.style_transfer.network import Levels, export_generator, export_table
 from cellmill.style_transfer.own_task import load_task
 from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.prior import Prior, load_prior
@@ -123,20 +123,23 @@ def fit_transfer(
         HISTOGRAM: (histogram_table(*counts), histogram_table(*counts[::-1])),
     }
     choosing, apart = (
-        scored(part, parameters.seed + n)
+        scored(part, parameters.seed + n, parameters.reach)
         for n, part in enumerate(halves(known(held_out) or held_out), 1)
     )
     judge, rows, matched = None, [], []
+    unchanged = partial(inside, margin=parameters.reach.halo)
     if known(held_out):
         judge, own = _tasks(
             (known(x), known(y) or y), levels, parameters.seed, task_steps, task, task_head, trusted
         )
         matched = [
-            gate_row(judge, name, partial(_matched, table), choosing, apart)
+            gate_row(
+                judge, name, partial(_matched, table, margin=parameters.reach.halo), choosing, apart
+            )
             for name, (table, _) in tables.items()
         ]
-        as_is = gate_row(judge, AS_IS, inside, choosing, apart)
-        upper = [gate_row(own, UPPER, inside, choosing, apart)] if own else []
+        as_is = gate_row(judge, AS_IS, unchanged, choosing, apart)
+        upper = [gate_row(own, UPPER, unchanged, choosing, apart)] if own else []
         rows = [each.row for each in (as_is, *matched, *upper)]
     domain_x, domain_y = (
         Domain([each.source for each in domain], level)
@@ -203,7 +206,8 @@ def export_chosen(
         back: from Y to X.
     """
     if fitted.chosen.step < 0:
-        export_table(fitted.tables[fitted.chosen.name][int(back)], folder)
+        table = fitted.tables[fitted.chosen.name][int(back)]
+        export_table(table, folder, parameters.reach)
         return
     generator = averaged_generator(checkpoints, fitted.chosen.step, parameters, back=back)
     source, target = fitted.levels[::-1] if back else fitted.levels
@@ -218,9 +222,10 @@ def transferred(
     *,
     back: bool = False,
 ) -> np.ndarray:
-    """What was chosen makes of planes `(N, n, n)` of grey values: `(N, n - 40, n - 40)`."""
+    """What was chosen makes of planes `(N, n, n)` of grey values, two halos less a side."""
     if fitted.chosen.step < 0:
-        return _matched(fitted.tables[fitted.chosen.name][int(back)], planes)
+        table = fitted.tables[fitted.chosen.name][int(back)]
+        return _matched(table, planes, parameters.reach.halo)
     generator = averaged_generator(checkpoints, fitted.chosen.step, parameters, back=back)
     source, target = fitted.levels[::-1] if back else fitted.levels
     return applied(generator, source, target, planes)
@@ -242,12 +247,12 @@ def _prior(
     trusted: bool,
 ) -> Prior:
     """A prior, told what planes of Y look like that a discriminator is shown."""
-    side, sources = parameters.crop - 2 * HALO, [each.source for each in y]
+    side, sources = parameters.crop - 2 * parameters.reach.halo, [each.source for each in y]
     crops = sample_volumes(sources, (1, side, side), seed=parameters.seed, count=_SHOWN)
     planes = np.stack([crop.values[0] for crop in crops])
     return load_prior(fetched, levels, planes, trusted=trusted)
 
 
-def _matched(table: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """What a matching makes of planes `(N, n, n)` of grey values, `HALO` less at each side."""
-    return inside(table[np.clip(np.rint(planes), 0, 255).astype(np.uint8)])
+def _matched(table: np.ndarray, planes: np.ndarray, margin: int) -> np.ndarray:
+    """What a matching makes of planes `(N, n, n)` of grey values, a margin less at each side."""
+    return inside(table[np.clip(np.rint(planes), 0, 255).astype(np.uint8)], margin)

@@ -19,13 +19,16 @@ import numpy as np
 
 from cellmill.errors import BadInput
 from cellmill.style_transfer.augmentation import varied
-from cellmill.style_transfer.network import HALO, build_generator, repeatable
+from cellmill.style_transfer.network import build_generator, reach_of, repeatable
 
 Score = tuple[float, float]
 """F1 at a threshold, and average precision."""
 
 #: Thresholds of a probability among which the task's own domain chooses.
 _THRESHOLDS = np.linspace(0.05, 0.95, 19)
+
+MARGIN = reach_of(2).halo
+"""Pixels at each side of a plane for which no task says anything; the gate's own are of depth 2."""
 
 CHANCE = 0.05
 """How likely a checkpoint may be taken that is no better than matching; of all of them together."""
@@ -103,7 +106,7 @@ class Task(Protocol):
         """From which probability on a pixel counts as found."""
 
     def probabilities(self, planes: np.ndarray, /) -> np.ndarray:
-        """What it finds, `(N, n - 40, n - 40)`, in planes `(N, n, n)` of grey values."""
+        """What it finds in planes `(N, n, n)` of grey values, `MARGIN` less at each side."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class TaskNetwork:
     """A small network that finds something (membranes) in planes of one domain.
 
     Args:
-        network: gives a logit a pixel, `HALO` less at each side.
+        network: gives a logit a pixel, `MARGIN` less at each side.
         levels: mean and standard deviation of its domain.
         threshold: of its probability, the best on its own domain.
     """
@@ -121,7 +124,7 @@ class TaskNetwork:
     threshold: float
 
     def probabilities(self, planes: np.ndarray) -> np.ndarray:
-        """What it finds, `(N, n - 40, n - 40)`, in planes `(N, n, n)` of grey values."""
+        """What it finds in planes `(N, n, n)` of grey values, `MARGIN` less at each side."""
         mean, sd = self.levels
         found = [
             np.asarray(self.network(((some - mean) / sd)[..., None].astype(np.float32)))[..., 0]
@@ -177,7 +180,7 @@ def train_task(
         return loss
 
     random = np.random.default_rng(seed)
-    inner = slice(HALO, crop - HALO)
+    inner = slice(MARGIN, crop - MARGIN)
     for _ in range(steps):
         images, wanted = [], []
         for _ in range(batch_size):
@@ -190,7 +193,9 @@ def train_task(
             wanted.append(mask[inner, inner])
         step(np.stack(images), np.stack(wanted).astype(np.float32))
     task = TaskNetwork(network, levels, 0.5)
-    return replace(task, threshold=best_threshold(task.probabilities(planes), inside(truth)))
+    return replace(
+        task, threshold=best_threshold(task.probabilities(planes), inside(truth, MARGIN))
+    )
 
 
 def best_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
@@ -204,7 +209,7 @@ def score(task: Task, planes: np.ndarray, truth: np.ndarray) -> Score:
     Args:
         task: the network.
         planes: `(N, m, m)` grey values, which are clipped and rounded.
-        truth: `(N, m, m)` bool; `HALO` at each side is not scored.
+        truth: `(N, m, m)` bool; `MARGIN` at each side is not scored.
     """
     return _score(task, planes, truth)[0]
 
@@ -212,7 +217,7 @@ def score(task: Task, planes: np.ndarray, truth: np.ndarray) -> Score:
 def _score(task: Task, planes: np.ndarray, truth: np.ndarray) -> tuple[Score, np.ndarray]:
     """The score, and the counts of squares that it comes of."""
     probability = task.probabilities(np.clip(np.rint(planes), 0, 255))
-    found, seen = probability >= task.threshold, inside(truth)
+    found, seen = probability >= task.threshold, inside(truth, MARGIN)
     return (f1_score(found, seen), average_precision(probability, seen)), in_squares(found, seen)
 
 
@@ -294,18 +299,21 @@ def gate_row(
     Args:
         task: of the target domain.
         name: of the candidate.
-        make: makes `(N, n - 40, n - 40)` grey values of `(N, n, n)` uint8.
+        make: makes grey values of `(N, n, n)` uint8, some margin less at each side.
         choosing: planes of the source domain that choose among candidates.
         apart: planes that choose nothing.
         step: of a training's checkpoint.
     """
-    (chosen, squares), (confirmed, _) = (
-        _score(task, make(planes.grey), inside(planes.truth)) for planes in (choosing, apart)
-    )
+    scores = []
+    for planes in (choosing, apart):
+        made = make(planes.grey)
+        margin = (planes.grey.shape[1] - made.shape[1]) // 2
+        scores.append(_score(task, made, inside(planes.truth, margin)))
+    (chosen, squares), (confirmed, _) = scores
     return Scored(Row(name, *chosen, *confirmed, step), squares)
 
 
-def inside(planes: np.ndarray, margin: int = HALO) -> np.ndarray:
+def inside(planes: np.ndarray, margin: int) -> np.ndarray:
     """Planes without a margin."""
     return planes[:, margin : planes.shape[1] - margin, margin : planes.shape[2] - margin]
 

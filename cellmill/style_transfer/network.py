@@ -1,13 +1,15 @@
 """The networks: a generator of valid convolutions alone, and a discriminator, in Keras 3.
 
-The generator is a U-Net of two levels after the one of transfer_em (2021), but that no convolution
-pads and each transposed one covers its input exactly (2 by 2, stride 2). So any side of a multiple
-of `STRIDE` gives that side less `2 × HALO`, and what is made of a block is what is made of the
-whole there. Nothing is normalised over space, which would make blocks differ.
+The generator is a U-Net of as many levels as are asked for, after the one of transfer_em (2021),
+but that no convolution pads and each transposed one covers its input exactly (2 by 2, stride 2). So
+any side of a multiple of its stride gives that side less two halos (`reach_of`), and what is made
+of a block is what is made of the whole there. Nothing is normalised over space, which would make
+blocks differ.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,6 @@ from cellmill.models.savedmodel import write_savedmodel
 if TYPE_CHECKING:
     import keras
 
-HALO = 20
-"""Pixels at each side that the generator reads and gives nothing for."""
-
-STRIDE = 4
-"""Blocks begin at multiples of it, and so are their sides."""
-
 HEAD = "transferred"
 Levels = tuple[float, float]
 """Mean and standard deviation of a domain's grey values."""
@@ -33,10 +29,51 @@ Levels = tuple[float, float]
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 """What a network computes in, as Keras names it; weights and what it gives are float32."""
 
-DEPTHS = (1, 2)
+DEPTHS = (1, 2, 3, 4)
 """How often a generator may halve the resolution."""
 
 _SLOPE = 0.2
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a generator sees, and on which grid it computes.
+
+    Args:
+        halo: pixels at each side that it reads and gives nothing for.
+        stride: blocks begin at multiples of it, and sides of what it is given are multiples; those
+            of what it makes are, too.
+    """
+
+    halo: int
+    stride: int
+
+
+def reach_of(depth: int) -> Reach:
+    """The reach of a generator that halves the resolution so often, one of `DEPTHS`.
+
+    Example:
+        >>> [(reach.halo, reach.stride) for reach in map(reach_of, DEPTHS)]
+        [(8, 2), (20, 4), (48, 8), (96, 16)]
+    """
+    return Reach(_seen(depth) + 2 * _dropped(depth), 2**depth)
+
+
+def _seen(depth: int) -> int:
+    """Pixels that convolutions take at each side: two of 3 by 3 down each level and up again.
+
+    At the lowest there are two alone: 2 × 2 × (1 + 2 + … + 2**(depth - 1)) + 2 × 2**depth.
+    """
+    return 6 * 2**depth - 4
+
+
+def _dropped(depth: int) -> int:
+    """Pixels that are left out at each side of what is given, and again of what is made.
+
+    A side has to be 4 less than a multiple of 2**depth, so that each level can be halved; from the
+    third level on no multiple of the stride is.
+    """
+    return 2 if depth > 2 else 0
 
 
 def repeatable(seed: int) -> tuple[Any, Any]:
@@ -55,14 +92,13 @@ def build_generator(
     name: str = "generator",
     precision: str = "float32",
 ) -> Any:
-    """An untrained generator, `(N, n, n, 1)` to `(N, n - 40, n - 40, 1)` float32.
+    """An untrained generator, `(N, n, n, 1)` to `(N, n - 2 halo, n - 2 halo, 1)` float32.
 
     Values in and out are standardised, each by the mean and standard deviation of its domain.
 
     Args:
-        width: channels at full resolution; twice and four times as many at a half and a quarter.
-        depth: how often the resolution is halved, one of `DEPTHS`. Less deep, it sees less, and
-            gives nothing for as many pixels at each side all the same.
+        width: channels at full resolution; twice as many at each half of it.
+        depth: how often the resolution is halved, one of `DEPTHS`; `reach_of` says the halo.
         residual: whether what it makes is added to what it is given; untrained it then gives what
             it is given, which between standardised domains is matching two numbers.
         name: of the model.
@@ -79,25 +115,29 @@ def build_generator(
         x = layers.Conv2DTranspose(channels, 2, 2, kernel_initializer="he_normal", **how)(x)
         return layers.LeakyReLU(_SLOPE, **how)(x)
 
+    def without(x: Any, margin: int, **kind: Any) -> Any:
+        return layers.Cropping2D(margin, **kind)(x) if margin else x
+
     given = layers.Input((None, None, 1), name="image", dtype="float32")
-    full = convolved(convolved(given, width), width)
-    half = convolved(convolved(convolved(full, 2 * width, 2, 2), 2 * width), 2 * width)
-    x = half
-    if depth == 2:
-        low = convolved(convolved(convolved(half, 4 * width, 2, 2), 4 * width), 4 * width)
-        inner = layers.Cropping2D(4, **how)(half)
-        x = layers.Concatenate(**how)([upsampled(low, 2 * width), inner])
-        x = convolved(convolved(x, 2 * width), 2 * width)
-    inner = layers.Cropping2D(16 if depth == 2 else 4, **how)(full)
-    x = layers.Concatenate(**how)([upsampled(x, width), inner])
+    x = without(given, _dropped(depth))
     x = convolved(convolved(x, width), width)
-    if depth == 1:
-        x = layers.Cropping2D(HALO - 8, **how)(x)
+    levels = [x]
+    for level in range(1, depth + 1):
+        channels = width * 2**level
+        x = convolved(convolved(convolved(x, channels, 2, 2), channels), channels)
+        levels.append(x)
+    for level in reversed(range(depth)):
+        channels = width * 2**level
+        # What lies below this level takes all but its own two convolutions down and two up.
+        inner = without(levels[level], _seen(depth - level) - 4, **how)
+        x = layers.Concatenate(**how)([upsampled(x, channels), inner])
+        x = convolved(convolved(x, channels), channels)
+    x = without(x, _dropped(depth), **how)
     # A residual generator begins as what it is given, which matches mean and deviation.
     last = "zeros" if residual else "glorot_normal"
     x = layers.Conv2D(1, 1, kernel_initializer=last, name="grey", dtype="float32")(x)
     if residual:
-        x = layers.Add()([x, layers.Cropping2D(HALO)(given)])
+        x = layers.Add()([x, without(given, reach_of(depth).halo)])
     return keras.Model(given, x, name=name)
 
 
@@ -154,21 +194,23 @@ def export_generator(generator: keras.Model, folder: Path, source: Levels, targe
     write_savedmodel(folder, serve, generator.weights)
 
 
-def export_table(table: np.ndarray, folder: Path) -> None:
+def export_table(table: np.ndarray, folder: Path, reach: Reach) -> None:
     """Write a network that gives each grey value another, with a generator's signature and halo.
 
     Args:
         table: `(256,)` float32.
         folder: the model's folder.
+        reach: of the generator in whose place it stands.
     """
     tf = extras.load("tensorflow", "style transfer")
+    kept = slice(reach.halo, -reach.halo)
 
     @tf.function(
         input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, name="image")],
         autograph=False,
     )
     def serve(image: Any) -> dict[str, Any]:
-        inner = image[:, HALO:-HALO, HALO:-HALO]
+        inner = image[:, kept, kept]
         places = tf.cast(tf.clip_by_value(tf.round(inner), 0, len(table) - 1), tf.int32)
         return {HEAD: tf.gather(tf.constant(table, tf.float32), places)}
 
@@ -178,6 +220,7 @@ def export_table(table: np.ndarray, folder: Path) -> None:
 def generator_card(
     name: str,
     *,
+    reach: Reach,
     planes: Planes = "zyx",
     block: int = 256,
     version: str = "1",
@@ -190,6 +233,7 @@ def generator_card(
 
     Args:
         name: of the model.
+        reach: of the generator.
         planes: across which axes of a volume it was trained, and is applied.
         block: side of the blocks that it is applied to if nobody says.
         version: of the model.
@@ -198,14 +242,14 @@ def generator_card(
         training: what the card is to say of data, losses, curve, and of the domains' levels.
         accuracy: what was measured.
     """
-    side = block + 2 * HALO
+    side = block + 2 * reach.halo
     grey = InputChannel("grey", "grey values of electron microscopy, 0 to 255")
     return ModelCard(
         name=name,
         version=version,
         input=ModelInput((grey,), tile=(side, side), planes=planes),
-        heads=(Head(HEAD, "", "image", margin=HALO),),
-        tiling=Tiling("reflect", 0.0, STRIDE),
+        heads=(Head(HEAD, "", "image", margin=reach.halo),),
+        tiling=Tiling("reflect", 0.0, reach.stride),
         postprocessing={},
         default_compartment="",
         description=description,

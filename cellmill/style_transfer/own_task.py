@@ -18,7 +18,7 @@ from cellmill.models.card import Head, ModelCard
 from cellmill.models.fetch import FetchedModel
 from cellmill.preprocessing.methods import normalised
 from cellmill.preprocessing.normalisation import CLAHE
-from cellmill.style_transfer.gate import Planes, best_threshold, inside
+from cellmill.style_transfer.gate import MARGIN, Planes, best_threshold, inside
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class OwnTask:
     threshold: float = 0.5
 
     def probabilities(self, planes: np.ndarray) -> np.ndarray:
-        """What it finds, `(N, n - 40, n - 40)`, in planes `(N, n, n)` of grey values."""
+        """What it finds in planes `(N, n, n)` of grey values, `MARGIN` less at each side."""
         found = self.values(planes)
         return 1 / (1 + np.exp(-found)) if self.is_logit else found
 
     def values(self, planes: np.ndarray) -> np.ndarray:
-        """The same as the network gives it, `(N, n - 40, n - 40)` float64."""
+        """The same as the network gives it, float64."""
         count, side, _ = planes.shape
         found = np.zeros((count, side, side))
         grid = card_grid(self.card, (side, side))
@@ -56,7 +56,7 @@ class OwnTask:
             predict_tiled(plane, self.predictor, grid, [out], heads=[self.head])
             fine = out[..., self.channel].repeat(self.head.stride, 0)
             found[n] = fine.repeat(self.head.stride, 1)[:side, :side]
-        return inside(found)
+        return inside(found, MARGIN)
 
     def _prepared(self, planes: np.ndarray) -> np.ndarray:
         """Planes as the network takes them, `(N, n, n, C)` float32; channels it may lack are 0."""
@@ -96,7 +96,7 @@ def load_task(fetched: FetchedModel, head: str, known: Planes, *, trusted: bool 
     task = replace(task, is_logit=bool(values.min() < 0 or values.max() > 1))
     if not len(known.truth):
         return task
-    best = best_threshold(task.probabilities(known.grey), inside(known.truth))
+    best = best_threshold(task.probabilities(known.grey), inside(known.truth, MARGIN))
     return replace(task, threshold=best)
 
 

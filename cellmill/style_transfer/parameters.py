@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from cellmill.errors import BadInput, check_least
 from cellmill.style_transfer.defects import Defects
-from cellmill.style_transfer.network import DEPTHS, HALO, PRECISIONS, STRIDE
+from cellmill.style_transfer.network import DEPTHS, PRECISIONS, Reach, reach_of
 
 OBJECTIVES = ("least_squares", "focal")
 """Of the adversarial loss: squares (Mao et al. 2017), or cross-entropy that looks away from what is
 told apart already (Lin et al. 2017, γ 2)."""
+
+#: Pixels of a crop's side that are left at least after two passes, for the cycle loss.
+_LEFT = 16
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,12 @@ class TransferParameters:
     Args:
         steps: batches.
         batch_size: planes of each domain in a batch.
-        crop: side of a plane in pixels, a multiple of 4 that leaves something after two passes.
+        crop: side of a plane in pixels, a multiple of the generators' stride that leaves 16 pixels
+            or more after two passes.
         width: channels of the generators at full resolution.
         discriminator_width: channels of the discriminators' first layer.
-        depth: how often the generators halve the resolution, 2, or 1 for a simpler network to find
-            faults with.
+        depth: how often the generators halve the resolution, 2, 1 for a simpler network to find
+            faults with, 3 or 4 for ones that see further.
         residual: whether a generator adds to what it is given. It then begins at matching mean and
             standard deviation.
         objective: of the adversarial loss, one of `OBJECTIVES`.
@@ -67,15 +71,16 @@ class TransferParameters:
     def __post_init__(self) -> None:
         sizes = ("steps", "batch_size", "width", "discriminator_width", "checkpoint_every")
         check_least(self, sizes, 1)
-        least = 4 * HALO + 4 * STRIDE
-        if self.crop < least or self.crop % STRIDE:
-            expected = f"a multiple of {STRIDE} from {least}"
+        if self.depth not in DEPTHS:
+            expected = f"{DEPTHS[0]} to {DEPTHS[-1]}"
+            raise BadInput("depth", expected=expected, found=f"{self.depth}")
+        least = 4 * self.reach.halo + _LEFT
+        if self.crop < least or self.crop % self.reach.stride:
+            expected = f"a multiple of {self.reach.stride} from {least} at depth {self.depth}"
             raise BadInput("crop", expected=expected, found=f"{self.crop}")
         check_least(self, ("adversarial", "cycle", "identity"), 0)
         if not 0 < self.learning_rate < 1:
             raise BadInput("learning_rate", expected="0 to 1", found=f"{self.learning_rate}")
-        if self.depth not in DEPTHS:
-            raise BadInput("depth", expected="1 or 2", found=f"{self.depth}")
         if self.objective not in OBJECTIVES:
             expected = " or ".join(OBJECTIVES)
             raise BadInput("objective", expected=expected, found=f"'{self.objective}'")
@@ -89,6 +94,11 @@ class TransferParameters:
             raise BadInput("missing", expected=expected, found=f"{self.missing}")
         # Says what is wrong with them.
         _ = self.defects
+
+    @property
+    def reach(self) -> Reach:
+        """Of the generators."""
+        return reach_of(self.depth)
 
     @property
     def defects(self) -> Defects:

@@ -1,9 +1,9 @@
 """Training two generators and two discriminators on unpaired planes of two domains (CycleGAN).
 
 After Zhu et al. 2017, with adversarial losses of least squares or focal, cycle and identity
-losses. The generators are valid, so that a plane shrinks by 40 at each pass: losses are taken where
-both sides are known. What is kept are weights averaged over steps, at checkpoints: which of these
-is best no loss says, see `gate`.
+losses. The generators are valid, so that a plane shrinks by two halos at each pass: losses are
+taken where both sides are known. What is kept are weights averaged over steps, at checkpoints:
+which of these is best no loss says, see `gate`.
 
 Crop, augmentation and step follow from the seed and the step's number, and a checkpoint keeps
 weights, averages and optimisers: a training that was killed goes on to the same curve.
@@ -141,7 +141,7 @@ def averaged_generator(
 
 
 def applied(generator: Any, source: Levels, target: Levels, planes: np.ndarray) -> np.ndarray:
-    """What a generator makes of planes `(N, n, n)` of grey values: `(N, n - 40, n - 40)`."""
+    """What a generator makes of planes `(N, n, n)` of grey values, two halos less a side."""
     given = ((planes - source[0]) / source[1])[..., None].astype(np.float32)
     made = [
         np.asarray(generator(given[n : n + 4], training=False)) for n in range(0, len(given), 4)

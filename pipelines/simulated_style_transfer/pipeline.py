@@ -68,7 +68,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             volume_shape: Voxels along z, y and x of each volume, with commas between.
             planes: Axes across which planes are cut: `z`, `y`, `x` or `zyx`.
             batch_size: Planes of each volume in a batch.
-            block: Side of the blocks in which the network is applied, a multiple of 4.
+            block: Side of the blocks in which the network is applied, a multiple of its stride, 4
+                at depth 2.
             levels: Resolutions of the transferred volume; 0 as many as it takes until no side is
                 longer than 512 voxels.
             most_shards: At most so many tasks share the blocks.

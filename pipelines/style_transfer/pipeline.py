@@ -54,7 +54,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             destination: Path or URI to write to, precomputed, or OME-Zarr if it ends in `.zarr`;
                 empty is OME-Zarr among the run's outputs.
             mask: Path or URI of a volume of the same shape, 0 where the original's values are kept.
-            block: Side of a block in voxels, a multiple of 4.
+            block: Side of a block in voxels, a multiple of the network's stride, mostly 4.
             planes: Axes across which planes are fed: `z`, `y`, `x` or `zyx`; empty is what the card
                 says.
             black: Value that becomes 0, for volumes that are not uint8.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cellmill.contract.cli import main
-from cellmill.style_transfer.network import generator_card
+from cellmill.style_transfer.network import generator_card, reach_of
 from cellmill.style_transfer.volumes import open_volume
 from tests.style_transfer import stored_volumes as stored
 
@@ -16,7 +16,7 @@ VALUES = np.random.default_rng(0).integers(0, 256, (20, 45, 52), np.uint8)
 @pytest.fixture
 def model(tmp_path):
     (tmp_path / "model").mkdir()
-    generator_card("network", planes="z", block=20).save(tmp_path / "model")
+    generator_card("network", reach=reach_of(2), planes="z", block=20).save(tmp_path / "model")
     return tmp_path / "model"
 
 

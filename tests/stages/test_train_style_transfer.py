@@ -11,6 +11,7 @@ from cellmill.models.card import ModelCard
 from cellmill.models.trust import check_network
 from cellmill.style_transfer.volumes import open_volume
 from tests.style_transfer import stored_volumes as stored
+from tests.style_transfer.generators import tissue
 
 pytestmark = pytest.mark.tensorflow
 SHAPE = (8, 100, 104)
@@ -62,16 +63,40 @@ def test_a_network_is_trained_chosen_and_applied(tmp_path, volumes):
     assert (made != source).mean() > 0.5
 
 
+def test_a_deeper_network_is_trained_and_applied_in_blocks_that_equal_the_whole(tmp_path):
+    volumes = {
+        name: stored.zarr(tmp_path / name, tissue((3, 208, 216), seed), "zarr3")
+        for seed, name in enumerate("xy")
+    }
+    tiny = {"steps": 1, "depth": 3, "crop": 208, "width": 2, "batch_size": 1, "planes": "z"}
+    assert run(tmp_path, **volumes, **tiny) == 0
+    card = ModelCard.load(tmp_path / "model")
+    assert (card.heads[0].margin, card.tiling.alignment) == (48, 8)
+    assert card.training["chosen"]["step"] == 1
+    made = []
+    for block in (256, 88):
+        out = str(tmp_path / f"{block}.zarr")
+        given = ["--model", str(tmp_path / "model"), "--volume", volumes["x"], "--destination", out]
+        places = ["--transferred", str(tmp_path / "t"), "--record", str(tmp_path / "r")]
+        assert main(["transfer_style", *given, *places, "--block", f"{block}"]) == 0
+        made.append(open_volume(out)[...])
+    assert np.unique(made[0]).size > 100
+    np.testing.assert_array_equal(*made)
+
+
 def test_several_volumes_and_networks_of_ones_own_are_learnt_from_and_named(tmp_path, volumes):
     mask = np.zeros(SHAPE, np.uint8)
     mask[1:] = 1
     masks = f"'{stored.zarr(tmp_path / 'a mask', mask, 'zarr3')}' -"
     lists = {"x": f"{volumes['x']} {volumes['y']}@0.5", "y": volumes["y"], "x_masks": masks}
-    tiny = {"steps": 1, "crop": 96, "width": 2, "batch_size": 2, "planes": "z"}
+    # Shallow, with a margin of its own: not that of what scores it.
+    tiny = {"steps": 1, "depth": 1, "crop": 48, "width": 2, "batch_size": 2, "planes": "z"}
     given = {"prior": "cellmill-nuclei", "task_network": "cellmill-nuclei"}
     given |= {"task_head": "nuclear_pixelwise:1", "x_truth": f"{volumes['x_truth']} -"}
     assert run(tmp_path, **lists, x_boxes="- 0,0,0,8,100,100", **tiny, **given) == 0
-    said = ModelCard.load(tmp_path / "model").training
+    card = ModelCard.load(tmp_path / "model")
+    assert (card.heads[0].margin, card.tiling.alignment) == (8, 2)
+    said = card.training
     assert said["prior_digest"] == said["task_digest"]
     names = ["as is", "mean and SD", "histogram", "step 0", "step 1"]
     assert [row["name"] for row in said["gate"]] == names
@@ -97,7 +122,7 @@ def test_several_volumes_and_networks_of_ones_own_are_learnt_from_and_named(tmp_
         ({"y_truth": ""}, "truth: expected that of X and of Y, or of neither"),
         ({"crop": 104}, "expected room for crops of (1, 104, 104)"),
         ({"held_out": 1.5}, "held_out: expected 0 to 1"),
-        ({"crop": 90}, "crop: expected a multiple of 4 from 96, found 90"),
+        ({"crop": 90}, "crop: expected a multiple of 4 from 96 at depth 2, found 90"),
         ({"x": "nowhere"}, "volume 'nowhere': expected a volume, found nothing there"),
     ],
 )

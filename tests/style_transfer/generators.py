@@ -3,18 +3,23 @@
 import numpy as np
 import scipy.ndimage
 
-from cellmill.style_transfer.network import build_generator, export_generator, generator_card
+from cellmill.style_transfer.network import (
+    build_generator,
+    export_generator,
+    generator_card,
+    reach_of,
+)
 
 
-def random_generator(folder, *, width=4, planes="zyx", block=32, seed=0):
+def random_generator(folder, *, width=4, depth=2, planes="zyx", block=32, seed=0):
     """Write a generator and its card; give the card."""
-    generator = build_generator(width, residual=False)
+    generator = build_generator(width, depth=depth, residual=False)
     random = np.random.default_rng(seed)
     for weight in generator.weights:
         scale = 0.1 if weight.name == "bias" else 1.2 / np.sqrt(np.prod(weight.shape[:-1]))
         weight.assign(random.normal(0, scale, weight.shape))
     export_generator(generator, folder, (120.0, 40.0), (110.0, 250.0))
-    card = generator_card("random", planes=planes, block=block)
+    card = generator_card("random", reach=reach_of(depth), planes=planes, block=block)
     card.save(folder)
     return card
 

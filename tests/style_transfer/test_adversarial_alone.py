@@ -11,9 +11,8 @@ import scipy.ndimage
 
 from cellmill import extras
 from cellmill.style_transfer.cyclegan import build_networks
-from cellmill.style_transfer.gate import Planes, TaskNetwork, choose, gate_row, inside
+from cellmill.style_transfer.gate import MARGIN, Planes, TaskNetwork, choose, gate_row, inside
 from cellmill.style_transfer.matching import histogram, mean_and_sd, mean_sd_table
-from cellmill.style_transfer.network import HALO
 from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.sampling import Source
 from cellmill.style_transfer.training import Domain, applied, averaged_generator, train
@@ -55,11 +54,13 @@ def test_the_gate_refuses_what_the_adversarial_loss_alone_learnt(tmp_path):
     turn_over(networks.to_y, ((x[:4] - levels[0][0]) / levels[0][1])[..., None])
     train(networks, of_x, of_y, ALONE, tmp_path)
     # What is brighter than the mean of Y belongs to its bright phase.
-    task = TaskNetwork(lambda z: 4 * z[:, HALO:-HALO, HALO:-HALO], levels[1], 0.5)
+    task = TaskNetwork(lambda z: 4 * inside(z, MARGIN), levels[1], 0.5)
     choosing, apart = Planes(x[4:6], bright[4:6]), Planes(x[6:], bright[6:])
     table = mean_sd_table(*(histogram(values) for values in (x, y)))
     generator = averaged_generator(tmp_path, ALONE.steps, ALONE)
-    matched = gate_row(task, "mean and SD", lambda planes: inside(table[planes]), choosing, apart)
+    matched = gate_row(
+        task, "mean and SD", lambda planes: inside(table[planes], MARGIN), choosing, apart
+    )
     made = gate_row(
         task, "adversarial", lambda planes: applied(generator, *levels, planes), choosing, apart, 20
     )
@@ -74,6 +75,6 @@ def turn_over(generator, planes):
     """Teach a generator to exchange bright and dark."""
     keras = extras.load("keras", "this test")
     generator.compile(keras.optimizers.Adam(1e-2), "mse")
-    generator.fit(planes, -planes[:, HALO:-HALO, HALO:-HALO], batch_size=4, epochs=60, verbose=0)
+    generator.fit(planes, -inside(planes, MARGIN), batch_size=4, epochs=60, verbose=0)
     made = np.asarray(generator(planes))
-    assert np.corrcoef(made.ravel(), planes[:, HALO:-HALO, HALO:-HALO].ravel())[0, 1] < -0.5
+    assert np.corrcoef(made.ravel(), inside(planes, MARGIN).ravel())[0, 1] < -0.5

@@ -94,7 +94,7 @@ def test_a_shallow_network_learns_to_fool_and_is_seen_through(objective):
     """Grey that is brighter in Y: the generator gets there, and judges tell them apart before."""
     asked = replace(TINY, depth=1, objective=objective, cycle=0.0, identity=0.0)
     networks = build_networks(asked)
-    assert networks.to_y(np.zeros((1, 96, 100, 1), np.float32)).shape == (1, 56, 60, 1)
+    assert networks.to_y(np.zeros((1, 96, 100, 1), np.float32)).shape == (1, 80, 84, 1)
     step, random = compiled_step(networks, asked), np.random.default_rng(0)
     losses = []
     for _ in range(12):

@@ -5,6 +5,7 @@ import pytest
 
 from cellmill.errors import BadInput
 from cellmill.style_transfer.domains import Labelled, halves, open_domain, scored, split, taught
+from cellmill.style_transfer.network import reach_of
 from cellmill.style_transfer.places import volumes_named
 from cellmill.style_transfer.sampling import Source, sample_volumes
 from cellmill.style_transfer.volumes import open_volume
@@ -51,8 +52,7 @@ def test_planes_that_are_scored_lie_in_the_region_and_share_no_pixel():
         Labelled(Source(open_volume(arrays[0]), boxes=overlapping), np.ones(SHAPE, bool)),
         Labelled(Source(open_volume(arrays[1]), mask=mask), np.zeros(SHAPE, bool)),
     ]
-    found = scored(domain, 3)
-    again = scored(domain, 3)
+    found, again = (scored(domain, 3, reach_of(2)) for _ in range(2))
     np.testing.assert_array_equal(found.grey, again.grey)
     assert found.grey.shape == found.truth.shape == (len(found.grey), 128, 128)
     # What is true goes with the volume that it is of.
@@ -75,7 +75,7 @@ def test_planes_that_are_scored_lie_in_the_region_and_share_no_pixel():
 def test_a_mask_without_room_is_one_line():
     nothing = Labelled(Source(open_volume(Numbered()), mask=np.zeros(SHAPE, bool)))
     with pytest.raises(BadInput, match="held-out volume: expected a plane of 128 × 128 within the"):
-        scored([nothing], 0)
+        scored([nothing], 0, reach_of(2))
 
 
 def test_lists_open_as_domains_that_repeat(tmp_path):

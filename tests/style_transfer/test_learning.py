@@ -49,11 +49,11 @@ def domain(values, z0, z1):
 def test_what_was_spoilt_is_learnt_and_undone(tmp_path):
     x, y = domain(SPOILT, 0, 5), domain(CLEAN, 9, 14)
     train(build_networks(ASKED), x, y, ASKED, tmp_path)
-    unseen, wanted = SPOILT[5:9], inside(CLEAN[5:9])
+    unseen, wanted = SPOILT[5:9], inside(CLEAN[5:9], ASKED.reach.halo)
     generator = averaged_generator(tmp_path, ASKED.steps, ASKED)
     made = np.clip(applied(generator, x.levels, y.levels, unseen), 0, 255)
     table = mean_sd_table(histogram(SPOILT[:5]), histogram(CLEAN[9:]))
-    matched = np.clip(inside(table[unseen]), 0, 255)
+    matched = np.clip(inside(table[unseen], ASKED.reach.halo), 0, 255)
     assert spectrum_gap(made, wanted) < 0.85 * spectrum_gap(matched, wanted)
 
     def likeness(planes):

@@ -12,7 +12,7 @@ from cellmill.models.card import Head, InputChannel, ModelCard, ModelInput, Prep
 from cellmill.models.fetch import fetch_model
 from cellmill.models.savedmodel import write_savedmodel
 from cellmill.style_transfer.cyclegan import build_networks, compiled_step
-from cellmill.style_transfer.network import export_table, generator_card
+from cellmill.style_transfer.network import export_table, generator_card, reach_of
 from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.prior import load_prior
 
@@ -109,8 +109,8 @@ def test_a_step_learns_through_it_and_leaves_it_as_it_is(prior):
 
 
 def of_table(folder):
-    export_table(np.arange(256, dtype=np.float32), folder)
-    return generator_card("table")
+    export_table(np.arange(256, dtype=np.float32), folder, reach_of(2))
+    return generator_card("table", reach=reach_of(2))
 
 
 def of_onnx(folder):

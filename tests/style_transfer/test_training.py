@@ -125,7 +125,9 @@ def test_what_is_written_is_what_was_chosen(fitted, tmp_path, step, back):
     found = replace(found, chosen=replace(found.chosen, name=name, step=step))
     export_chosen(found, parameters, checkpoints, tmp_path, back=back)
     planes = found.samples[:3].astype(np.float32)
-    card = generator_card("made", planes="z", block=planes.shape[1] - 40)
+    card = generator_card(
+        "made", reach=TINY.reach, planes="z", block=planes.shape[1] - 2 * TINY.reach.halo
+    )
     card.save(tmp_path)
     wanted = transferred(found, parameters, checkpoints, planes, back=back)
     for engine in ("tensorflow", "openvino"):
@@ -166,10 +168,13 @@ def test_a_plane_and_its_truth_are_turned_together():
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ({"crop": 98}, "crop: expected a multiple of 4 from 96, found 98"),
-        ({"crop": 92}, "crop: expected a multiple of 4 from 96, found 92"),
+        ({"crop": 98}, "crop: expected a multiple of 4 from 96 at depth 2, found 98"),
+        ({"crop": 92}, "crop: expected a multiple of 4 from 96 at depth 2, found 92"),
         ({"steps": 0}, "steps: expected at least 1, found 0"),
-        ({"depth": 3}, "depth: expected 1 or 2, found 3"),
+        ({"crop": 46, "depth": 1}, "crop: expected a multiple of 2 from 48 at depth 1, found 46"),
+        ({"depth": 3}, "crop: expected a multiple of 8 from 208 at depth 3, found 96"),
+        ({"crop": 404, "depth": 4}, "crop: expected a multiple of 16 from 400 at depth 4, found 4"),
+        ({"depth": 5}, "depth: expected 1 to 4, found 5"),
         ({"objective": "hinge"}, "objective: expected least_squares or focal, found 'hinge'"),
         ({"planes": "xy"}, "planes: expected z, y, x or zyx"),
         ({"learning_rate": 0.0}, "learning_rate: expected 0 to 1"),
