@@ -1,11 +1,12 @@
 """Measurements and scores of synthetic slides with up to a million objects: seconds and memory.
 
-`python -m bench.metrics [--sides 4096 27120] [--channels 2] [--memory-mib 1024] [--output …]`
+`python -m bench.metrics [--sides 4096 27120] [--volumes 768] [--channels 2] [--memory-mib 1024]`
 
 Slides are made window by window as they are read: jittered discs, one in each 27 × 27 pixels, so
 that 27,120 pixels a side hold a million of them; the prediction is the truth two pixels aside, a
-part of it merged and a part missing. Each row runs in a process of its own, whose memory is that
-above what it takes after a small run.
+part of it merged and a part missing. Volumes are 64 planes, twice as far apart as pixels, of balls
+in the discs' places, one in each 14 planes; they are held in memory. Each row runs in a process of
+its own, whose memory is that above what it takes after a small run, and volumes.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ import numpy as np
 from cellmill.compute.kernels import kernel
 from cellmill.compute.memory import peak_rss
 from cellmill.compute.threads import thread_count
-from cellmill.measurement import measure_compartments
+from cellmill.measurement import measure_compartments, measure_labels
 from cellmill.metrics import evaluate
 from launch import ROOT
 
 _PITCH = 27
+_PLANES, _DEEP = 64, 14
 _SMALL = 600
 
 
@@ -41,8 +43,8 @@ class Row:
     """One line of the table.
 
     Attributes:
-        what: `metrics` or `measure`.
-        side: of the slide, pixels.
+        what: `metrics`, `measure` or `volume`, which is measured.
+        side: of the slide, or of the volume's planes, pixels.
         channels: of the image measured.
         objects: in the truth, or measured.
         seconds: of the work, making the windows included.
@@ -60,8 +62,9 @@ class Row:
 
     @property
     def speed(self) -> float:
-        """Megapixels a second, those of every channel counted."""
-        return self.side**2 * max(self.channels, 1) / 1e6 / self.seconds
+        """Megapixels a second, those of every channel and plane counted."""
+        planes = _PLANES if self.what == "volume" else 1
+        return planes * self.side**2 * max(self.channels, 1) / 1e6 / self.seconds
 
     def __str__(self) -> str:
         return (
@@ -119,8 +122,8 @@ def _mixed(number):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _disc(y, x, across, less=0):  # type: ignore[no-untyped-def]
-    """Label of the disc at a pixel, or 0; its radius may be less than it is."""
+def _disc(y, x, across, less=0, beside=0):  # type: ignore[no-untyped-def]
+    """Label of the disc at a pixel, or 0; its radius may be less than it is, or that of a ball."""
     row, column = y // _PITCH, x // _PITCH
     cell = row * across + column
     chance = _mixed(cell + 1)
@@ -128,7 +131,7 @@ def _disc(y, x, across, less=0):  # type: ignore[no-untyped-def]
     middle_x = 12 + np.int64((chance >> np.uint64(2)) & np.uint64(3))
     radius = 6 + np.int64((chance >> np.uint64(4)) & np.uint64(3)) - less
     away_y, away_x = y - row * _PITCH - middle_y, x - column * _PITCH - middle_x
-    return cell + 1 if away_y * away_y + away_x * away_x <= radius * radius else 0
+    return cell + 1 if away_y**2 + away_x**2 + beside**2 <= radius**2 else 0
 
 
 @kernel
@@ -162,34 +165,59 @@ def _make_prediction(out, top, width, channel):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _make_balls(out):  # type: ignore[no-untyped-def]
+    across = -(-out.shape[2] // _PITCH)
+    in_layer = -(-out.shape[1] // _PITCH) * across
+    for z in range(out.shape[0]):
+        layer, beside = z // _DEEP, 2 * (z % _DEEP - _DEEP // 2)
+        for y in range(out.shape[1]):
+            for x in range(out.shape[2]):
+                label = _disc(y, x, across, 0, beside)
+                out[z, y, x] = label + layer * in_layer if label else 0
+
+
+@kernel
 def _make_noise(out, top, width, channel):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         for x in range(width):
             out[y, x] = _mixed(((top + y) * width + x) * 8 + channel) & np.uint64(0xFFFF)
 
 
-def run(what: str, side: int, channels: int, memory_mib: int) -> int:
-    """Do the work once; how many objects there were."""
+def work(what: str, side: int, channels: int, memory_mib: int) -> Callable[[], int]:
+    """What is to be done; it gives how many objects there were."""
+    if what == "volume":
+        balls, noise = volume(side, channels)
+        return lambda: measure_labels(balls, noise, mpp=(1.0, 0.5, 0.5)).num_rows
     if what == "metrics":
         both = labels(side, predicted=False), labels(side, predicted=True)
-        return int(evaluate(*both, memory_mib=memory_mib)["n_truth"])
+        return lambda: int(evaluate(*both, memory_mib=memory_mib)["n_truth"])
     shown = {"whole_cell": labels(side, predicted=False)}
-    return int(measure_compartments(shown, image(side, channels), memory_mib=memory_mib).num_rows)
+    pixels = image(side, channels)
+    return lambda: measure_compartments(shown, pixels, memory_mib=memory_mib).num_rows
+
+
+def volume(side: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Balls, `(64, side, side)`, and noise in 16 bits, with channels behind."""
+    balls = np.empty((_PLANES, side, side), np.int32)
+    _make_balls(balls)
+    noise = np.random.default_rng(0).integers(0, 1 << 16, (*balls.shape, channels), np.uint16)
+    return balls, noise
 
 
 def measured(what: str, side: int, channels: int, memory_mib: int) -> Row:
     """Do the work in this process, once small and once as asked."""
-    run(what, _SMALL, channels, memory_mib)
+    work(what, _SMALL if what != "volume" else 64, channels, memory_mib)()
+    asked = work(what, side, channels, memory_mib)
     # From here on the peak is counted anew, from what is held now.
     Path("/proc/self/clear_refs").write_text("5")
     before = peak_rss()
     Made.seconds, start = 0.0, time.perf_counter()
-    objects = run(what, side, channels, memory_mib)
+    objects = asked()
     seconds = time.perf_counter() - start
     return Row(
         what,
         side,
-        channels if what == "measure" else 0,
+        0 if what == "metrics" else channels,
         objects,
         seconds,
         Made.seconds,
@@ -200,24 +228,25 @@ def measured(what: str, side: int, channels: int, memory_mib: int) -> Row:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print the table, write `metrics.json`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sides", type=int, nargs="+", default=[4096, 27120])
+    parser.add_argument("--sides", type=int, nargs="*", default=[4096, 27120])
+    parser.add_argument("--volumes", type=int, nargs="*", default=[768], help="sides of planes")
     parser.add_argument("--channels", type=int, default=2)
     parser.add_argument("--memory-mib", type=int, default=1024)
     parser.add_argument("--output", type=Path, default=ROOT / "outputs" / "bench")
-    parser.add_argument("--only", choices=["metrics", "measure"], help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=["metrics", "measure", "volume"], help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.only:
         row = measured(given.only, given.sides[0], given.channels, given.memory_mib)
         print(json.dumps(asdict(row)))
         return 0
     rows = []
-    for side in given.sides:
-        for what in ("metrics", "measure"):
-            command = [sys.executable, "-m", "bench.metrics", "--only", what, "--sides", str(side)]
-            command += ["--channels", str(given.channels), "--memory-mib", str(given.memory_mib)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-            rows.append(Row(**json.loads(done.stdout)))
-            print(rows[-1], flush=True)
+    asked = [(what, side) for side in given.sides for what in ("metrics", "measure")]
+    for what, side in asked + [("volume", side) for side in given.volumes]:
+        command = [sys.executable, "-m", "bench.metrics", "--only", what, "--sides", str(side)]
+        command += ["--channels", str(given.channels), "--memory-mib", str(given.memory_mib)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        rows.append(Row(**json.loads(done.stdout)))
+        print(rows[-1], flush=True)
     given.output.mkdir(parents=True, exist_ok=True)
     machine = {
         "machine": platform.processor() or platform.machine(),

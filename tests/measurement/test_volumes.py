@@ -12,9 +12,16 @@ from skimage.measure import regionprops
 from cellmill.arrays.zarr import create_zarr
 from cellmill.datasets.phantoms import spheres
 from cellmill.errors import BadInput
-from cellmill.measurement import VOLUME_COLUMNS, measure_compartments, measure_labels, shells
+from cellmill.measurement import (
+    VOLUME_COLUMNS,
+    background,
+    measure_compartments,
+    measure_labels,
+    shells,
+)
 from cellmill.measurement.shells import shell_medians
 from cellmill.measurement.volumes import sum_solids
+from tests.measurement import shells_by_object
 
 SPACING = (2.0, 0.5, 0.4)
 
@@ -153,50 +160,52 @@ def test_local_background_is_the_shell_of_nearest_background():
 
 @given(
     st.integers(0, 10_000),
-    st.sampled_from([(1.0, 1.0, 1.0), (2.0, 1.0, 1.0), (0.5, 1.0, 1.0), (3.3, 0.7, 0.7)]),
-    st.sampled_from([(0, 1), (0, 3), (1, 2), (2, 5)]),
-    st.integers(5, 9),
+    st.sampled_from(
+        [(1.0, 1.0, 1.0), (2.0, 1.0, 1.0), (0.5, 1.0, 1.0), (3.3, 0.7, 0.7), (2.0, 0.5, 0.4)]
+    ),
+    st.sampled_from([(0, 1), (0, 3), (1, 2), (2, 8)]),
+    st.sampled_from([np.uint16, np.int8, ">i4", np.float32, bool]),
+    st.sampled_from([(1 << 25, 1024), (4_000, 7), (0, 1)]),
 )
-@settings(max_examples=12)
-def test_parts_of_a_large_object_have_the_shell_of_the_whole(seed, voxel, ring, side):
+@settings(max_examples=40, deadline=None)
+def test_shells_of_all_objects_are_those_of_each_by_itself(seed, voxel, ring, dtype, sizes):
     """Objects of few voxels in rows and columns are often equally far from what lies between."""
     rng = np.random.default_rng(seed)
-    labels = np.zeros((12, 18, 20), np.int32)
-    for label in range(1, 7):
-        corner = rng.integers(0, np.array(labels.shape) - 2)
+    labels = np.zeros(rng.integers(1, [12, 30, 30]), np.int32)
+    for label in rng.permutation(np.arange(1, 9)) * 7:
+        corner = rng.integers(0, labels.shape)
         z, y, x = (slice(a, a + b) for a, b in zip(corner, rng.integers(1, 14, 3), strict=True))
         labels[z, y, x] = label
-    labels[rng.random(labels.shape) < 0.3] = 0
+    labels[rng.random(labels.shape) < rng.choice([0.3, 0.8, 0.98])] = 0
     other = (rng.random(labels.shape) < 0.05).astype(np.int32)
-    image = rng.integers(0, 1000, (*labels.shape, 2)).astype(np.uint16)
+    image = rng.normal(0, 60, (*labels.shape, 2)).astype(dtype)
     given = (labels, [other], image, sum_solids(labels), ring, voxel)
-    whole = shell_medians(*given)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shells, "_LARGE", 0)
-        patch.setattr(shells, "_PART", side)
-        np.testing.assert_array_equal(shell_medians(*given), whole)
+        patch.setattr(shells, "_HELD", sizes[0])
+        patch.setattr(shells, "_BLOCK", sizes[1])
+        found = shell_medians(*given)
+    np.testing.assert_array_equal(found, shells_by_object.shell_medians(*given))
 
 
-def test_a_large_object_is_looked_at_in_parts():
-    """A lattice that spans the volume: what is held of it does not grow with the depth."""
+def test_what_is_held_of_shells_does_not_grow_with_the_depth():
+    """A lattice that spans the volume, and an image that is made as it is read."""
 
     def peak(depth):
         labels = np.zeros((depth, 40, 40), np.uint8)
         labels[:, ::20] = 1
-        given = (labels, [], np.ones((*labels.shape, 1), np.uint8), sum_solids(labels))
+        image = np.broadcast_to(np.uint16(7), (*labels.shape, 1))
+        given = (labels, [], image, sum_solids(labels), (0, 2), (1.0, 1.0, 1.0))
         tracemalloc.start()
         try:
-            assert shell_medians(*given, (0, 2), (1.0, 1.0, 1.0)).tolist() == [[1.0]]
+            assert shell_medians(*given).tolist() == [[7]]
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shells, "_LARGE", 40**3)
-        patch.setattr(shells, "_PART", 20)
-        peak(60)
-        # The shell's values are kept; of a distance and a place, 20 bytes a voxel, little is.
-        assert peak(240) - peak(60) < 180 * 40 * 40 * 4
+        patch.setattr(background, "COUNTED", 1000)
+        peak(30)
+        assert peak(960) < 1.2 * peak(240)
 
 
 def test_nuclei_and_cells_are_joined():
