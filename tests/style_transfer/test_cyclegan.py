@@ -18,20 +18,26 @@ TINY = TransferParameters(batch_size=2, crop=96, width=2, discriminator_width=2,
 #: Devices are told before TensorFlow begins, so in a process of its own.
 DEVICES = """
 import json, sys
+from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from cellmill.models.fetch import fetch_model
 from cellmill.style_transfer.cyclegan import build_networks, compiled_step
 from cellmill.style_transfer.parameters import TransferParameters
+from cellmill.style_transfer.prior import load_prior
+from tests.style_transfer.priors import LEVELS, grey_planes, write_prior
 
 asked = TransferParameters(
     batch_size=4, crop=96, width=2, discriminator_width=2, learning_rate=1e-5
 )
+write_prior(Path(sys.argv[1]))
+prior = load_prior(fetch_model(sys.argv[1]), LEVELS, grey_planes())
 found = []
 for replicas in (1, 2):
-    networks = build_networks(asked, replicas)
+    networks = build_networks(asked, replicas, prior)
     step, random = compiled_step(networks, asked), np.random.default_rng(0)
     first, losses = networks.to_y.get_weights(), []
     for _ in range(3):
@@ -54,17 +60,20 @@ print(json.dumps({
     "losses": float(np.abs(one / both - 1).max()),
     "weights": apart(before[0], after[0]),
     "averages": apart(before[1], after[1]),
+    "channels": networks.of_y.input_shape[-1],
     "moved": apart(first, networks.to_y.get_weights()),
 }))
 """
 
 
-def test_two_devices_learn_what_one_learns():
-    command = [sys.executable, "-c", DEVICES]
+def test_two_devices_learn_what_one_learns(tmp_path):
+    """One judge looks through a prior, the other does not."""
+    command = [sys.executable, "-c", DEVICES, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["devices"] == [True, 2]
+    assert said["channels"] == 4
     assert said["moved"] > 2e-5
     assert said["losses"] < 1e-6
     assert said["weights"] < 1e-6

@@ -5,60 +5,31 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cellmill import extras
 from cellmill.errors import BadInput
 from cellmill.inference.engines import load_network
-from cellmill.models.card import Head, InputChannel, ModelCard, ModelInput, Preprocessing, Tiling
+from cellmill.models.card import Head, InputChannel, Preprocessing
 from cellmill.models.fetch import fetch_model
-from cellmill.models.savedmodel import write_savedmodel
 from cellmill.style_transfer.cyclegan import build_networks, compiled_step
 from cellmill.style_transfer.network import export_table, generator_card, reach_of
 from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.prior import load_prior
+from tests.style_transfer.priors import CARD, LEVELS, grey_planes, write_prior
 
 pytestmark = pytest.mark.tensorflow
-LEVELS = (110.0, 40.0)
 TINY = TransferParameters(
     batch_size=1, crop=96, width=2, discriminator_width=2, cycle=0.0, identity=0.0
-)
-CARD = ModelCard(
-    name="knows-y",
-    version="1",
-    input=ModelInput((InputChannel("grey"),), tile=(64, 64)),
-    heads=(Head("coarse", "", "image", channels=2, stride=2), Head("inner", "", "image", margin=4)),
-    tiling=Tiling(alignment=16),
-    preprocessing=Preprocessing("percentile"),
-    postprocessing={},
-    default_compartment="",
 )
 
 
 @pytest.fixture(scope="module")
 def planes():
-    grey = np.random.default_rng(0).normal(LEVELS[0], LEVELS[1], (3, 56, 56))
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    return grey_planes()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two heads of one convolution each, one coarse and one without a margin."""
-    tf, keras = extras.load("tensorflow", "a test"), extras.load("keras", "a test")
-    random = np.random.default_rng(1)
-    coarse, inner = (
-        keras.Variable(random.normal(0, 1, shape).astype(np.float32))
-        for shape in ((2, 2, 1, 2), (9, 9, 1, 1))
-    )
-
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, name="image")])
-    def serve(image):
-        return {
-            "coarse": tf.nn.tanh(tf.nn.conv2d(image, coarse.value, 2, "VALID")),
-            "inner": tf.nn.conv2d(image, inner.value, 1, "VALID"),
-        }
-
     place = tmp_path_factory.mktemp("prior")
-    write_savedmodel(place, serve, [coarse, inner])
-    CARD.save(place)
+    write_prior(place)
     return place
 
 
