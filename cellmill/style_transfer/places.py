@@ -1,9 +1,10 @@
 """Several volumes in one text, as a stage and make take them: their places, weights and regions.
 
 Places stand with spaces between, quoted as a shell wants it: `gs://bucket/a 'my volumes/b'@3`. What
-follows the last `@`, if it is a number, is a weight. A text that is itself the path of something
-that is there is one place, whatever it holds. Lists of truths, masks and boxes go with a list of
-volumes in its order; `-` stands for none.
+follows the last `@`, if it is a number, is a weight. Before a place may stand the form of what is
+stored there: `precomputed://gs://bucket/a`. A text that is itself the path of something that is
+there is one place, whatever it holds. Lists of truths, masks and boxes go with a list of volumes in
+its order; `-` stands for none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from cellmill.errors import BadInput
 from cellmill.io.uris import local_path
 
 NONE = "-"
+FORMS = ("precomputed", "zarr3", "zarr", "n5")
+"""What may stand before a place, with `://`: as what it is stored."""
 
 _WEIGHTED = re.compile(r"(.+)@([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)", re.IGNORECASE)
 Corners = tuple[int, int, int, int, int, int]
@@ -79,17 +82,37 @@ def volumes_named(
     )
 
 
+def form_of(place: str) -> tuple[str, str]:
+    """The form that stands before a place, or nothing, and the place itself.
+
+    Example:
+        >>> form_of("precomputed://gs://bucket/a")
+        ('precomputed', 'gs://bucket/a')
+        >>> form_of("gs://bucket/a")
+        ('', 'gs://bucket/a')
+    """
+    form, separator, rest = place.partition("://")
+    return (form, rest) if separator and form in FORMS else ("", place)
+
+
+def moved(place: str, change: Callable[[str], str]) -> str:
+    """A place that is called something else; a form before it stays there."""
+    form, rest = form_of(place)
+    return f"{form}://{change(rest)}" if form else change(place)
+
+
 def places_in(text: str, name: str = "places") -> list[str]:
-    """The places of a list, without weights.
+    """The places of a list, without weights and forms.
 
     Raises:
         BadInput: a quote is left open, or a weight is none.
     """
-    return [_weighted(word, name)[0] for word in _words(text, name) if word != NONE]
+    words = [word for word in _words(text, name) if word != NONE]
+    return [form_of(_weighted(word, name)[0])[1] for word in words]
 
 
 def each_place(text: str, change: Callable[[str], str], name: str = "places") -> str:
-    """A list with each of its places changed and its weights kept.
+    """A list with each of its places changed, its weights and forms kept.
 
     Args:
         text: the list.
@@ -105,7 +128,7 @@ def each_place(text: str, change: Callable[[str], str], name: str = "places") ->
             changed.append(word)
             continue
         place, weight = _weighted(word, name)
-        place = change(place)
+        place = moved(place, change)
         plain = weight == 1 and not _WEIGHTED.fullmatch(place)
         changed.append(place if plain else f"{place}@{weight:.12g}")
     return shlex.join(changed)
@@ -132,7 +155,7 @@ def _weighted(word: str, name: str) -> tuple[str, float]:
 
 
 def _is_there(text: str) -> bool:
-    path = local_path(text) if text else None
+    path = local_path(form_of(text)[1]) if text else None
     try:
         return path is not None and path.exists()
     except OSError:  # a list that is longer than a name may be

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections import OrderedDict
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import tifffile
 
 from cellmill.errors import BadInput
-from cellmill.io.uris import local_path, open_uri
+from cellmill.io.listing import list_uris
+from cellmill.io.uris import local_path, open_uri, scheme_of
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 
@@ -21,13 +22,24 @@ def sections_in(uri: str) -> list[str]:
     """The TIFFs in a folder in the order of their names, numbers in these by value; a file itself.
 
     Args:
-        uri: of a file, or a folder's path.
+        uri: of a file, or of a folder, in a bucket too.
     """
     path = local_path(uri)
     if path is None or not path.is_dir():
-        return [uri] if uri.lower().endswith(TIFF_SUFFIXES) else []
-    names = [each for each in path.iterdir() if each.suffix.lower() in TIFF_SUFFIXES]
-    return [str(each) for each in sorted(names, key=_natural)]
+        if uri.lower().endswith(TIFF_SUFFIXES):
+            return [uri]
+        return sorted(_listed(uri), key=_natural) if path is None else []
+    names = [str(each) for each in path.iterdir() if each.suffix.lower() in TIFF_SUFFIXES]
+    return sorted(names, key=_natural)
+
+
+def _listed(uri: str) -> list[str]:
+    """The TIFFs under a prefix of a bucket; web servers list nothing."""
+    if scheme_of(uri) in ("http", "https"):
+        return []
+    with contextlib.suppress(BadInput):
+        return list_uris(f"{uri.rstrip('/')}/", TIFF_SUFFIXES)
+    return []
 
 
 class TiffStack:
@@ -109,6 +121,6 @@ class TiffStack:
         return BadInput(f"volume '{self._uri}'", expected=expected, found=found)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    parts = re.findall(r"\d+|\D+", path.name)
+def _natural(uri: str) -> list[tuple[int, str]]:
+    parts = re.findall(r"\d+|\D+", uri.rpartition("/")[2])
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -27,6 +27,7 @@ from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
 from cellmill.io.uris import local_path
 from cellmill.style_transfer.dvid import DvidArray
+from cellmill.style_transfer.places import form_of
 from cellmill.style_transfer.tiff_stack import TIFF_SUFFIXES, TiffStack, sections_in
 
 CACHE_MIB = 256
@@ -148,9 +149,11 @@ def levels_of(black: float, white: float) -> tuple[float, float] | None:
 
 def _kind_of(uri: str) -> tuple[str, str]:
     """The form of a volume and its place."""
-    kind, separator, rest = uri.partition("://")
-    if separator and (kind in _DRIVERS or kind == "dvid"):
-        return kind, rest
+    form, place = form_of(uri)
+    if form:
+        return form, place
+    if uri.startswith("dvid://"):
+        return "dvid", uri.removeprefix("dvid://")
     path = local_path(uri)
     if uri.lower().endswith(TIFF_SUFFIXES) or (path is not None and sections_in(uri)):
         return "tiff", uri
@@ -166,6 +169,8 @@ def _kind_of(uri: str) -> tuple[str, str]:
             return "zarr", uri
     except ValueError as error:
         raise refused(uri, error) from error
+    if path is None and sections_in(uri):
+        return "tiff", uri
     raise BadInput(
         f"volume '{uri}'",
         expected=f"one of {', '.join(_SIGNS)}, or TIFFs",

@@ -11,7 +11,7 @@ from typing import Any
 from cellmill.errors import CellmillError
 from cellmill.io.digests import folder_digest
 from cellmill.io.uris import digest, local_path, scheme_of
-from cellmill.style_transfer.places import each_place
+from cellmill.style_transfer.places import each_place, moved
 from launch.cloud.google_errors import said
 from launch.runs.inputs import Item
 from launch.runs.settings import READ_LISTS, READ_PLACES
@@ -107,14 +107,16 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
     for key in ("model", "base", "reference_model", "prior", "task_network"):
         if sent := model(changed.get(key, "")):
             changed[key], changed[f"{key}_digest"] = sent
+
+    def sent_to(place: str) -> str:
+        return (model(place) or (place,))[0]
+
     for key in READ_PLACES:
-        if sent := model(changed.get(key, "")):
-            changed[key] = sent[0]
+        if changed.get(key):
+            changed[key] = moved(changed[key], sent_to)
     for key in READ_LISTS:
         if changed.get(key):
-            changed[key] = each_place(
-                changed[key], lambda place: (model(place) or (place,))[0], key.upper()
-            )
+            changed[key] = each_place(changed[key], sent_to, key.upper())
     for key in ("segmenters", "conditions", "reference_conditions"):
         if key in changed:
             changed[key] = [_segmenter(each, model(each["model"])) for each in changed[key]]

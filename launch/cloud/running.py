@@ -14,6 +14,7 @@ from cellmill.compute.folders import cache_folder
 from cellmill.errors import BadInput
 from cellmill.io.uris import local_path, scheme_of
 from cellmill.models.fetch import copy_model, fetch_model
+from cellmill.style_transfer.places import form_of
 from cellmill.terminal import say
 from components.container_images import ContainerImages
 from launch.cloud import kubeflow, vertex
@@ -157,6 +158,7 @@ def resume(folder: Path) -> list[str]:
 
 def _check_place(name: str, place: str, shared: Sequence[str]) -> None:
     """Refuse a place to write to that the tasks of a cloud do not share."""
+    place = form_of(place)[1]
     if place and scheme_of(place) in ("", "file"):
         path = local_path(place)
         if path is None or not any(path.is_relative_to(mount) for mount in shared):

@@ -19,7 +19,7 @@ from typing import Any
 from cellmill.compute.folders import cache_folder
 from cellmill.errors import BadInput, CellmillError
 from cellmill.io.uris import local_path, scheme_of
-from cellmill.style_transfer.places import places_in
+from cellmill.style_transfer.places import form_of, places_in
 from cellmill.terminal import say
 from launch.images.building import SOURCES_LABEL, sources_digest
 from launch.images.docker import docker, has_image, has_network, image_id, image_label
@@ -144,7 +144,7 @@ def _texts(arguments: Mapping[str, Any]) -> Iterator[str]:
 
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        yield value
+        yield form_of(value)[1]
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _strings(item)

@@ -14,7 +14,7 @@ import yaml
 from cellmill.arrays.files import absolute_place
 from cellmill.errors import BadInput
 from cellmill.exports.programs import PROGRAMS, check_volumes, programs_of
-from cellmill.style_transfer.places import each_place, volumes_named
+from cellmill.style_transfer.places import each_place, moved, volumes_named
 from launch.compiling.choices import flag
 from launch.runs.axes import axes_of, axis_settings, json_object
 from launch.runs.benchmarks import SETTINGS as BENCHMARK_SETTINGS
@@ -166,7 +166,8 @@ def arguments_of(
             arguments[key] = ",".join(_programs(parameters, given))
         elif given[key]:
             text = models.get(key, given[key])
-            text = absolute_place(text) if key in (*READ_PLACES, *WRITTEN_PLACES) else text
+            if key in (*READ_PLACES, *WRITTEN_PLACES):
+                text = moved(text, absolute_place)
             text = each_place(text, absolute_place, key.upper()) if key in READ_LISTS else text
             arguments[key] = _cast(key, text, kind)
         elif is_required(key, declared):

@@ -22,6 +22,10 @@ def test_a_list_is_read_as_it_was_written(wanted):
     moved = volumes_named("x", each_place(text, lambda place: f"{place}@7"))
     assert [(each.place, each.weight) for each in moved] == [(f"{p}@7", w) for p, w in wanted]
     assert places_in(text) == [place for place, _ in wanted]
+    formed = shlex.join(f"n5://{place}@{weight:g}" for place, weight in wanted)
+    assert places_in(formed) == places_in(text)
+    moved = volumes_named("x", each_place(formed, lambda place: f"{place}@7"))
+    assert [(each.place, each.weight) for each in moved] == [(f"n5://{p}@7", w) for p, w in wanted]
 
 
 def test_what_is_there_is_one_place_whatever_its_name_holds(tmp_path):

@@ -58,6 +58,16 @@ def test_folders_of_inputs_are_mounted_once_with_the_targets_of_links(tmp_path):
     assert mounts_of(arguments) == [tmp_path / n for n in ("a", "elsewhere", "model")]
 
 
+def test_volumes_of_lists_are_mounted_in_whatever_form(tmp_path):
+    for name in ("a", "b c", "d"):
+        (tmp_path / name).mkdir()
+    lists = f"n5://{tmp_path}/a@2 '{tmp_path}/b c' gs://bucket/x -"
+    found = mounts_of({"x_masks": lists, "volume": f"precomputed://{tmp_path}/d"})
+    assert found == [tmp_path / name for name in ("a", "b c", "d")]
+    assert needs_network(task(tmp_path, x=f"n5://{tmp_path}/a n5://gs://bucket/x"))
+    assert not needs_network(task(tmp_path, x=f"n5://{tmp_path}/a '{tmp_path}/b c'"))
+
+
 def test_a_mount_hides_nothing_of_the_image(tmp_path):
     assert mounts_of({"channels": "/", "x": "/usr", "y": "/etc/hostname"}) == [
         Path("/etc/hostname")
