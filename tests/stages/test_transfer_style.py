@@ -1,12 +1,18 @@
 """The stage: a volume by URI in, a volume by URI out, in shards, again after a kill."""
 
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cellmill.contract.cli import main
 from cellmill.style_transfer.volumes import open_volume
+from cellmill.style_transfer.writing import marks_of
+from launch import ROOT
 from tests.style_transfer import stored_volumes as stored
 from tests.style_transfer.generators import random_generator, tissue
 
@@ -93,6 +99,31 @@ def test_shards_make_what_one_task_makes(tmp_path, model, name):
     assert made.origin == (3, 4, 5)
     code, about = run(tmp_path, model, source, block=20, destination=place, shard=0, shards=1)
     assert (code, about["blocks"], about["blocks_resumed"]) == (0, 0, 18)
+
+
+def test_a_task_that_was_killed_makes_what_it_would_have_made(tmp_path, model):
+    source = stored.precomputed(tmp_path / "p", VALUES)
+    whole, place = str(tmp_path / "whole"), str(tmp_path / "out")
+    given = {"block": 8, "levels": 3}
+    assert run(tmp_path, model, source, destination=whole, **given)[0] == 0
+    command = [sys.executable, "-m", "cellmill", "transfer_style", "--model", str(model)]
+    command += ["--volume", source, "--destination", place, "--engine", "openvino"]
+    command += ["--transferred", str(tmp_path / "t"), "--record", str(tmp_path / "r")]
+    command += [f"--{key}={value}" for key, value in given.items()]
+    task = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    marks = Path(marks_of(place))
+    while task.poll() is None and len(list(marks.glob("*/*"))) < 12:
+        time.sleep(0.005)
+    task.kill()
+    assert task.wait() < 0
+    code, about = run(tmp_path, model, source, destination=place, **given)
+    assert code == 0
+    assert about["blocks_resumed"] >= 8
+    assert about["blocks"] + about["blocks_resumed"] == 4 * 6 * 7
+    for scale in range(3):
+        np.testing.assert_array_equal(
+            open_volume(place, scale=scale)[...], open_volume(whole, scale=scale)[...]
+        )
 
 
 def test_another_network_makes_all_blocks_anew(tmp_path, model):

@@ -1,6 +1,7 @@
 """Any block holds what the whole volume's output holds there, whoever makes it and when."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -132,6 +133,38 @@ def test_background_is_kept_by_the_mask(model):
     found, about = applied(model, 20, mask=mask)
     np.testing.assert_array_equal(found, np.where(mask, whole, VOLUME))
     assert (about.blocks, about.empty) == (1, 17)
+
+
+class Endless:
+    """A volume that takes no memory: what is read follows from its place, writes are lost."""
+
+    def __init__(self, shape):
+        self.shape, self.dtype = shape, np.dtype(np.uint8)
+
+    def __getitem__(self, window):
+        return sum(np.ix_(*(np.arange(part.start, part.stop) % 80 for part in window)))
+
+    def __setitem__(self, window, values):
+        assert values.shape == tuple(part.stop - part.start for part in window)
+
+
+def test_what_is_held_does_not_grow_with_the_volume():
+    """A block with its halo, its sums, and a batch of planes."""
+
+    def held(shape):
+        grid = BlockGrid(shape, 32, 20, "zyx", 4)
+        tracemalloc.start()
+        done = transfer_volume(
+            Endless(shape), Endless(shape), grid, lambda tiles: [tiles[:, 20:-20, 20:-20]]
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return done.blocks, peak
+
+    (few, small), (many, large) = held((64, 128, 128)), held((64, 256, 512))
+    assert (few, many) == (32, 256)
+    assert large < 1.05 * small
+    assert large < 30 * 72**3
 
 
 class Killed(Exception):
