@@ -1,10 +1,12 @@
 """How fast a server answers under load, on loopback: p50, p99, errors, images a second.
 
 `python -m bench.serving [--model cellmill-nuclei] [--side 256] [--requests 200] [--clients 1,4,16]`
+`python -m bench.serving --boxes 64 [--requests 40] [--clients 1,4]`
 
 The server is a process of its own, as it runs in its image. Clients keep their connections and send
 the next image as soon as the last one is answered, as binary tensors (V2). Every answer is held
-against the first of its image.
+against the first of its image. With `--boxes` a style-transfer network of random weights is served,
+planes across three axes, and asked for boxes of that side, one block each.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +31,12 @@ import requests
 
 from cellmill.arrays.files import write_text
 from cellmill.errors import CellmillError
+from cellmill.style_transfer.network import (
+    build_generator,
+    export_generator,
+    generator_card,
+    reach_of,
+)
 from launch import ROOT
 
 _IMAGES = 4
@@ -38,13 +48,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="cellmill-nuclei", help="name, path or URI of a model")
     parser.add_argument("--side", type=int, default=256, help="of an image, pixels")
+    parser.add_argument("--boxes", type=int, default=0, help="side of boxes of style transfer")
     parser.add_argument("--requests", type=int, default=200, help="for each number of clients")
     parser.add_argument("--clients", default="1,4,16", help="at once, with commas between")
     given = parser.parse_args(argv)
     rows = []
-    with _server(given.model) as url:
+    with contextlib.ExitStack() as stack:
+        model, flags, images = given.model, [], _images(given.side)
+        if given.boxes:
+            model = _generator(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            flags, images = ["--block", f"{given.boxes}"], _boxes(given.boxes)
+        url = stack.enter_context(_server(model, flags))
         name = _model_of(url)
-        bodies = [_body(image) for image in _images(given.side)]
+        bodies = [_body(image) for image in images]
         target = f"{url}/v2/models/{name}/infer"
         expected = [_ask(requests.Session(), target, body)[1] for body in bodies]
         for clients in map(int, given.clients.split(",")):
@@ -52,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("  ".join(f"{key} {value:g}" for key, value in rows[-1].items()), flush=True)
     place = ROOT / "outputs" / "bench" / "serving.json"
     place.parent.mkdir(parents=True, exist_ok=True)
-    about = {"model": name, "side": given.side, "rows": rows}
+    about = {"model": name, "side": given.boxes or given.side, "rows": rows}
     write_text(place, json.dumps(about, indent=1) + "\n")
     return 0
 
@@ -107,10 +123,25 @@ def _images(side: int) -> Iterator[np.ndarray]:
         yield np.clip(image, 0, 65535).astype(np.uint16)
 
 
+def _boxes(side: int) -> Iterator[np.ndarray]:
+    """Noise, uint8."""
+    for seed in range(_IMAGES):
+        yield np.random.default_rng(seed).integers(0, 256, (side, side, side), np.uint8)
+
+
+def _generator(folder: Path) -> str:
+    """Write a style-transfer network of random weights."""
+    levels = (128.0, 74.0)
+    export_generator(build_generator(residual=False), folder, levels, levels)
+    generator_card("random", reach=reach_of(2)).save(folder)
+    return str(folder)
+
+
 def _body(image: np.ndarray) -> bytes:
-    tensor: dict[str, Any] = {"name": "image", "datatype": "UINT16", "shape": list(image.shape)}
+    kind = f"{image.dtype}".upper()
+    tensor: dict[str, Any] = {"name": "image", "datatype": kind, "shape": list(image.shape)}
     tensor["parameters"] = {"binary_data_size": image.nbytes}
-    parameters = {"binary_data_output": True, "mpp": 0.65}
+    parameters = {"binary_data_output": True, **({"mpp": 0.65} if image.ndim == 2 else {})}
     text = json.dumps({"inputs": [tensor], "parameters": parameters})
     return text.encode() + b"\n" + image.tobytes()
 
@@ -124,10 +155,11 @@ def _model_of(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _server(model: str) -> Iterator[str]:
+def _server(model: str, flags: Sequence[str]) -> Iterator[str]:
     """A server on a free port; yields its address once it is ready."""
+    command = [sys.executable, "-m", "serving", "--model", model, "--host", "127.0.0.1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "serving", "--model", model, "--host", "127.0.0.1", "--port", "0"],
+        [*command, "--port", "0", *flags],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
