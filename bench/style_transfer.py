@@ -2,7 +2,7 @@
 
 `python -m bench.style_transfer [--shape 8x512x512] [--width 8] [--block 256] [--small 36]`
 `python -m bench.style_transfer --gate` `python -m bench.style_transfer --self-test`
-`python -m bench.style_transfer --axes`
+`python -m bench.style_transfer --axes` `python -m bench.style_transfer --prior`
 
 The same generator with random weights is applied to the same planes, in blocks of the default side
 and in blocks of 36, what transfer_em (2021) keeps of each read of 74. Both give the same voxels,
@@ -13,7 +13,8 @@ one and by the adversarial loss alone: the gate's rows of each, the processor ti
 step to the chosen checkpoint, and the gap of spectra. With `--self-test` X is a part of Y that was
 spoilt in a known way: bent, blurred, full of holes. With `--axes` volumes are isotropic, planes of
 all three axes are learnt from, and what the network makes across one axis and across three, whose
-results are averaged, is scored as the gate does.
+results are averaged, is scored as the gate does. With `--prior` the same is learnt with a small
+segmenter of Y's membranes beside the discriminator of Y and without, from three pairs of volumes.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ from cellmill.datasets.spoilt_em import spoil
 from cellmill.datasets.synthetic_em import LOOK_X, LOOK_Y, Tissue, make_tissue, show
 from cellmill.inference.engines import load_network
 from cellmill.models.card import ModelCard
+from cellmill.models.fetch import FetchedModel, fetch_model
+from cellmill.models.savedmodel import write_savedmodel
 from cellmill.style_transfer.applying import BlockGrid, grid_for, transfer_volume
 from cellmill.style_transfer.cyclegan import build_networks
-from cellmill.style_transfer.domains import Labelled
+from cellmill.style_transfer.domains import Labelled, taught
 from cellmill.style_transfer.fitting import fit_transfer
 from cellmill.style_transfer.gate import Planes, inside, score, train_task
 from cellmill.style_transfer.matching import (
@@ -58,6 +61,7 @@ from cellmill.style_transfer.training import Domain, applied, averaged_generator
 from cellmill.style_transfer.volumes import open_volume
 
 ENGINES = ("tensorflow", "openvino")
+BASE = TransferParameters(batch_size=4, checkpoint_every=50, planes="z", steps=300)
 
 
 def measure(
@@ -111,7 +115,12 @@ def part(values: np.ndarray, tissue: Tissue, z0: int, z1: int) -> Labelled:
 
 
 def learnt(
-    x: Labelled, y: Labelled, unseen: Labelled, asked: TransferParameters, clean: np.ndarray
+    x: Labelled,
+    y: Labelled,
+    unseen: Labelled,
+    asked: TransferParameters,
+    clean: np.ndarray,
+    prior: FetchedModel | None = None,
 ) -> dict[str, Any]:
     """Train; the gate's rows, what was chosen after how long, and the gap of spectra.
 
@@ -121,6 +130,7 @@ def learnt(
         unseen: of X what no training sees.
         asked: of the training.
         clean: `(N, n, n)` what spectra are held against.
+        prior: what the discriminator of Y looks through.
     """
     reached: dict[int, float] = {}
 
@@ -129,7 +139,7 @@ def learnt(
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        fitted = fit_transfer([x], [y], [unseen], asked, folder, on_step=note)
+        fitted = fit_transfer([x], [y], [unseen], asked, folder, prior=prior, on_step=note)
         last = asked.steps
         given = fitted.samples
         generator = averaged_generator(folder, last, asked)
@@ -147,20 +157,77 @@ def learnt(
     }
 
 
+def pair(first: int) -> tuple[Labelled, Labelled, Labelled, np.ndarray]:
+    """Two synthetic volumes: what is trained on of X and of Y, what is not, and Y itself.
+
+    Args:
+        first: seed of X's tissue; the next is Y's.
+    """
+    shape, cut = (20, 224, 224), 15
+    tissues = [make_tissue(shape, seed=seed) for seed in (first, first + 1)]
+    of_x, of_y = (
+        show(tissue, look, seed=first + n)
+        for n, (tissue, look) in enumerate(zip(tissues, (LOOK_X, LOOK_Y), strict=True))
+    )
+    x, unseen = part(of_x, tissues[0], 0, cut), part(of_x, tissues[0], cut, shape[0])
+    return x, part(of_y, tissues[1], 0, shape[0]), unseen, of_y
+
+
 def gate() -> dict[str, Any]:
     """Train on two synthetic volumes in three ways, one of them by the adversarial loss alone."""
-    shape, cut = (20, 224, 224), 15
-    tissues = {seed: make_tissue(shape, seed=seed) for seed in (1, 2)}
-    of_x, of_y = (show(tissues[n], look, seed=n) for n, look in ((1, LOOK_X), (2, LOOK_Y)))
-    x, unseen = part(of_x, tissues[1], 0, cut), part(of_x, tissues[1], cut, shape[0])
-    y = part(of_y, tissues[2], 0, shape[0])
-    base = TransferParameters(batch_size=4, checkpoint_every=50, planes="z", steps=300)
+    x, y, unseen, of_y = pair(1)
     ways = {
-        "plain": replace(base, steps=600),
-        "residual": replace(base, residual=True),
-        "adversarial alone": replace(base, cycle=0.0, identity=0.0),
+        "plain": replace(BASE, steps=600),
+        "residual": replace(BASE, residual=True),
+        "adversarial alone": replace(BASE, cycle=0.0, identity=0.0),
     }
     return {name: learnt(x, y, unseen, asked, of_y) for name, asked in ways.items()}
+
+
+def segmenter(y: Labelled, folder: Path, seed: int) -> FetchedModel:
+    """Train a small network to find Y's membranes; its card says logits of every pixel."""
+    planes = taught([y], seed)
+    levels = mean_and_sd(histogram(planes.grey))
+    network = train_task(planes, levels, seed=seed).network
+    tf, reach = extras.load("tensorflow", "style transfer"), reach_of(2)
+    around = ((0, 0), (reach.halo, reach.halo), (reach.halo, reach.halo), (0, 0))
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, name="image")],
+        autograph=False,
+    )
+    def serve(image: Any) -> dict[str, Any]:
+        return {"membranes": network(tf.pad((image - levels[0]) / levels[1], around, "REFLECT"))}
+
+    write_savedmodel(folder, serve, network.weights)
+    card = generator_card("membranes", reach=reach)
+    replace(card, heads=(replace(card.heads[0], name="membranes", margin=0),)).save(folder)
+    return fetch_model(str(folder))
+
+
+def with_prior() -> dict[str, Any]:
+    """Train with a segmenter of Y's membranes beside the discriminator and without, three times."""
+    found: dict[str, Any] = {}
+    leads: dict[str, list[float]] = {"chosen": [], "last three checkpoints": []}
+    for seed in range(3):
+        x, y, unseen, of_y = pair(2 * seed + 1)
+        asked = replace(BASE, seed=seed)
+        with tempfile.TemporaryDirectory() as name:
+            # Not the seed of the network that scores.
+            prior = segmenter(y, Path(name), seed + 100)
+            ways = {"without": None, "with": prior}
+            both = {way: learnt(x, y, unseen, asked, of_y, given) for way, given in ways.items()}
+        for each in both.values():
+            f1 = {row["name"]: row["f1_apart"] for row in each["rows"]}
+            each["f1"] = {
+                "chosen": f1[each["chosen"]],
+                "last three checkpoints": float(np.mean([*f1.values()][-3:])),
+            }
+        for what, of in leads.items():
+            of.append(both["with"]["f1"][what] - both["without"]["f1"][what])
+        found[f"seed {seed}"] = both
+        print(seed, {way: each["f1"] for way, each in both.items()}, flush=True)
+    return {"f1_with_less_f1_without": leads, **found}
 
 
 def self_test() -> dict[str, Any]:
@@ -170,8 +237,7 @@ def self_test() -> dict[str, Any]:
     clean = show(tissue, LOOK_Y, seed=1)
     spoilt = spoil(clean, seed=1)
     x, unseen = part(spoilt, tissue, 0, cut), part(spoilt, tissue, cut, end)
-    asked = TransferParameters(batch_size=4, checkpoint_every=50, planes="z", steps=300)
-    return {"spoilt": learnt(x, part(clean, tissue, end, shape[0]), unseen, asked, clean)}
+    return {"spoilt": learnt(x, part(clean, tissue, end, shape[0]), unseen, BASE, clean)}
 
 
 def axes() -> dict[str, Any]:
@@ -221,10 +287,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--gate", action="store_true", help="train, and score by the gate")
     parser.add_argument("--axes", action="store_true", help="train on planes of three axes")
     parser.add_argument("--self-test", action="store_true", help="learn to undo what is known")
+    parser.add_argument("--prior", action="store_true", help="train with a prior and without")
     parser.add_argument("--output", type=Path, default=Path("outputs/bench/style_transfer.json"))
     given = parser.parse_args(arguments)
-    if given.gate or given.self_test or given.axes:
-        rows = gate() if given.gate else self_test() if given.self_test else axes()
+    trainings = {"gate": gate, "self_test": self_test, "axes": axes, "prior": with_prior}
+    asked = [name for name in trainings if vars(given)[name]]
+    if asked:
+        rows = trainings[asked[0]]()
         print(json.dumps(rows, indent=1))
     else:
         rows = {"shape": given.shape, **blocks(given)}
