@@ -4,12 +4,9 @@ Kernels hold no lock of the interpreter, so threads of one process run them side
 band or tile of its own: no OpenMP, nothing that a forked process would trip over.
 
 Compiled code is kept in the user's cache by what it is made of (`kernel_cache`), so that no clone
-or environment compiles what another has; the CPU's name and features are in its key. To build a
-cache on one machine (an image) and use it on others, set the same target on both before Python
-starts, for example
-`NUMBA_CPU_NAME=x86-64-v3 NUMBA_CPU_FEATURES=+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe`, and
-`NUMBA_CACHE_DIR` to a folder of the image. Results do not depend on the target: no kernel lets
-the compiler reorder or fuse floating-point operations.
+or environment compiles what another has; the CPU's name and features are in its key. A cache that
+is built on one machine (an image) and used on others is for the processors that `targets` names,
+in the folder of `NUMBA_CACHE_DIR`.
 """
 
 from __future__ import annotations
@@ -17,8 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
-from numba.core.dispatcher import Dispatcher
+from cellmill.compute.targets import set_target
+
+set_target()
+import numba  # noqa: E402 - what is set is read when it is imported
+from numba.core.dispatcher import Dispatcher  # noqa: E402
 
 try:
     from cellmill.compute.kernel_cache import keep
