@@ -54,9 +54,11 @@ def test_a_line_is_said_escaped(capsys):
 def test_progress_shows_names_escaped():
     log = io.StringIO()
     with Progress(HOSTILE, 2, stream=log) as progress:
+        progress.note(f"loss 0.5 {HOSTILE}")
         progress.advance(2)
     assert log.getvalue().endswith("\n")
     assert is_harmless(log.getvalue()[:-1])
+    assert "; loss 0.5 " in log.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ class Progress:
         self.total = total
         self.unit = unit
         self.done = 0
+        self._note = ""
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
         self._start = time.monotonic()
@@ -52,6 +53,10 @@ class Progress:
         if kind is None and (self.total > 1 or time.monotonic() - self._start > LOG_INTERVAL_S):
             self._stream.write(f"{self._line()}\n")
             self._stream.flush()
+
+    def note(self, text: str) -> None:
+        """Say how the work stands (a training's loss): what stands at the end of lines from now."""
+        self._note = printable(text)
 
     def advance(self, units: int = 1) -> None:
         """Say that some units more are done."""
@@ -75,7 +80,7 @@ class Progress:
         eta = f", {_duration(left)} left" if self.done < self.total and rate else ""
         return (
             f"{self.label}: {self.done}/{self.total} {self.unit}, "
-            f"{rate:.3g} {self.unit}/s, {_duration(elapsed)}{eta}"
+            f"{rate:.3g} {self.unit}/s, {_duration(elapsed)}{eta}{self._note and f'; {self._note}'}"
         )
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -186,7 +187,7 @@ def train_segmenter(
             held_out,
             parameters,
             taught.augmentation,
-            lambda done, _: progress.advance(done - progress.done),
+            partial(_told, progress),
             objective,
             _keeping(checkpoints, checkpoint_every),
         )
@@ -208,6 +209,12 @@ def train_segmenter(
     model.metadata.update(name=name, version=version, default_compartment=card.default_compartment)
     metrics.metadata.update(taught.headline(accuracy))
     record.note(accuracy=accuracy, best_step=done.best_step, stopped=done.stopped)
+
+
+def _told(progress: Progress, step: int, loss: float) -> None:
+    """Show the steps done and the last loss."""
+    progress.note(f"loss {loss:.4g}")
+    progress.advance(step - progress.done)
 
 
 def _keeping(checkpoints: str, every: int) -> Keeping | None:
