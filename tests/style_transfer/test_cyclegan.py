@@ -114,18 +114,27 @@ def test_a_shallow_network_learns_to_fool_and_is_seen_through(objective):
     assert losses[-1][3] < losses[0][3]
 
 
-def test_focal_loss_is_cross_entropy_of_what_is_not_told_apart_yet():
-    asked = replace(TINY, objective="focal", cycle=0.0, identity=0.0, learning_rate=1e-9)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_losses_are_those_of_the_papers(objective):
+    """Of squares, or of cross-entropy of what is not told apart yet; and mean differences."""
+    asked = replace(TINY, objective=objective, learning_rate=1e-9)
     networks = build_networks(asked)
     x, y = np.random.default_rng(0).normal(0, 1, (2, 2, 96, 96, 1)).astype(np.float32)
-    fooled, _, _, told = (float(loss) for loss in compiled_step(networks, asked)(x, y))
+    fooled, cycle, same, told = (float(loss) for loss in compiled_step(networks, asked)(x, y))
 
     def loss(judge, planes, wanted):
         said = np.asarray(judge(planes), np.float64)
+        if objective == "least_squares":
+            return np.mean((said - wanted) ** 2)
         right = 1 / (1 + np.exp(-said if wanted else said))
         return np.mean((1 - right) ** 2 * -np.log(right))
 
-    made_y, made_x = (np.asarray(g(p)) for g, p in ((networks.to_y, x), (networks.to_x, y)))
+    def apart(made, given, margin):
+        inner = slice(margin, -margin)
+        return np.abs(np.asarray(made, np.float64) - given[:, inner, inner]).mean()
+
+    to_y, to_x = networks.to_y, networks.to_x
+    made_y, made_x = np.asarray(to_y(x)), np.asarray(to_x(y))
     judges = ((networks.of_y, made_y, y), (networks.of_x, made_x, x))
     inner = slice(20, -20)
     assert fooled == pytest.approx(sum(loss(judge, made, 1) for judge, made, _ in judges), 1e-4)
@@ -133,6 +142,8 @@ def test_focal_loss_is_cross_entropy_of_what_is_not_told_apart_yet():
         loss(judge, made, 0) + loss(judge, real[:, inner, inner], 1) for judge, made, real in judges
     )
     assert told == pytest.approx(wanted / 4, 1e-4)
+    assert cycle == pytest.approx(apart(to_x(made_y), x, 40) + apart(to_y(made_x), y, 40), 1e-4)
+    assert same == pytest.approx(apart(to_y(y), y, 20) + apart(to_x(x), x, 20), 1e-4)
 
 
 def test_devices_that_there_are_not_are_refused():
