@@ -22,6 +22,8 @@ from cellmill.version import __version__
 #: the true objects.
 BEFORE, PLAIN, AFTER, TRUE = "as acquired", "Richardson-Lucy", "restored", "true objects"
 
+_COLUMNS = ("RMSE", "true", "found", "matched", "missed", "false", "mean IoU")
+
 
 @dataclass(frozen=True)
 class FoundObjects:
@@ -151,7 +153,7 @@ def _channel(channel: RestoredChannel, whole: Restoration, cuts: Sequence[Cut]) 
         "cuts": [_cut(cut) for cut in cuts],
         "outlined": bool(channel.labels),
         "charts": _charts(channel, whole, cuts[0]),
-        "rows": _rows(channel),
+        "table": _table(channel),
         "has_truth": any(found.true is not None for found in channel.objects.values()),
         "psf": psf_section(channel.psf) if channel.psf else None,
         "note": _note(channel.note),
@@ -273,32 +275,32 @@ def _curve(note: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _rows(channel: RestoredChannel) -> list[dict[str, str]]:
-    rows = []
+def _table(channel: RestoredChannel) -> dict[str, Any] | None:
+    """What the states are worth, by columns in which something is known; None for a mere count."""
+    rows: list[tuple[str, dict[str, str]]] = []
     for state in channel.states:
         found, error = channel.objects.get(state), channel.errors.get(state)
-        if found is None and error is None:
-            continue
-        true = found.true if found else None
-        rows.append(
-            {
-                "name": state,
-                "rmse": MISSING if error is None else number(error),
-                "found": MISSING if found is None else f"{found.found}",
-                "true": MISSING if true is None else f"{true}",
-                "matched": MISSING if found is None or true is None else f"{found.matched}",
-                "missed": MISSING if found is None or true is None else f"{true - found.matched}",
-                "false": (
-                    MISSING if found is None or true is None else f"{found.found - found.matched}"
-                ),
-                "iou": (
-                    MISSING
-                    if found is None or not math.isfinite(found.mean_iou)
-                    else f"{found.mean_iou:.3f}"
-                ),
-            }
-        )
-    return rows
+        values = {} if error is None else {"RMSE": number(error)}
+        values |= {} if found is None else _judged(found)
+        if values:
+            rows.append((state, values))
+    columns = [name for name in _COLUMNS if any(name in values for _, values in rows)]
+    if len(rows) < 2 and columns in ([], ["found"]):
+        return None
+    filled = [(state, [values.get(name, MISSING) for name in columns]) for state, values in rows]
+    return {"columns": columns, "rows": filled}
+
+
+def _judged(found: FoundObjects) -> dict[str, str]:
+    """What is known of the objects of a state, by column."""
+    values = {"found": f"{found.found}"}
+    if found.true is not None:
+        values |= {"true": f"{found.true}", "matched": f"{found.matched}"}
+        values |= {"missed": f"{found.true - found.matched}"}
+        values |= {"false": f"{found.found - found.matched}"}
+    if math.isfinite(found.mean_iou):
+        values["mean IoU"] = f"{found.mean_iou:.3f}"
+    return values
 
 
 def _plain(found: FoundObjects) -> dict[str, Any]:

@@ -155,7 +155,13 @@ def warnings_of(subject: Subject, assessment: Assessment) -> list[str]:
             if q.count
         ]
         found = f" The median diameter found is {' and '.join(diameters)}." if diameters else ""
-        if subject.scaled_by:
+        if subject.volume:
+            lines.append(
+                "The voxel size is not known along every axis, so voxels were taken as cubes and "
+                f"nothing is given in microns.{found} MPP (within planes) and Z_STEP (between "
+                "them) say it."
+            )
+        elif subject.scaled_by:
             lines.append(f"The pixel size is unknown, so nothing is given in microns.{found}")
         else:
             lines.append(

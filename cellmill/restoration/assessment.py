@@ -85,7 +85,8 @@ def noise_left(residual: np.ndarray, psf: np.ndarray) -> float:
     What was acquired less the model holds the noise, which is white, and what is not explained yet,
     which is only where the microscope passes something. So the residual's power where the
     microscope passes little, but something, is compared with its power where it passes nothing:
-    well below 1, noise was taken for detail; well above, detail is still missing.
+    well below 1, noise was taken for detail; well above, detail is still missing, or the function
+    is another than the microscope's.
 
     Args:
         residual: acquired less model, `(Y, X)` or `(Z, Y, X)`.

@@ -217,7 +217,7 @@ class _Making:
             what = "images of unknown voxel size" if batch else "neither"
             raise BadInput(
                 "voxel size of a PSF",
-                expected="voxel_um=z,y,x in µm, or images that know theirs",
+                expected="images that know theirs (mpp and z_step say it), or voxel_um=z,y,x in µm",
                 found=what,
             )
         return found
@@ -276,7 +276,9 @@ def _shape_of_beads(size: Size | None, image: tuple[int, ...], uri: str) -> tupl
     """Odd numbers of voxels that hold 3 µm along z and 2 µm across."""
     if size is None:
         raise BadInput(
-            f"beads '{uri}'", expected="a voxel size, or voxel_um or shape", found="none of them"
+            f"beads '{uri}'",
+            expected="a voxel size in the file, or voxel_um, or the PSF's shape",
+            found="none of them",
         )
     wanted = (3.0, 2.0, 2.0)[-len(image) :]
     if len(size) != len(image):

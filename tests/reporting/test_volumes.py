@@ -1,6 +1,7 @@
 """What a report shows of a volume: the brightest along Z, cuts in proportion, planes alike."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cellmill.metrics import evaluate_classes
 from cellmill.reporting.classes import ClassesSubject, ShownClass, render_classes
 from cellmill.reporting.overlay import colour_of
+from cellmill.reporting.subject import assess, warnings_of
 from cellmill.reporting.volumes import draw_cuts, draw_planes, project, project_labels, view_volume
 from tests.measurement.test_volumes import blobs
 
@@ -63,6 +65,21 @@ def test_a_deep_volume_is_shown_by_few_small_planes():
     view = view_volume(image, {"nuclear": np.zeros((100, 1200, 30), np.int32)}, [0], None)
     assert len(view.planes) == len(view.places) == 32
     assert (view.places[0], view.places[-1]) == (0, 99)
+
+
+def test_of_an_unknown_voxel_size_one_thing_is_said(make_subject):
+    """What is missing may be the planes' distance alone: MPP is not said to be the remedy."""
+    subject = make_subject(mpp=None)
+    found = {
+        kind: {**table, "volume_px": table["area_px"]}
+        for kind, table in subject.measurements.items()
+    }
+    view = view_volume(PIXELS, {"nuclear": LABELS}, [0], None)
+    whole = replace(subject, measurements=found, volume=view)
+    (line,) = warnings_of(whole, assess(whole))
+    assert "voxel size is not known along every axis" in line
+    assert "MPP (within planes) and Z_STEP (between them)" in line
+    assert "median diameter found" in line
 
 
 def test_a_page_of_classes_counts_what_there_is():

@@ -83,6 +83,28 @@ def test_channels_have_functions_of_their_own(tmp_path):
     assert set(record.notes["restoration"]["a"]["channels"]) == {"blue", "red"}
 
 
+def test_functions_of_more_channels_than_were_read_are_refused(tmp_path):
+    """Which of them is for the channel that was read is not known."""
+    images = write_images(tmp_path / "images", {"a": np.ones((12, 24, 26, 1))}, channels=("red",))
+    given = {**WATER, "emission_nm": "450,600", "voxel_um": "0.3,0.15,0.15", "shape": "5,7,7"}
+    psf, _ = made_psf(tmp_path, **given)
+    with pytest.raises(BadInput, match=r"one for each channel that was read \(red\), found 2"):
+        run(tmp_path, images, psf, iterations=1)
+
+
+def test_a_function_of_another_microscope_is_warned_of(field, tmp_path):
+    images, _, _, psf = field
+    given = {**WATER, "voxel_um": "0.3,0.15,0.15", "shape": "11,15,15"}
+    wrong, _ = made_psf(tmp_path, **{**given, "numerical_aperture": 0.5})
+    warned = []
+    for name, function in (("own", psf), ("wrong", wrong)):
+        given = {"iterations": 40, "accelerate": True, "total_variation": 0.002}
+        _, record = run(tmp_path / name, images, function, offset=100, **given)
+        lines = record.notes["restoration"]["spheres"]["warnings"]
+        warned.append(any("times the noise: the PSF" in line for line in lines))
+    assert warned == [False, True]
+
+
 def test_a_plane_is_restored_by_the_plane_in_focus(tmp_path):
     random = np.random.default_rng(0)
     images = write_images(tmp_path / "images", {"a": random.poisson(50, (30, 31, 1))})

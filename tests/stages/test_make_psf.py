@@ -71,7 +71,7 @@ def test_images_of_one_plane_get_the_plane_in_focus(tmp_path):
         ({**WATER, "bead_image": "b.tif"}, "found numerical_aperture and bead_image"),
         ({**WATER, "emission_nm": ""}, "emission_nm: expected wavelengths in nm, found nothing"),
         ({**WATER, "emission_nm": "5a"}, "emission_nm: expected numbers above 0"),
-        (WATER, "voxel size of a PSF: expected voxel_um=z,y,x in µm, or images"),
+        (WATER, "voxel size of a PSF: expected images .* or voxel_um=z,y,x in µm"),
         ({**WATER, "voxel_um": "0.1,0"}, "voxel_um: expected numbers above 0"),
         ({**WATER, "voxel_um": "0.1", "shape": "3"}, "spacing: expected 2 or 3 sizes"),
         ({**WATER, "numerical_aperture": 1.4}, "numerical_aperture: expected below"),

@@ -1,6 +1,7 @@
 """The page on a restoration: figures against the truth, pictures, what is left out, one line."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from cellmill.restoration.assessment import root_mean_square_error
 from cellmill.stages.deconvolve import deconvolve
 from cellmill.stages.report_restoration import report_restoration
 from tests.stages.restoration import VOXEL, made_psf, read, simulated, write_images
+
+COUNTED = ("true", "found", "matched", "missed", "false", "mean IoU")
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,22 @@ def test_without_truth_there_are_cuts_spectra_and_no_errors(made, tmp_path):
     assert page.count("<figcaption>as acquired") == 3
     assert "Against the truth" not in page
     assert "Point spread function" in page
+
+
+def test_a_table_has_the_columns_of_which_something_is_known(made, tmp_path):
+    given, known = made
+    true = read(known["truth"], key="labels")
+    labels = labels_of(tmp_path / "labels", true)
+    for name, more, columns in (
+        ("alone", {}, []),
+        ("two", {"labels_before": labels}, ["found"]),
+        ("counted", {"truth": known["truth"]}, [*COUNTED]),
+        ("erred", {"objects": known["objects"]}, ["RMSE", "found"]),
+    ):
+        page, _, _ = run(tmp_path / name, given, labels=labels, **more)
+        assert re.findall(r'<th scope="col">([^<]+)</th>', page) == columns
+        assert ("RMSE is" in page) == ("RMSE" in columns)
+        assert ("An object matches" in page) == ("matched" in columns)
 
 
 def test_integers_count_with_their_scale(made, tmp_path):

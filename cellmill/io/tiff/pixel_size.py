@@ -133,10 +133,7 @@ def volume_mpp(
         remarks: is added to.
     """
     if z_step is None:
-        remarks.append(
-            "the distance between its focal planes is unknown, so nothing is given in microns: "
-            "z_step=… says it"
-        )
+        remarks.append("the distance between its focal planes is unknown: z_step=… says it")
         return None
     return (z_step, *plane)
 

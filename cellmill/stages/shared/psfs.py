@@ -98,7 +98,7 @@ def psf_for(batch: Batch, entry: Entry, channel: int, channels: int, axes: int) 
     fitting = [each for each in functions if _fits(each, size, what)]
     if not fitting:
         _fits(functions[0], size, what, refuse=True)
-    mine = _of_channel(fitting, channel, channels, what)
+    mine = _of_channel(fitting, channel, channel_names(entry, channels), what)
     values = np.asarray(batch.array(mine, "psf")).astype(np.float32)
     if values.ndim < axes:
         raise BadInput(f"PSF for {what}", expected=f"{axes} axes", found=f"shape {values.shape}")
@@ -126,17 +126,17 @@ def _fits(psf: Entry, size: Sequence[float] | None, what: str, *, refuse: bool =
     return True
 
 
-def _of_channel(functions: Sequence[Entry], channel: int, channels: int, what: str) -> Entry:
+def _of_channel(functions: Sequence[Entry], channel: int, names: Sequence[str], what: str) -> Entry:
     marked = {each.attribute(CHANNEL, int, -1): each for each in functions}
-    if channel in marked:
+    if -1 not in marked and set(marked) == set(range(len(names))):
         return marked[channel]
     if -1 in marked:
-        if len(functions) == channels:
+        if len(functions) == len(names):
             return functions[channel]
         if len(functions) == 1:
             return functions[0]
     raise BadInput(
         f"PSFs for {what}",
-        expected=f"one, or one for each of its {channels} channels",
+        expected=f"one, or one for each channel that was read ({', '.join(names)})",
         found=f"{len(functions)}",
     )

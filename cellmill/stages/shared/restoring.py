@@ -24,6 +24,8 @@ from cellmill.stages.shared.psfs import ChosenPsf
 _MOST = 65535
 #: Of the noise that the model should leave alone: with less it was taken for detail.
 _LEAST_NOISE = 0.75
+#: With more the model does not explain what was acquired.
+_MOST_NOISE = 2.0
 #: Part of a change, in the last iteration, above which more iterations would go on changing much.
 _STILL_MOVING = 0.02
 
@@ -249,6 +251,11 @@ def restoration_warnings(curve: Sequence[Iteration], left: float = math.nan) -> 
         found.append(
             f"the last iteration still changed {curve[-1].change:.1%} of the light: more would "
             "go on sharpening"
+        )
+    elif left > _MOST_NOISE:
+        found.append(
+            f"what is left unexplained is {left:.2g} times the noise: the PSF, the offset or the "
+            "background may be another than the microscope's, or total_variation too much"
         )
     return tuple(found)
 
