@@ -37,7 +37,7 @@ _TIME_LIMITS = {
 #: How often: web servers are given up sooner than clouds, which ask for patience when busy.
 _RETRIES = {"http": 3, "gcs": 10, "s3": 10}
 #: Marks that are read at once, and what each begins with.
-_AT_ONCE = 256
+_AT_ONCE = 64
 _CHECK = struct.Struct("<L")
 #: How TensorStore tells a system's error number.
 _SYSTEM_ERROR = re.compile(r"os_error_code='(\d+)'")

@@ -9,9 +9,14 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-#: Sides of a tile, in the order in which this package names them, and the one each touches.
+#: Sides of a tile of an image. In general side `2 a` is where a box begins along its axis `a`, and
+#: side `2 a + 1` where it ends.
 TOP, BOTTOM, LEFT, RIGHT = range(4)
-OPPOSITE = (BOTTOM, TOP, RIGHT, LEFT)
+
+
+def opposite(side: int) -> int:
+    """The side that a neighbour at a side touches with."""
+    return side ^ 1
 
 
 class Windowed(Protocol):
@@ -76,9 +81,20 @@ class Plane:
 
     def __getitem__(self, window: object, /) -> np.ndarray:
         """Read a window."""
+        return self.source[self._within(window)]
+
+    def __setitem__(self, window: Any, values: Any, /) -> None:
+        """Write a window, where the array can be written; the only channel, or units are shared."""
+        target: Any = self.source
+        target[self._within(window)] = values
+
+    def is_intact(self, window: Any) -> bool:
+        """Whether what was written to a window is still there; see `is_intact`."""
+        return is_intact(self.source, self._within(window))
+
+    def _within(self, window: Any) -> tuple[Any, ...]:
         parts = window if isinstance(window, tuple) else (window,)
-        shown = (*parts, *(slice(None),) * (len(self.shape) - len(parts)), self.channel)
-        return self.source[shown]
+        return (*parts, *(slice(None),) * (len(self.shape) - len(parts)), self.channel)
 
 
 @dataclass(frozen=True)
@@ -224,10 +240,29 @@ class Box:
             ]
         )
 
-    def moved(self, down: int, right: int) -> Box:
-        """The same box elsewhere in its planes."""
-        y0, y1, x0, x1 = self.y0 + down, self.y1 + down, self.x0 + right, self.x1 + right
-        return Box(y0, y1, x0, x1, planes=self.planes)
+    def moved(self, *by: int) -> Box:
+        """The same box elsewhere.
+
+        Args:
+            *by: how far along its last axes, two of a volume's within its planes.
+        """
+        steps = (*(0,) * (len(self.edges) - len(by)), *by)
+        return Box.of(
+            [(a + step, b + step) for (a, b), step in zip(self.edges, steps, strict=True)]
+        )
+
+    @property
+    def sides(self) -> range:
+        """Its sides, two of each axis."""
+        return range(2 * len(self.edges))
+
+    def face(self, side: int, *, beyond: bool = False) -> Box:
+        """The outermost pixels along a side, or those just beyond it."""
+        axis, at_end = divmod(side, 2)
+        edges = list(self.edges)
+        place = edges[axis][1] - 1 + beyond if at_end else edges[axis][0] - beyond
+        edges[axis] = (place, place + 1)
+        return Box.of(edges)
 
     def within(self, outer: Box) -> tuple[slice, ...]:
         """As an index of an array that shows `outer`."""
@@ -321,16 +356,16 @@ class Grid:
         return found
 
     def neighbours(self, tile: int) -> list[tuple[int, int]]:
-        """The `(side, tile)` that touch it in an image, as far as they are there."""
-        rows, columns = self.counts
-        row, column = divmod(tile, columns)
-        found = (
-            (TOP, row > 0, tile - columns),
-            (BOTTOM, row + 1 < rows, tile + columns),
-            (LEFT, column > 0, tile - 1),
-            (RIGHT, column + 1 < columns, tile + 1),
-        )
-        return [(side, other) for side, there, other in found if there]
+        """The `(side, tile)` that touch it over a side, as far as they are there."""
+        found = []
+        for axis, count in enumerate(self.counts):
+            step = math.prod(self.counts[axis + 1 :])
+            place = tile // step % count
+            if place > 0:
+                found.append((2 * axis, tile - step))
+            if place + 1 < count:
+                found.append((2 * axis + 1, tile + step))
+        return found
 
     def overlapping(self, box: Box) -> list[int]:
         """The tiles that have pixels of a box, in raster order."""

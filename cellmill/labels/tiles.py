@@ -294,11 +294,13 @@ class Objects:
         ids: int64.
         areas: pixels, int64.
         first: place of the first pixel in the image laid flat, int64.
+        at_border: whether the image's border cuts them, bool.
     """
 
     ids: np.ndarray
     areas: np.ndarray
     first: np.ndarray
+    at_border: np.ndarray
 
     @property
     def label_dtype(self) -> np.dtype:
@@ -315,22 +317,29 @@ def find_objects(source: Windowed, grid: Grid, threads: int | None = None) -> Ob
         threads: how many tiles at once; None is as many as there are threads.
     """
 
-    def part(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def part(tile: int) -> tuple[np.ndarray, ...]:
         box = grid.box(tile)
         ids, (dense,) = dense_ranks(_wide(source, box))
         areas, first = _areas_and_first(dense.reshape(-1), len(ids))
         places = places_in(first, box, grid.shape)
+        cut = np.zeros(len(ids), bool)
+        for side in box.sides:
+            axis, at_end = divmod(side, 2)
+            if box.edges[axis][at_end] == (grid.shape[axis] if at_end else 0):
+                cut[dense[box.face(side).within(box)]] = True
         found = np.flatnonzero(areas)
         found = found[found > 0]
-        return ids[found], areas[found], places[found]
+        return ids[found], areas[found], places[found], cut[found]
 
     parts = in_threads(part, range(len(grid)), threads)
     ids, place = np.unique(np.concatenate([p[0] for p in parts]), return_inverse=True)
     areas = np.zeros(len(ids), np.int64)
     first = np.full(len(ids), np.iinfo(np.int64).max)
+    at_border = np.zeros(len(ids), bool)
     np.add.at(areas, place, np.concatenate([p[1] for p in parts]))
     np.minimum.at(first, place, np.concatenate([p[2] for p in parts]))
-    return Objects(ids, areas, first)
+    np.logical_or.at(at_border, place, np.concatenate([p[3] for p in parts]))
+    return Objects(ids, areas, first, at_border)
 
 
 def number_objects(

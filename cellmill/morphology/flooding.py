@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from cellmill.arrays.windows import BOTTOM, LEFT, OPPOSITE, RIGHT, TOP, Box, Grid
+from cellmill.arrays.windows import Box, Grid
 from cellmill.compute.kernels import kernel
 from cellmill.compute.memory import Scratch
 from cellmill.compute.threads import in_threads
@@ -17,38 +15,11 @@ from cellmill.errors import BadInput
 from cellmill.morphology.flooding_local import flood_by_key, key_of
 from cellmill.morphology.flooding_reference import flood_by_age
 from cellmill.morphology.images import checked_image, checked_markers, ranked
+from cellmill.morphology.seams import Face, Flooded, exchange
 from cellmill.morphology.tie_rules import TIE_RULES, TieRule
 
 #: In memory, tiles are small enough for a CPU's second-level cache; most floods stay in the halo.
 _TILE, _HALO = 512, 32
-
-
-class Line(NamedTuple):
-    """Keys and labels along one side of a tile; both 0 where no flood came."""
-
-    keys: np.ndarray
-    labels: np.ndarray
-
-    def digest(self) -> bytes:
-        """Equal for equal lines, of whatever integer type the labels are."""
-        content = hashlib.blake2b(self.labels.astype(np.int64).tobytes(), digest_size=16)
-        content.update(self.keys.astype(np.uint64).tobytes())
-        return content.digest()
-
-
-class Flooded(NamedTuple):
-    """What a tile's flood gave.
-
-    Attributes:
-        inside: the outermost pixels along each side.
-        belief: digests of the lines just outside, as the flood took or found them; of those sides
-            only on which it hung.
-        empty: nothing was there to be flooded.
-    """
-
-    inside: Mapping[int, Line]
-    belief: Mapping[int, bytes]
-    empty: bool = False
 
 
 Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -101,7 +72,8 @@ def watershed(
         def read(box: Box) -> Maps:
             return height[box.slices], markers[box.slices], mask[box.slices]
 
-        return flood_in_memory(read, (height.shape[0], height.shape[1]))
+        return flood_in_memory(read, height.shape)
+    # What floods meet beyond a tile is more in a volume than what caches spare.
     shape = tuple(side + 2 for side in height.shape)
     levels, flooded = np.empty(shape, np.uint32), np.empty(shape, np.int32)
     _start(height, markers, mask, levels, flooded)
@@ -115,7 +87,7 @@ def watershed(
     return np.maximum(flooded[(slice(1, -1),) * height.ndim], 0)
 
 
-def flood_in_memory(read: Callable[[Box], Maps], shape: tuple[int, int]) -> np.ndarray:
+def flood_in_memory(read: Callable[[Box], Maps], shape: tuple[int, ...]) -> np.ndarray:
     """Flood an image of which windows are made when they are asked for; by the local tie rule.
 
     Args:
@@ -140,8 +112,8 @@ def flood_tiles(
     grid: Grid,
     halo: int = 64,
     shuffled: random.Random | None = None,
-    around: Mapping[int, Line] | None = None,
-    lines: Sequence[Box] = (),
+    around: Mapping[int, Face] | None = None,
+    wanted: Sequence[Box] = (),
     keep: Callable[[Box, np.ndarray], None] | None = None,
 ) -> int:
     """Flood an image tile by tile; labels are those of the whole image flooded at once.
@@ -149,7 +121,7 @@ def flood_tiles(
     Each tile is flooded with a halo around it. Where a tile believed of its neighbour's outermost
     pixels what the neighbour itself found, both are right; where not, the tile is flooded again
     from its markers and the neighbours' outermost pixels, until no tile's belief is wrong. What is
-    kept in memory is those lines of pixels.
+    kept in memory is those faces.
 
     Args:
         read: gives height, marker ids and mask of a box, as `watershed` takes them (float32 and
@@ -159,8 +131,8 @@ def flood_tiles(
         halo: in pixels, at least 1.
         shuffled: draws which tiles of those to be flooded again come next; `None` takes all.
         around: pixels just beyond the image's sides that are flooded already.
-        lines: boxes of which the keys are wanted.
-        keep: stores the keys of those parts of `lines` that lie in a tile, as `write` does labels;
+        wanted: boxes of which the keys are wanted.
+        keep: stores the keys of those parts of `wanted` that lie in a tile, as `write` does labels;
             they mean something where there is a label.
 
     Returns:
@@ -168,15 +140,15 @@ def flood_tiles(
     """
     around = around or {}
 
-    def flood(tile: int, window: Box, rim: dict[int, Line] | None) -> Flooded:
+    def flood(tile: int, window: Box, rim: dict[int, Face] | None) -> Flooded:
         box = grid.box(tile)
         beyond = _stretch(around, window, grid.shape)
-        return _flood_box(read, write, box, window, beyond, rim, lines, keep)
+        return _flood_box(read, write, box, window, beyond, rim, wanted, keep)
 
     def first(tile: int) -> Flooded:
         return flood(tile, grid.box(tile).grown(max(halo, 1), grid.shape), None)
 
-    def again(tile: int, rim: dict[int, Line]) -> Flooded:
+    def again(tile: int, rim: dict[int, Face]) -> Flooded:
         window = grid.box(tile).grown(1, grid.shape)
         return flood(tile, window, {**_stretch(around, grid.box(tile), grid.shape), **rim})
 
@@ -187,87 +159,23 @@ def flood_tiles(
     return exchange(grid, flooded, again, shuffled)
 
 
-def exchange(
-    grid: Grid,
-    flooded: MutableMapping[int, Flooded],
-    again: Callable[[int, dict[int, Line]], Flooded],
-    shuffled: random.Random | None = None,
-    threads: int | None = None,
-) -> int:
-    """Flood those tiles again that believe wrong of a neighbour, until none is left.
-
-    Args:
-        grid: the tiles.
-        flooded: what the tiles' floods gave; replaced as they are made again.
-        again: floods a tile from its neighbours' outermost pixels, by side.
-        shuffled: see `flood_tiles`.
-        threads: how many tiles at once; `None` is as many as there are threads.
-
-    Returns:
-        How many floods were made again.
-    """
-
-    def repeat(tile: int) -> Flooded:
-        neighbours = grid.neighbours(tile)
-        return again(
-            tile, {side: flooded[other].inside[OPPOSITE[side]] for side, other in neighbours}
-        )
-
-    known = {
-        tile: {s: line.digest() for s, line in flooded[tile].inside.items()} for tile in flooded
-    }
-
-    def believes_wrong(tile: int) -> bool:
-        belief = flooded[tile].belief
-        return any(
-            side in belief and belief[side] != known[other][OPPOSITE[side]]
-            for side, other in grid.neighbours(tile)
-        )
-
-    wrong = {tile for tile in known if believes_wrong(tile)}
-    repeated = 0
-    while wrong:
-        now = sorted(wrong)
-        if shuffled:
-            now = shuffled.sample(now, shuffled.randint(1, len(now)))
-        repeated += len(now)
-        touched = set(now)
-        for tile, result in zip(now, in_threads(repeat, now, threads), strict=True):
-            flooded[tile] = result
-            known[tile] = {side: line.digest() for side, line in result.inside.items()}
-            touched.update(other for _, other in grid.neighbours(tile))
-        for tile in touched:
-            wrong.discard(tile)
-            if believes_wrong(tile):
-                wrong.add(tile)
-    return repeated
-
-
-def _stretch(around: Mapping[int, Line], box: Box, shape: Sequence[int]) -> dict[int, Line]:
-    """The part of the lines around an image that is just beyond a box at the image's edge."""
-    y, x = box.slices
+def _stretch(around: Mapping[int, Face], box: Box, shape: Sequence[int]) -> dict[int, Face]:
+    """The part of the faces around an image that is just beyond a box at the image's edge."""
     found = {}
-    for side, at_edge, part in (
-        (TOP, box.y0 == 0, x),
-        (BOTTOM, box.y1 == shape[0], x),
-        (LEFT, box.x0 == 0, y),
-        (RIGHT, box.x1 == shape[1], y),
-    ):
-        if at_edge and side in around:
-            line = around[side]
-            found[side] = Line(line.keys[part], line.labels[part])
+    for side, face in around.items():
+        axis, at_end = divmod(side, 2)
+        if box.edges[axis][at_end] == (shape[axis] if at_end else 0):
+            part = list(box.slices)
+            part[axis] = slice(0, 1)
+            found[side] = Face(face.keys[tuple(part)], face.labels[tuple(part)])
     return found
 
 
-def _nothing(box: Box, rim: Mapping[int, Line] | None) -> Flooded:
+def _nothing(box: Box, rim: Mapping[int, Face] | None) -> Flooded:
     """What a flood gives where there is nothing to be flooded."""
-    high, wide = box.shape
-    zeros = {
-        side: Line(np.zeros(length, np.uint64), np.zeros(length, np.int32))
-        for side, length in ((TOP, wide), (BOTTOM, wide), (LEFT, high), (RIGHT, high))
-    }
-    outside = zeros if rim is None else rim
-    return Flooded(zeros, {side: line.digest() for side, line in outside.items()})
+    dry = {side: Face.dry(box.face(side).shape, np.int32) for side in box.sides}
+    outside = dry if rim is None else rim
+    return Flooded(dry, {side: face.digest() for side, face in outside.items()})
 
 
 def _flood_box(
@@ -275,9 +183,9 @@ def _flood_box(
     write: Callable[[Box, np.ndarray], None],
     box: Box,
     window: Box,
-    around: Mapping[int, Line],
-    rim: Mapping[int, Line] | None,
-    lines: Sequence[Box],
+    around: Mapping[int, Face],
+    rim: Mapping[int, Face] | None,
+    wanted: Sequence[Box],
     keep: Callable[[Box, np.ndarray], None] | None,
 ) -> Flooded:
     """Flood a window; with a rim, what is beyond the box is the neighbours' and not flooded."""
@@ -285,26 +193,30 @@ def _flood_box(
     if not mask.any():
         write(box, np.zeros(box.shape, np.int32))
         return _nothing(box, rim)
-    shape = (height.shape[0] + 2, height.shape[1] + 2)
+    shape = tuple(side + 2 for side in height.shape)
     wide = np.dtype(np.uint64)
-    # A row more: pixels around the window may be sources, and their neighbours must be there.
+    # A row or plane more: pixels around the window may be sources, and their neighbours must be
+    # there.
     levels, labels, keys, *spare = _SCRATCH.arrays(
-        (shape[0] + 1, shape[1]), np.dtype(np.uint32), np.dtype(np.int32), wide, wide, wide
+        (shape[0] + 1, *shape[1:]), np.dtype(np.uint32), np.dtype(np.int32), wide, wide, wide
     )
     _start(height, markers, mask, levels[:-1], labels[:-1])
     labels[-1] = -1
     keys[:] = 0
-    core = tuple(slice(s.start + 1, s.stop + 1) for s in box.within(window))
-    within, beyond = _lines(core)
-    given, places = around, _lines((slice(1, shape[0] - 1), slice(1, shape[1] - 1)))[1]
+
+    def laid_out(part: Box) -> Box:
+        return part.moved(*(1 - start for start in window.origin))
+
+    core = laid_out(box)
+    given, beside = (around, laid_out(window)) if rim is None else (rim, core)
     if rim is not None:
         frame = np.ones(labels.shape, bool)
-        frame[core] = False
+        frame[core.slices] = False
         labels[frame] = -1
-        given, places = rim, beyond
-    for side, known in given.items():
-        labels[places[side]] = -1 - known.labels
-        keys[places[side]] = known.keys
+    for side, face in given.items():
+        place = beside.face(side, beyond=True).slices
+        labels[place] = -1 - face.labels
+        keys[place] = face.keys
     found = np.flatnonzero(labels < -1) if given else np.zeros(0, np.int64)
     order = np.lexsort((-labels.reshape(-1)[found], keys.reshape(-1)[found]))
     flood_by_key(
@@ -315,42 +227,25 @@ def _flood_box(
         found[order],
         (spare[0].reshape(-1), spare[1].reshape(-1)),
     )
-    write(box, np.maximum(labels[core], 0))
+    write(box, np.maximum(labels[core.slices], 0))
 
-    def keys_at(place: tuple[slice | int, slice | int]) -> np.ndarray:
-        return key_of(levels[place], keys[place])
+    def keys_at(part: Box) -> np.ndarray:
+        return key_of(levels[part.slices], keys[part.slices])
 
-    for line in lines:
-        common = line.common(box)
+    for each in wanted:
+        common = each.common(box)
         if common and keep:
-            y, x = common.within(window)
-            keep(common, keys_at((slice(y.start + 1, y.stop + 1), slice(x.start + 1, x.stop + 1))))
+            keep(common, keys_at(laid_out(common)))
 
-    def line_at(place: tuple[slice | int, slice | int]) -> Line:
-        owners = np.maximum(labels[place], 0)
-        return Line(np.where(owners > 0, keys_at(place), 0), owners)
+    def face_at(part: Box) -> Face:
+        owners = np.maximum(labels[part.slices], 0)
+        return Face(np.where(owners > 0, keys_at(part), 0), owners)
 
-    inside = {side: line_at(place) for side, place in within.items()}
-    outside = {side: line_at(place) for side, place in beyond.items()} if rim is None else rim
-    return Flooded(inside, {side: line.digest() for side, line in outside.items()})
-
-
-def _lines(core: tuple[slice, ...]) -> tuple[dict[int, tuple], dict[int, tuple]]:
-    """Index of the outermost lines of pixels within a core, and of those just beyond them."""
-    y, x = core
-    within = {
-        TOP: (y.start, x),
-        BOTTOM: (y.stop - 1, x),
-        LEFT: (y, x.start),
-        RIGHT: (y, x.stop - 1),
-    }
-    beyond = {
-        TOP: (y.start - 1, x),
-        BOTTOM: (y.stop, x),
-        LEFT: (y, x.start - 1),
-        RIGHT: (y, x.stop),
-    }
-    return within, beyond
+    inside = {side: face_at(core.face(side)) for side in core.sides}
+    outside: Mapping[int, Face] = rim or {}
+    if rim is None:
+        outside = {side: face_at(core.face(side, beyond=True)) for side in core.sides}
+    return Flooded(inside, {side: face.digest() for side, face in outside.items()})
 
 
 _SCRATCH = Scratch()

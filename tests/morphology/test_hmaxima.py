@@ -29,9 +29,9 @@ def test_made_maps(number, monkeypatch):
             footprint = ball_footprint(radius, image.ndim)
             h = float(rng.choice([0.01, 0.075, 0.3, 1.0]))
             expected = scikit_image(image, h, footprint)
-            for tile, halo in ((512, 32), (16, 0), (37, 9)):
-                monkeypatch.setattr(hmaxima, "_TILE", tile)
-                monkeypatch.setattr(hmaxima, "_HALO", halo)
+            for tile, halo in ((512, 32), (16, 0), (37, 9), (7, 2)):
+                monkeypatch.setattr(hmaxima, "_TILE", {2: tile, 3: tile})
+                monkeypatch.setattr(hmaxima, "_HALO", {2: halo, 3: halo})
                 assert np.array_equal(h_maxima(image, h, footprint), expected)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from cellmill.arrays.finite import require_finite
+from cellmill.arrays.indexing import indices_in
 from cellmill.arrays.windows import Box
 from cellmill.errors import BadInput
 from cellmill.labels.finishing import finish_objects
@@ -218,10 +219,7 @@ def _flooded_maps(
         # A blur does not exceed what it blurs, but for rounding.
         return raw[window.within(outer)], markers, np.zeros(window.shape, bool)
     height = shaped_interior(raw, parameters)[window.within(outer)]
-    rows = np.arange(window.y0, window.y1) * shape[1]
-    starts = np.searchsorted(places, rows + window.x0)
-    counts = np.searchsorted(places, rows + window.x1) - starts
-    inside = np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
+    inside = indices_in(places, window, shape)
     y, x = np.divmod(places[inside], shape[1])
     markers[y - window.y0, x - window.x0] = ids[inside]
     return height, markers, height > threshold

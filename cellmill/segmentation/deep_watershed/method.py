@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,10 +23,11 @@ from cellmill.segmentation.interface import (
 
 #: What an image that is segmented in memory takes.
 _BYTES_PER_PIXEL = 80
-#: What flooding takes for each pixel of a tile and its halo, all arrays together.
-_TILE_BYTES_PER_PIXEL = 110
-#: Of flood, maxima and smoothing together, as a rule.
-_MOST_HALO = 160
+#: What flooding takes for each pixel of a tile and its halo, all arrays together; the same of a
+#: block of a volume.
+_TILE_BYTES_PER_PIXEL, _BLOCK_BYTES_PER_PIXEL = 110, 40
+#: Of flood, maxima and smoothing together, as a rule, of an image and of a volume.
+_MOST_HALO, _MOST_VOLUME_HALO = 160, 40
 #: Bytes of a pixel of a map that many parameters share.
 _MAP_BYTES = 4
 
@@ -46,6 +48,12 @@ def _open(
 
 def _tile_bytes(side: int) -> int:
     return (side + 2 * _MOST_HALO) ** 2 * _TILE_BYTES_PER_PIXEL
+
+
+def _block_bytes(grid: Grid) -> int:
+    extents = (side + 2 * _MOST_VOLUME_HALO for side in grid.sides)
+    whole = math.prod(min(pair) for pair in zip(extents, grid.shape, strict=True))
+    return whole * _BLOCK_BYTES_PER_PIXEL
 
 
 def _refuses(parameters: WatershedParameters) -> tuple[str, str] | None:
@@ -80,7 +88,9 @@ METHOD = Method(
     ),
     segment=_segment,
     bytes_per_pixel=_BYTES_PER_PIXEL,
-    tiled=TiledForm(open=_open, bytes_for=_tile_bytes, refuses=_refuses),
+    tiled=TiledForm(
+        open=_open, bytes_for=_tile_bytes, volume_bytes_for=_block_bytes, refuses=_refuses
+    ),
     sweep=Sweep(run=_sweep, shared_bytes=_shared_bytes),
     volumes=True,
 )

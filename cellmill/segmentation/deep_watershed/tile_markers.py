@@ -6,14 +6,14 @@ that every tile which sees a part of it calls it the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from cellmill.arrays.finite import require_finite
+from cellmill.arrays.indexing import indices_in, places_in
 from cellmill.arrays.windows import Box, Grid, Windowed
 from cellmill.compute.kernels import kernel
 from cellmill.compute.threads import in_threads
@@ -24,9 +24,24 @@ from cellmill.morphology.reach import reach_of
 from cellmill.morphology.smoothing import blur_margin, smooth
 from cellmill.segmentation.deep_watershed.parameters import WatershedParameters
 
-#: How far beyond a tile is looked first, for what speaks against a maximum and for its other end.
-_HALO, _MARGIN = 64, 16
-_PASS = 2048
+
+@dataclass(frozen=True)
+class _Around:
+    """How far beyond a tile is looked.
+
+    Attributes:
+        halo: for what speaks against a maximum, at first.
+        margin: for a maximum's other end, at first.
+        growth: by which both grow where that was not enough.
+    """
+
+    halo: int
+    margin: int
+    growth: int
+
+
+#: By the number of axes.
+_AROUND = {2: _Around(64, 16, 4), 3: _Around(16, 4, 2)}
 
 
 @dataclass(frozen=True)
@@ -35,7 +50,7 @@ class MaximaStatistics:
 
     Attributes:
         heights: for `h_maxima`; None if the image can have none.
-        peaks: for `peak_local_max`: places `y * width + x` in ascending order, int64.
+        peaks: for `peak_local_max`: their places in the image laid flat, ascending, int64.
     """
 
     heights: Heights | None = None
@@ -73,86 +88,105 @@ def as_float32(image: Windowed, window: Box, what: str) -> np.ndarray:
 
 def smoothed(image: Windowed, sigma: float, box: Box, what: str) -> np.ndarray:
     """A box of an image that is blurred as a whole."""
-    outer = box.grown(blur_margin(sigma), (image.shape[0], image.shape[1]))
+    outer = box.grown(blur_margin(sigma), image.shape)
     return smooth(as_float32(image, outer, what), sigma)[box.within(outer)]
 
 
 def maxima_statistics(
-    maxima: Windowed, parameters: WatershedParameters, side: int = _PASS
+    maxima: Windowed, parameters: WatershedParameters, grid: Grid, threads: int | None = None
 ) -> MaximaStatistics:
     """Go once over a map of maxima for what its maxima depend on.
 
     Args:
-        maxima: `(Y, X)`, float32 or what float32 holds.
+        maxima: `(Y, X)` or `(Z, Y, X)`, float32 or what float32 holds.
         parameters: of the watershed.
-        side: of the windows that are read, pixels.
+        grid: the tiles that are read.
+        threads: how many at once; None is as many as there are threads.
 
     Raises:
         BadInput: the map holds NaN or infinity.
     """
-    shape = (maxima.shape[0], maxima.shape[1])
-    grid = Grid(shape, side)
+    tiles = range(len(grid))
 
     def read(tile: int) -> np.ndarray:
         return smoothed(maxima, parameters.maxima_smooth, grid.box(tile), "maxima map")
 
     if parameters.maxima_algorithm == "h_maxima":
         threshold = float(parameters.maxima_threshold)
-        tiles = range(len(grid))
-        return MaximaStatistics(joined_heights(read, tiles, threshold, np.dtype(np.float32)))
-    extremes = in_threads(lambda tile: (lambda a: (a.min(), a.max()))(read(tile)), range(len(grid)))
+        dtype = np.dtype(np.float32)
+        return MaximaStatistics(joined_heights(read, tiles, threshold, dtype, threads))
+    extremes = in_threads(lambda tile: (lambda a: (a.min(), a.max()))(read(tile)), tiles, threads)
     if not extremes or min(low for low, _ in extremes) == max(high for _, high in extremes):
         return MaximaStatistics(peaks=np.zeros(0, np.int64))
-    return MaximaStatistics(peaks=_peaks(maxima, parameters, max(side**2 // max(shape[1], 1), 1)))
+    return MaximaStatistics(peaks=_peaks(maxima, parameters, grid, threads))
 
 
-def _peaks(maxima: Windowed, parameters: WatershedParameters, rows: int) -> np.ndarray:
-    """Local maxima band by band: of equal ones too near each other the first in raster order."""
-    height, width = maxima.shape[0], maxima.shape[1]
+def _peaks(
+    maxima: Windowed, parameters: WatershedParameters, grid: Grid, threads: int | None
+) -> np.ndarray:
+    """Local maxima: of equal ones too near each other the first in raster order.
+
+    Tiles that begin in the same row, or plane, are gone through together: what is before them in
+    raster order is settled.
+    """
     distance = int(parameters.radius)
     border = int(parameters.exclude_border)
-    found = []
-    # Rows above the band in which kept peaks may still reject.
-    kept = np.zeros((distance, width), bool)
-    for y in range(0, height, rows):
-        box = Box(y, min(y + rows, height), 0, width)
-        outer = box.grown(distance, (height, width))
+    inner = Box.of([(min(border, side), max(side - border, 0)) for side in grid.shape])
+
+    def candidates(tile: int) -> np.ndarray:
+        box = grid.box(tile)
+        outer = box.grown(distance, grid.shape)
         values = smoothed(maxima, parameters.maxima_smooth, outer, "maxima map")
         highest = ndimage.maximum_filter(values, size=2 * distance + 1, mode="nearest")
         core = values[box.within(outer)]
-        candidates = (core == highest[box.within(outer)]) & (core > parameters.maxima_threshold)
-        if border:
-            candidates[: max(border - y, 0)] = False
-            candidates[max(height - border - y, 0) :] = False
-            candidates[:, :border] = False
-            candidates[:, width - border if border < width else 0 :] = False
-        both = np.concatenate([kept, candidates])
-        _keep_first(both, distance)
-        found.append(np.flatnonzero(both[distance:]) + y * width)
-        kept = both[len(both) - distance :]
+        found = (core == highest[box.within(outer)]) & (core > parameters.maxima_threshold)
+        return places_in(np.flatnonzero(found), box, grid.shape)
+
+    # Of a part of the image with sides of the distance no two peaks are kept: a place each, of the
+    # parts in the last two layers along the first axis. An image's rows are planes of one row.
+    first, *others = grid.shape
+    rows = (first, *(1,) * (2 - len(others)), *others)
+    layers = np.full((2, *(-(-side // distance) for side in rows[1:])), -1, np.int64)
+    found = []
+    across = len(grid) // max(grid.counts[0], 1)
+    for start in range(0, len(grid), max(across, 1)):
+        band = in_threads(candidates, range(start, start + across), threads)
+        places = np.sort(np.concatenate(band))
+        places = places[inner.holds(*np.unravel_index(places, grid.shape))]
+        found.append(places[_keep_first(places, rows, distance, layers)])
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
 @kernel
-def _keep_first(peaks, distance):  # type: ignore[no-untyped-def]
-    """Unset peaks nearer than the distance to an earlier one; the first rows are settled."""
-    height, width = peaks.shape
-    for y in range(distance, height):
-        for x in range(width):
-            if not peaks[y, x]:
-                continue
-            for v in range(max(y - distance + 1, 0), y + 1):
-                stop = min(x + distance, width) if v < y else x
-                for u in range(max(x - distance + 1, 0), stop):
-                    if peaks[v, u]:
-                        peaks[y, x] = False
+def _keep_first(places, shape, distance, layers):  # type: ignore[no-untyped-def]
+    """Which peaks, in raster order, are no nearer than the distance to one that is kept before."""
+    _, height, width = shape
+    _, high, wide = layers.shape
+    kept = np.ones(len(places), np.bool_)
+    for i in range(len(places)):
+        rest, x = divmod(places[i], width)
+        z, y = divmod(rest, height)
+        k, j, n = z // distance, y // distance, x // distance
+        for a in range(max(k - 1, 0), k + 1):
+            for b in range(max(j - 1, 0), min(j + 2, high)):
+                for c in range(max(n - 1, 0), min(n + 2, wide)):
+                    other = layers[a % 2, b, c]
+                    if other < 0:
+                        continue
+                    rest, u = divmod(other, width)
+                    w, v = divmod(rest, height)
+                    if max(z - w, abs(y - v), abs(x - u)) < distance:
+                        kept[i] = False
+        if kept[i]:
+            layers[k % 2, j, n] = places[i]
+    return kept
 
 
 class Markers:
     """The markers of a whole image, to be asked for box by box.
 
     Args:
-        maxima: `(Y, X)` map of maxima, as the network gave it.
+        maxima: `(Y, X)` or `(Z, Y, X)` map of maxima, as the network gave it.
         parameters: of the watershed.
         statistics: of the whole map.
     """
@@ -161,16 +195,18 @@ class Markers:
         self, maxima: Windowed, parameters: WatershedParameters, statistics: MaximaStatistics
     ) -> None:
         self.maxima, self.parameters, self.statistics = maxima, parameters, statistics
-        self.shape = (maxima.shape[0], maxima.shape[1])
-        self.reach = reach_of(ball_footprint(int(parameters.radius), 2), 2)
+        self.shape = tuple(maxima.shape)
+        ndim = len(self.shape)
+        self.reach = reach_of(ball_footprint(int(parameters.radius), ndim), ndim)
+        self.around = _AROUND[ndim]
 
     def ids(self, box: Box) -> np.ndarray:
         """Ids of the markers in a box, 1 and up by place of their first pixel; 0 elsewhere.
 
         Returns:
-            int64 of the box's shape: place `y * width + x` of the first pixel, plus 1.
+            int64 of the box's shape: place of the first pixel in the image laid flat, plus 1.
         """
-        margin = _MARGIN
+        margin = self.around.margin
         while True:
             outer = box.grown(margin, self.shape)
             parts = label_markers(self.mask(outer))
@@ -178,12 +214,11 @@ class Markers:
             left_open = np.intersect1d(inner, _at_cuts(parts, outer, self.shape))
             if not left_open.any():
                 break
-            margin *= 4
+            margin *= self.around.growth
         places = np.flatnonzero(parts)
         _, first = np.unique(parts.reshape(-1)[places], return_index=True)
-        y, x = np.divmod(places[first], parts.shape[1])
         named = np.zeros(len(first) + 1, np.int64)
-        named[1:] = (y + outer.y0) * self.shape[1] + x + outer.x0 + 1
+        named[1:] = places_in(places[first], outer, self.shape) + 1
         return named[inner]
 
     def mask(self, box: Box) -> np.ndarray:
@@ -191,14 +226,12 @@ class Markers:
         found = np.zeros(box.shape, bool)
         peaks, heights = self.statistics.peaks, self.statistics.heights
         if peaks is not None:
-            for y in range(box.y0, box.y1):
-                edges = y * self.shape[1] + np.array([box.x0, box.x1])
-                start, stop = np.searchsorted(peaks, edges)
-                found[y - box.y0, peaks[start:stop] - edges[0]] = True
+            at = np.unravel_index(peaks[indices_in(peaks, box, self.shape)], self.shape)
+            found[tuple(a - start for a, start in zip(at, box.origin, strict=True))] = True
             return found
         if heights is None:
             return found
-        halo = max(_HALO, *self.reach.margins)
+        halo = max(self.around.halo, *self.reach.margins)
         while True:
             window = box.grown(halo, self.shape)
             values = smoothed(self.maxima, self.parameters.maxima_smooth, window, "maxima map")
@@ -207,21 +240,15 @@ class Markers:
             )
             if not len(left_open):
                 return found
-            halo *= 4
+            halo *= self.around.growth
 
 
-def _at_cuts(parts: np.ndarray, box: Box, shape: tuple[int, int]) -> np.ndarray:
+def _at_cuts(parts: np.ndarray, box: Box, shape: tuple[int, ...]) -> np.ndarray:
     """Labels along those sides of a box that are not the image's own."""
-    sides: list[Any] = []
-    for cut, line in (
-        (box.y0 > 0, parts[:1]),
-        (box.y1 < shape[0], parts[-1:]),
-        (box.x0 > 0, parts[:, :1]),
-        (box.x1 < shape[1], parts[:, -1:]),
-    ):
-        if cut:
-            sides.append(line[line > 0])
-    return np.unique(np.concatenate(sides)) if sides else np.zeros(0, parts.dtype)
-
-
-Reader = Callable[[Box], np.ndarray]
+    found = [np.zeros(0, parts.dtype)]
+    for side in box.sides:
+        axis, at_end = divmod(side, 2)
+        if box.edges[axis][at_end] != (shape[axis] if at_end else 0):
+            face = parts[box.face(side).within(box)]
+            found.append(face[face > 0])
+    return np.unique(np.concatenate(found))

@@ -1,6 +1,7 @@
-"""Deep watershed of images of any size, tile by tile, with the labels of the untiled one.
+"""Deep watershed of images and volumes of any size, tile by tile, with the untiled one's labels.
 
-What is kept in memory is a few tiles, a line of pixels around each tile, and tables of objects.
+What is kept in memory is a few tiles, digests of each tile's outermost pixels, and tables of
+objects.
 
 1. `maxima_statistics` goes over the map of maxima once: its extremes decide what a maximum is.
 2. Each tile is flooded with a halo around it; ids are the places of markers in the whole image.
@@ -16,18 +17,18 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from cellmill.arrays.store import packed, unpacked
-from cellmill.arrays.windows import Grid, Windowed, WritableWindowed
+from cellmill.arrays.windows import AnyWindowed, Grid, Plane, Windowed, WritableWindowed
 from cellmill.arrays.workspace import Marks, MemoryMarks, Workspace, tile_mark, unfinished_tiles
 from cellmill.compute.threads import in_threads
 from cellmill.labels.objects import small_objects
 from cellmill.labels.tiles import Cleaned, fill_holes_in, find_objects, number_objects, object_table
-from cellmill.morphology.flooding import Flooded, Line, exchange
+from cellmill.morphology.seams import Flooded, exchange
 from cellmill.segmentation.deep_watershed.parameters import WatershedParameters
 from cellmill.segmentation.deep_watershed.tile_flooding import TileFlooder, from_bytes, to_bytes
 from cellmill.segmentation.deep_watershed.tile_markers import MaximaStatistics, maxima_statistics
@@ -35,6 +36,8 @@ from cellmill.segmentation.interface import Numbering
 
 #: What a workspace calls the flooded ids, and the mark that keeps what a maximum is.
 _IDS, _STATISTICS = "ids", "statistics"
+#: Of so many tiles that are flooded again the outermost pixels are held.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,11 @@ class TilingReport:
 
 
 class TiledWatershed:
-    """The deep watershed of one image, in the four steps of `cellmill.segmentation.interface`.
+    """The deep watershed of one image or volume, in the four steps of the methods' interface.
 
     Args:
-        maxima: `(Y, X)`, peaks at the objects' centres; float32, or values that float32 holds.
+        maxima: `(Y, X)` or `(Z, Y, X)`, peaks at the objects' centres; float32, or values that
+            float32 holds.
         interior: same shape, high within objects.
         parameters: all thresholds and radii.
         grid: the tiles; no result depends on them.
@@ -80,9 +84,9 @@ class TiledWatershed:
 
     def prepare(self, threads: int | None = None) -> None:
         """Go over the map of maxima once for what a maximum is."""
-        self._workspace.array(_IDS, self._grid.shape, np.int64)
+        self._workspace.array(_IDS, self._stored, np.int64)
         if _STATISTICS not in self._marks.done():
-            found = maxima_statistics(self._maxima, self._parameters, self._grid.side)
+            found = maxima_statistics(self._maxima, self._parameters, self._grid, threads)
             self._marks.mark(_STATISTICS, packed(**found.to_arrays()))
 
     def work(self, tiles: Iterable[int], threads: int | None = None) -> None:
@@ -100,12 +104,21 @@ class TiledWatershed:
 
     def labels(self, threads: int | None = None) -> Windowed:
         """The flooded objects, small ones dropped and holes filled."""
-        ids = self._workspace.finished(_IDS, self._grid.shape, np.int64)
+        ids = self._without_channels(self._workspace.finished(_IDS, self._stored, np.int64))
         return cleaned_objects(ids, self._parameters, self._grid, threads)[0]
+
+    @property
+    def _stored(self) -> tuple[int, ...]:
+        """The shape of what is stored: a workspace's volumes have channels."""
+        shape = self._grid.shape
+        return shape if len(shape) == 2 else (*shape, 1)
+
+    def _without_channels(self, ids: AnyWindowed) -> AnyWindowed | Plane:
+        return ids if len(self._grid.shape) == 2 else Plane(ids, 0)
 
     @functools.cached_property
     def _flooder(self) -> TileFlooder:
-        ids = self._workspace.array(_IDS, self._grid.shape, np.int64)
+        ids = self._without_channels(self._workspace.array(_IDS, self._stored, np.int64))
         statistics = MaximaStatistics.from_arrays(unpacked(self._marks.payload(_STATISTICS)))
         return TileFlooder(
             self._maxima, self._interior, self._parameters, statistics, ids, self._grid
@@ -127,11 +140,12 @@ def segment_tiled(
     """Segment one image of any size: the labels of `segment_maps`, by the local tie rule.
 
     Args:
-        maxima: `(Y, X)`, peaks at the objects' centres; float32, or values that float32 holds.
+        maxima: `(Y, X)` or `(Z, Y, X)`, peaks at the objects' centres; float32, or values that
+            float32 holds.
         interior: same shape, high within objects.
         parameters: all thresholds and radii.
-        provisional: `(Y, X)` int64, all zero, to work in.
-        out: `(Y, X)` int32 labels.
+        provisional: same shape, int64, all zero, to work in.
+        out: same shape, int32 labels.
         side: of a tile in pixels; no result depends on it.
         numbering: `canonical` or `reference`.
         marks: where finished tiles are marked, so that a run that was killed is gone on with.
@@ -140,11 +154,10 @@ def segment_tiled(
     Raises:
         BadInput: a map holds NaN or infinity.
     """
-    grid = Grid((maxima.shape[0], maxima.shape[1]), side)
+    grid = Grid(maxima.shape, side)
     marks = marks or MemoryMarks()
-    flooder = TileFlooder(
-        maxima, interior, parameters, maxima_statistics(maxima, parameters), provisional, grid
-    )
+    statistics = maxima_statistics(maxima, parameters, grid)
+    flooder = TileFlooder(maxima, interior, parameters, statistics, provisional, grid)
     tiles = list(range(len(grid)))
     if shuffled:
         shuffled.shuffle(tiles)
@@ -169,6 +182,30 @@ def flood_parts(
     in_threads(work, left, threads)
 
 
+class KeptFloods:
+    """What the floods of all tiles gave, kept with their marks: none of it is held.
+
+    Args:
+        marks: of the work, one a tile.
+        count: how many tiles there are.
+    """
+
+    def __init__(self, marks: Marks, count: int) -> None:
+        self._marks, self._count = marks, count
+
+    def __getitem__(self, tile: int) -> Flooded:
+        """Read what a tile's flood gave."""
+        return from_bytes(self._marks.payload(tile_mark(tile)))
+
+    def __setitem__(self, tile: int, flooded: Flooded) -> None:
+        """Keep what a tile's flood gave; its labels are written by then."""
+        self._marks.mark(tile_mark(tile), to_bytes(flooded))
+
+    def __iter__(self) -> Iterator[int]:
+        """The tiles."""
+        return iter(range(self._count))
+
+
 def settle(
     flooder: TileFlooder,
     marks: Marks,
@@ -176,22 +213,14 @@ def settle(
     threads: int | None = None,
 ) -> int:
     """Flood tiles again until none believes wrong of a neighbour; how many floods that took."""
-
-    def again(tile: int, rim: dict[int, Line]) -> Flooded:
-        found = flooder.again(tile, rim)
-        marks.mark(tile_mark(tile), to_bytes(found))
-        return found
-
-    tiles = range(len(flooder.grid))
-    flooded = {tile: from_bytes(marks.payload(tile_mark(tile))) for tile in tiles}
-    return exchange(flooder.grid, flooded, again, shuffled, threads)
+    kept = KeptFloods(marks, len(flooder.grid))
+    return exchange(flooder.grid, kept, flooder.again, shuffled, threads, _AT_ONCE)
 
 
 def empty_tiles(flooder: TileFlooder, marks: Marks) -> int:
     """How many tiles had nothing to flood."""
-    return sum(
-        from_bytes(marks.payload(tile_mark(tile))).empty for tile in range(len(flooder.grid))
-    )
+    kept = KeptFloods(marks, len(flooder.grid))
+    return sum(kept[tile].empty for tile in kept)
 
 
 def cleaned_objects(
@@ -200,9 +229,15 @@ def cleaned_objects(
     """Erode, drop small objects and fill holes; how many objects' holes were looked at."""
     cleaned = Cleaned(labels, int(parameters.label_erosion))
     threshold, fraction = parameters.small_objects_threshold, parameters.small_objects_fraction
-    if threshold <= 1 and not fraction and parameters.fill_holes_threshold <= 1:
+    holes = parameters.fill_holes_threshold if len(grid.shape) == 2 else 0
+    if threshold <= 1 and not fraction and holes <= 1:
+        return cleaned, 0
+    if holes <= 1:
+        objects = find_objects(cleaned, grid, threads)
+        small = small_objects(objects.areas, objects.at_border, threshold, fraction)
+        cleaned.dropped = objects.ids[small]
         return cleaned, 0
     table = object_table(cleaned, grid, threads)
     small = small_objects(table.areas, table.at_border(grid.shape), threshold, fraction)
     cleaned.dropped = table.ids[small]
-    return cleaned, fill_holes_in(cleaned, table.without(small), parameters.fill_holes_threshold)
+    return cleaned, fill_holes_in(cleaned, table.without(small), holes)

@@ -20,7 +20,7 @@ from cellmill.labels.tiles import (
     number_objects,
     object_table,
 )
-from cellmill.morphology.flooding import Flooded, Line, exchange
+from cellmill.morphology.seams import Face, Flooded, exchange
 from cellmill.segmentation.deep_watershed import WatershedParameters, segment_maps
 from cellmill.segmentation.deep_watershed.tile_flooding import TileFlooder
 from cellmill.segmentation.deep_watershed.tile_markers import MaximaStatistics, maxima_statistics
@@ -210,7 +210,7 @@ def test_tasks_that_share_an_image_out_agree_with_one():
     expected = segment_maps(image, image, MESMER)
     provisional, out = np.zeros(image.shape, np.int64), np.zeros(image.shape, np.int32)
     grid, marks = Grid((200, 190), 48), MemoryMarks()
-    statistics = MaximaStatistics.from_arrays(maxima_statistics(image, MESMER).to_arrays())
+    statistics = MaximaStatistics.from_arrays(maxima_statistics(image, MESMER, grid).to_arrays())
     for share in range(3):
         flooder = TileFlooder(image, image, MESMER, statistics, provisional, grid)
         flood_parts(flooder, range(share, len(grid), 3), marks)
@@ -307,8 +307,8 @@ def test_more_labels_than_16_bits_hold():
     np.testing.assert_array_equal(out, canonical_labels(source))
     # No object has a pixel of its own here: only their number counts.
     many = np.broadcast_to(np.int64(1), 2**31)
-    assert Objects(many, many, many).label_dtype == np.int64
-    assert Objects(many[1:], many[1:], many[1:]).label_dtype == np.int32
+    assert Objects(many, many, many, many).label_dtype == np.int64
+    assert Objects(many[1:], many[1:], many[1:], many).label_dtype == np.int32
 
 
 def test_what_changes_at_one_seam_reaches_no_more_tiles_than_it_must():
@@ -316,7 +316,7 @@ def test_what_changes_at_one_seam_reaches_no_more_tiles_than_it_must():
     grid = Grid((1, 60_000), 1)
 
     def tile(value, *beliefs):
-        line = Line(np.array([value], np.uint64), np.array([value], np.int64))
+        line = Face(np.array([value], np.uint64), np.array([value], np.int64))
         digests = {LEFT: beliefs[0], RIGHT: beliefs[1]}
         return Flooded(dict.fromkeys((TOP, BOTTOM, LEFT, RIGHT), line), digests)
 
