@@ -25,6 +25,8 @@ from cellmill.restoration.vectorial import pupil_terms
 _RADII_A_PIXEL = 24
 #: Points in a pixel along an axis over which a camera's pixel is integrated.
 _POINTS_A_PIXEL = 5
+#: Nodes of a part of the pupil, over which phase and Bessel function turn a few times.
+_NODES = 32
 #: Where no shape is asked for: the longest side, and the part of the peak that is too little.
 _LONGEST, _FAINT = 129, 1e-3
 
@@ -172,7 +174,7 @@ def _intensity(
     mismatch = microscope.depth_um + microscope.cover_slip_um / 50
     reach = np.abs(z).max() + mismatch if z.size else mismatch
     turns = number * (aperture * radii[-1] + 4 * steep * reach) / (2 * math.pi)
-    nodes, weights = np.polynomial.legendre.leggauss(min(4000, 64 + math.ceil(8 * turns)))
+    nodes, weights = _nodes(min(4000, 64 + math.ceil(8 * turns)))
     rho = (nodes + 1) * limit / 2
     weighted = weights * rho
 
@@ -191,6 +193,17 @@ def _intensity(
         field = (_bessel(term.order, angles) * (weighted * term.amplitude)) @ pupil
         found += term.weight * (field.real**2 + field.imag**2)
     return found
+
+
+def _nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """At least so many nodes from -1 to 1 and their weights, of Gauss and Legendre part by part.
+
+    The roots of one polynomial of a high degree are the eigenvalues of a matrix of that side.
+    """
+    own, weights = np.polynomial.legendre.leggauss(_NODES)
+    parts = -(-count // _NODES)
+    starts = np.arange(parts)[:, None] * 2 - parts + 1
+    return ((starts + own) / parts).ravel(), np.tile(weights / parts, parts)
 
 
 def _bessel(order: int, angles: np.ndarray) -> np.ndarray:

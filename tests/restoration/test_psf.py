@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import integrate, optimize, special
 
 from cellmill.errors import BadInput
 from cellmill.restoration import Microscope, describe_psf, make_psf
@@ -25,6 +26,45 @@ def test_widths_are_those_of_theory(aperture, index):
     assert facts.fwhm_um[0] == pytest.approx(axial, rel=0.07)
     assert facts.total == pytest.approx(1, abs=1e-5)
     assert facts.centre_offset_px == pytest.approx((0, 0, 0), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "optics",
+    [
+        {"numerical_aperture": 0.5, "immersion_index": 1.0},
+        {"numerical_aperture": 1.0, "immersion_index": 1.33},
+        {"numerical_aperture": 1.3, "sample_index": 1.33, "depth_um": 4.0},
+    ],
+)
+def test_values_are_those_of_adaptive_quadrature(optics):
+    """Gibson and Lanni's integral by SciPy, in pixels so small that it makes no difference."""
+    step, shape = (0.15, 0.005, 0.01), (13, 1, 61)
+    found = make_psf(Microscope(emission_nm=520, **optics), step, shape)[:, 0, 30:]
+    medium, sample = (optics.get(name, 1.515) for name in ("immersion_index", "sample_index"))
+    sample = optics.get("sample_index", medium)
+    aperture, depth, k = optics["numerical_aperture"], optics.get("depth_um", 0), 2 * np.pi / 0.52
+
+    def seen(z, radius):
+        def field(rho):
+            s = aperture * rho
+            layer = -(z + medium * depth / sample)
+            path = depth * np.sqrt(sample**2 - s**2) + layer * np.sqrt(medium**2 - s**2)
+            return special.j0(k * s * radius) * np.exp(1j * k * path) * rho
+
+        top = min(1, sample / aperture)
+        return abs(integrate.quad(field, 0, top, complex_func=True, limit=500)[0]) ** 2
+
+    places = np.linspace(-6, 6, 241)
+    best = places[np.argmax([seen(z, 0) for z in places])]
+    focus = optimize.minimize_scalar(
+        lambda z: -seen(z, 0), bounds=(best - 0.1, best + 0.1), method="bounded"
+    ).x
+    expected = np.array(
+        [[seen(focus + (z - 6) * 0.15, r * 0.01) for r in (0, 7, 15, 29)] for z in range(13)]
+    )
+    assert found[:, [0, 7, 15, 29]] / found[6, 0] == pytest.approx(
+        expected / expected[6, 0], abs=2e-3
+    )
 
 
 @settings(max_examples=12, deadline=None)
