@@ -3,6 +3,7 @@
 `python -m bench.style_transfer [--shape 8x512x512] [--width 8] [--block 256] [--small 36]`
 `python -m bench.style_transfer --gate` `python -m bench.style_transfer --self-test`
 `python -m bench.style_transfer --axes` `python -m bench.style_transfer --prior`
+`python -m bench.style_transfer --volumes [--seed 0]`
 
 The same generator with random weights is applied to the same planes, in blocks of the default side
 and in blocks of 36, what transfer_em (2021) keeps of each read of 74. Both give the same voxels,
@@ -15,6 +16,8 @@ spoilt in a known way: bent, blurred, full of holes. With `--axes` volumes are i
 all three axes are learnt from, and what the network makes across one axis and across three, whose
 results are averaged, is scored as the gate does. With `--prior` the same is learnt with a small
 segmenter of Y's membranes beside the discriminator of Y and without, from three pairs of volumes.
+With `--volumes` planes of isotropic volumes are learnt from, then volumes, the generators inflated,
+or more planes.
 """
 
 from __future__ import annotations
@@ -25,11 +28,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.isotropic import axes, volumes
 from cellmill import extras
 from cellmill.datasets.spoilt_em import spoil
 from cellmill.datasets.synthetic_em import LOOK_X, LOOK_Y, Tissue, make_tissue, show
@@ -37,16 +42,13 @@ from cellmill.inference.engines import load_network
 from cellmill.models.card import ModelCard
 from cellmill.models.fetch import FetchedModel, fetch_model
 from cellmill.models.savedmodel import write_savedmodel
-from cellmill.style_transfer.applying import BlockGrid, grid_for, transfer_volume
-from cellmill.style_transfer.cyclegan import build_networks
+from cellmill.style_transfer.applying import grid_for, transfer_volume
 from cellmill.style_transfer.domains import Labelled, taught
 from cellmill.style_transfer.fitting import fit_transfer
-from cellmill.style_transfer.gate import Planes, inside, score, train_task
+from cellmill.style_transfer.gate import between, inside, train_task
 from cellmill.style_transfer.matching import (
     histogram,
-    histogram_table,
     mean_and_sd,
-    mean_sd_table,
 )
 from cellmill.style_transfer.network import (
     build_generator,
@@ -57,7 +59,7 @@ from cellmill.style_transfer.network import (
 from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.sampling import Source
 from cellmill.style_transfer.spectra import spectrum_gap
-from cellmill.style_transfer.training import Domain, applied, averaged_generator, train
+from cellmill.style_transfer.training import applied, averaged_generator
 from cellmill.style_transfer.volumes import open_volume
 
 ENGINES = ("tensorflow", "openvino")
@@ -141,7 +143,7 @@ def learnt(
         folder = Path(name)
         fitted = fit_transfer([x], [y], [unseen], asked, folder, prior=prior, on_step=note)
         last = asked.steps
-        given = fitted.samples
+        given = between(fitted.samples)
         generator = averaged_generator(folder, last, asked)
         made = np.clip(applied(generator, *fitted.levels, given), 0, 255)
     halo = asked.reach.halo
@@ -240,43 +242,6 @@ def self_test() -> dict[str, Any]:
     return {"spoilt": learnt(x, part(clean, tissue, end, shape[0]), unseen, BASE, clean)}
 
 
-def axes() -> dict[str, Any]:
-    """Train on planes of all three axes; F1 on sections that no training saw."""
-    side, cut = 132, 100
-    shape = (side, side, side)
-    tissues = {seed: make_tissue(shape, seed=seed) for seed in (1, 2)}
-    of_x, of_y = (show(tissues[n], look, seed=n) for n, look in ((1, LOOK_X), (2, LOOK_Y)))
-    counts = histogram(of_x[:cut]), histogram(of_y)
-    levels = mean_and_sd(counts[0]), mean_and_sd(counts[1])
-    x = Domain([Source(open_volume(of_x), boxes=((0, 0, 0, cut, side, side),))], levels[0])
-    y = Domain([Source(open_volume(of_y))], levels[1])
-    task = train_task(Planes(of_y[::6], tissues[2].membranes[::6]), levels[1])
-    made: dict[str, np.ndarray] = {
-        "as is": of_x,
-        "mean and SD": mean_sd_table(*counts)[of_x],
-        "histogram": histogram_table(*counts)[of_x],
-    }
-    asked = TransferParameters(crop=96, planes="zyx", steps=300, checkpoint_every=300)
-    begun = time.process_time()
-    with tempfile.TemporaryDirectory() as name:
-        train(build_networks(asked), x, y, asked, Path(name))
-        taken = time.process_time() - begun
-        generator = averaged_generator(Path(name), asked.steps, asked)
-    for planes in ("z", "zyx"):
-        out = np.zeros_like(of_x)
-        grid = BlockGrid(shape, side, asked.reach.halo, planes, asked.reach.stride)
-        transfer_volume(
-            of_x, out, grid, lambda tiles: [applied(generator, *levels, tiles[..., 0])[..., None]]
-        )
-        made[f"planes across {planes}"] = out
-    truth = tissues[1].membranes[cut:]
-    return {
-        "steps": asked.steps,
-        "cpu_seconds_of_training": taken,
-        "f1": {name: score(task, values[cut:], truth)[0] for name, values in made.items()},
-    }
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a row for each engine and side."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -286,11 +251,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--small", type=int, default=36)
     parser.add_argument("--gate", action="store_true", help="train, and score by the gate")
     parser.add_argument("--axes", action="store_true", help="train on planes of three axes")
+    parser.add_argument("--volumes", action="store_true", help="go on with volumes, inflated")
+    parser.add_argument("--seed", type=int, default=0, help="of --volumes")
     parser.add_argument("--self-test", action="store_true", help="learn to undo what is known")
     parser.add_argument("--prior", action="store_true", help="train with a prior and without")
     parser.add_argument("--output", type=Path, default=Path("outputs/bench/style_transfer.json"))
     given = parser.parse_args(arguments)
     trainings = {"gate": gate, "self_test": self_test, "axes": axes, "prior": with_prior}
+    trainings["volumes"] = partial(volumes, given.seed)
     asked = [name for name in trainings if vars(given)[name]]
     if asked:
         rows = trainings[asked[0]]()

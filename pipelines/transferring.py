@@ -14,6 +14,7 @@ from pipelines.outputs import OutputFile
 #: Parameters of `train_style_transfer`, where a pipeline has them under the same name.
 TRAINED = (
     *("planes", "steps", "batch_size", "crop", "width", "depth", "residual"),
+    *("volume_steps", "volume_batch_size", "sections"),
     *("objective", "adversarial", "cycle"),
     *("identity", "learning_rate", "checkpoint_every", "task_steps", "seed", "name"),
     *("warp", "missing", "folds", "dark", "precision"),

@@ -42,7 +42,8 @@ class Transferring:
         engine: what runs the network.
         device: where.
         precision: of its products.
-        batch_size: planes that go to the network together, of one box or of several.
+        batch_size: planes that go to the network together, of one box or of several. Blocks go to
+            a network that sees volumes one by one.
         threads: of the network; 0 lets the engine choose.
         trust_model: whether the network may do more than compute.
         on_batch: told how many planes each call of the network had.
@@ -69,8 +70,9 @@ class Transferring:
     ) -> None:
         self.version = fetched.card.version
         self._output = image_head(fetched.card).name
-        side = block or fetched.card.input.tile[0] - 2 * image_head(fetched.card).margin
+        side = block or fetched.card.input.tile[-1] - 2 * image_head(fetched.card).margin
         self._grid, card = grid_for(fetched.card, (side,) * 3, side)
+        batch_size = 1 if fetched.card.input.sees_volumes else batch_size
         self._most, self._batch_size = most_pixels, batch_size
         self._predictor = Predictor(
             fetched.folder,
@@ -150,7 +152,7 @@ class Transferring:
                 for part, start in zip(block, starts, strict=True)
             )
             # Calls are not filled up with empty planes: others' go with them.
-            planes = min(self._batch_size, max(sides[axis] for axis in grid.axes))
+            planes = min(self._batch_size, max([sides[axis] for axis in grid.axes], default=1))
             out[place] = transfer_block(read, grid, sides, self._predictor, planes)
         return out[
             tuple(slice(part.start - start, None) for part, start in zip(box, starts, strict=True))

@@ -91,7 +91,7 @@ class BlockGrid:
         """The blocks that a card asks for over a volume `(Z, Y, X)`.
 
         Raises:
-            BadInput: the network sees no volumes.
+            BadInput: the network sees no volumes, or gives nothing for a margin of its blocks.
         """
         if not card.input.sees_volumes:
             raise BadInput(
@@ -210,4 +210,9 @@ def _put(
 
 
 def _alignment(card: ModelCard) -> int:
-    return math.lcm(card.alignment, card.tiling.alignment)
+    """At multiples of which blocks begin along every axis."""
+    if any(head.margin or head.margin_z for head in card.heads):
+        expected = "a network without a margin (transfer_style applies those that make images)"
+        found = ", ".join(f"{head.margins(3)}" for head in card.heads)
+        raise BadInput(f"model '{card.name}'", expected=expected, found=found)
+    return math.lcm(card.alignment, *card.tiling.alignments(3))

@@ -77,8 +77,10 @@ class Predictor:
             trusted=trusted,
         )
         self._together, self._on_batch = together, on_batch
-        # One that sees volumes is loaded for blocks as each volume asks for them.
-        self._load(probe_card(card))
+        # One that sees volumes is loaded for blocks as each volume asks for them; one with margins
+        # is given those of its card.
+        with_margins = any(head.margin_z for head in card.heads)
+        self._load(card if with_margins else probe_card(card))
 
     def __call__(self, tiles: np.ndarray, /) -> list[np.ndarray]:
         """Predict tiles; see `cellmill.inference.network.Network`."""

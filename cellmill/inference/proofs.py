@@ -36,7 +36,7 @@ from cellmill.terminal import say
 from cellmill.typed_json import from_json, to_json
 
 BOUND = 1e-4
-#: Voxels along a block that a network of volumes is compared on.
+#: Voxels along a block that a network of volumes is compared on, its margin not counted.
 _PROBED_SIDE = 32
 
 
@@ -47,8 +47,11 @@ def probe_card(card: ModelCard) -> ModelCard:
     """
     if not card.input.sees_volumes:
         return card
-    step = math.lcm(card.alignment, card.tiling.alignment)
-    sides = (min(side, -(-_PROBED_SIDE // step) * step) for side in card.input.tile)
+    sides = []
+    for axis, side in enumerate(card.input.tile):
+        step = math.lcm(card.alignment, card.tiling.alignments(3)[axis])
+        margin = max(head.margins(3)[axis] for head in card.heads)
+        sides.append(min(side, -(-(_PROBED_SIDE + 2 * margin) // step) * step))
     return with_tile(card, tuple(sides))
 
 

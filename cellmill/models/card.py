@@ -111,7 +111,7 @@ class Head:
     """One output of the network, float32.
 
     It is `(N, (Y - 2 margin) / stride, (X - 2 margin) / stride, channels)`; of a network that sees
-    volumes `(N, Z / stride_z, Y / stride, X / stride, channels)`.
+    volumes with `(Z - 2 margin_z) / stride_z` before Y.
 
     Args:
         name: unique in the card; the key of this head's array in predictions.
@@ -124,9 +124,10 @@ class Head:
             pixel `i × stride`, and an image's head has `ceil(Y / stride)` rows.
         placement: how tiles are put together: `blended`, overlaps added by weight; or `cropped`,
             each tile gives its inner part alone, where values of two tiles must not be mixed.
-        margin: pixels at each side of a tile that the network reads and gives nothing for, as one
-            of valid convolutions alone.
+        margin: pixels at each side of a tile along Y and X that the network reads and gives nothing
+            for, as one of valid convolutions alone; of a network that sees volumes images' alone.
         stride_z: the same as `stride` along Z, of a network that sees volumes.
+        margin_z: the same as `margin` along Z.
     """
 
     name: str
@@ -137,16 +138,21 @@ class Head:
     placement: Placement = "blended"
     margin: int = 0
     stride_z: int = 1
+    margin_z: int = 0
 
     def strides(self, axes: int) -> tuple[int, ...]:
         """Pixels of the input a value: of two axes along Y and X, of three along Z too."""
         return (self.stride_z, self.stride, self.stride)[3 - axes :]
 
+    def margins(self, axes: int) -> tuple[int, ...]:
+        """Pixels at each side that it gives nothing for: of two axes along Y and X, of three Z."""
+        return (self.margin_z, self.margin, self.margin)[3 - axes :]
+
     def shape_over(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of this head, channels last, over an image or a tile `(Y, X)` or `(Z, Y, X)`."""
-        inner = (side - 2 * self.margin for side in shape)
-        steps = self.strides(len(shape))
-        sides = (-(-side // step) for side, step in zip(inner, steps, strict=True))
+        axes = len(shape)
+        edges = zip(shape, self.margins(axes), self.strides(axes), strict=True)
+        sides = (-(-(side - 2 * margin) // step) for side, margin, step in edges)
         return (*sides, self.channels)
 
 
@@ -194,6 +200,7 @@ class Tiling:
         padding: how the image is extended to whole tiles.
         overlap: part of a tile's side that it shares with its neighbour, 0 to 0.5.
         alignment: tiles start at multiples of so many pixels, those that the network pools.
+        alignment_z: the same along Z, of a network that sees volumes; 0 is `alignment`.
         margin: pixels by which tiles reach beyond the image on each side at least.
         fitted: tiles are as much smaller than `input.tile` as still covers an image with as many:
             less is computed beyond the image. For networks of planes that take any such sides.
@@ -206,6 +213,11 @@ class Tiling:
     margin: int = 0
     fitted: bool = False
     layout: Layout = "strided"
+    alignment_z: int = 0
+
+    def alignments(self, axes: int) -> tuple[int, ...]:
+        """Pixels: of two axes along Y and X, of three along Z too."""
+        return (self.alignment_z or self.alignment, self.alignment, self.alignment)[3 - axes :]
 
 
 @dataclass(frozen=True)

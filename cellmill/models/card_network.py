@@ -45,14 +45,25 @@ def check_tiles_and_heads(tile: tuple[int, ...], heads: Sequence[Any], tiling: A
     require(len(set(names)) == len(names), "heads", "different names", f"{[*dict.fromkeys(names)]}")
     for i, head in enumerate(heads):
         _check_head(head, tile, f"heads[{i}]")
-    overlap, alignment = tiling.overlap, tiling.alignment
+    overlap = tiling.overlap
     require(0 <= overlap <= 0.5, "tiling.overlap", "0 to 0.5", f"{overlap}")
-    fits = alignment >= 1 and not any(side % alignment for side in tile)
-    require(fits, "tiling.alignment", f"a divisor of {sides}", f"{alignment}")
+    _check_alignments(tile, tiling)
     whole = len(tile) == 2 and not tiling.margin
     require(whole or not tiling.fitted, "tiling.fitted", "planes, and no margin", "true")
     if tiling.layout == "tapered":
         _check_tapered(tile, heads, tiling)
+
+
+def _check_alignments(tile: tuple[int, ...], tiling: Any) -> None:
+    volumes, along_z = len(tile) == 3, tiling.alignment_z
+    wanted = "0 or more with a network that sees volumes, else 0"
+    require(0 <= along_z <= along_z * volumes, "tiling.alignment_z", wanted, f"{along_z}")
+    names = ["alignment_z" if along_z else "alignment", "alignment", "alignment"][-len(tile) :]
+    aligned = zip(names, tiling.alignments(len(tile)), tile, strict=True)
+    for name, alignment, side in aligned:
+        fits = alignment >= 1 and side % alignment == 0
+        sides = f"{[side] if along_z else [*tile]}"
+        require(fits, f"tiling.{name}", f"a divisor of {sides}", f"{alignment}")
 
 
 def _check_tapered(tile: tuple[int, ...], heads: Sequence[Any], tiling: Any) -> None:
@@ -70,8 +81,7 @@ def _check_head(head: Any, tile: tuple[int, ...], place: str) -> None:
     kind = head.compartment
     named = is_kind(kind) or (head.kind == "image" and not kind)
     require(named, f"{place}.compartment", "the name of a kind of object", repr(kind))
-    most = (min(tile) - 1) // 2
-    require(0 <= head.margin <= most, f"{place}.margin", f"0 to {most}", f"{head.margin}")
+    _check_margins(head, tile, place)
     require(head.channels >= 1, f"{place}.channels", "at least 1", f"{head.channels}")
     steps = head.strides(len(tile))
     names = ("stride_z", "stride", "stride")[-len(tile) :]
@@ -80,6 +90,16 @@ def _check_head(head: Any, tile: tuple[int, ...], place: str) -> None:
         wanted = f"a divisor of the tile's sides, {[*tile]}"
         require(divides, f"{place}.{name}", wanted, f"{step}")
     if len(tile) == 3:
-        whole = head.placement == "cropped" and not head.margin
-        what = "'cropped' and no margin in a network that sees volumes"
-        require(whole, f"{place}.placement", what, f"'{head.placement}', {head.margin}")
+        what = "'cropped' in a network that sees volumes"
+        cropped = head.placement == "cropped"
+        require(cropped, f"{place}.placement", what, f"'{head.placement}'")
+
+
+def _check_margins(head: Any, tile: tuple[int, ...], place: str) -> None:
+    """Networks of volumes have margins where they make images; those of planes none along z."""
+    may = {"margin": len(tile) == 2 or head.kind == "image", "margin_z": len(tile) == 3}
+    may["margin_z"] &= may["margin"]
+    sides = {"margin": min(tile[-2:]), "margin_z": tile[0]}
+    for name, side in sides.items():
+        most, margin = (side - 1) // 2 if may[name] else 0, getattr(head, name)
+        require(0 <= margin <= most, f"{place}.{name}", f"0 to {most}", f"{margin}")

@@ -12,7 +12,7 @@ from cellmill.reporting.charts import lines
 from cellmill.reporting.page import render
 from cellmill.reporting.pictures import picture_uri
 from cellmill.reporting.text import MISSING, fixed, number
-from cellmill.style_transfer.fitting import MATCHED, UPPER, Fitted, transferred
+from cellmill.style_transfer.fitting import MATCHED, UPPER, Fitted, there_and_back
 from cellmill.style_transfer.gate import Row, inside
 from cellmill.style_transfer.matching import histogram, histogram_distance
 from cellmill.style_transfer.parameters import TransferParameters
@@ -43,13 +43,11 @@ def render_style_transfer(
     Returns:
         HTML that asks nothing of the network.
     """
-    given = fitted.samples
+    given, made, returned = there_and_back(fitted, parameters, checkpoints)
     halo = parameters.reach.halo
-    made = transferred(fitted, parameters, checkpoints, given)
     side = given.shape[1]
     crops = sample_volumes(target, (1, side, side), seed=parameters.seed, count=len(given))
     wanted = np.stack([crop.values[0] for crop in crops])
-    returned = transferred(fitted, parameters, checkpoints, np.clip(made, 0, 255), back=True)
     samples = [
         [
             _picture(inside(given, halo)[n]),
@@ -68,6 +66,7 @@ def render_style_transfer(
         "facts": [
             f"{number(parameters.steps)} steps",
             f"planes across {', '.join(parameters.planes)}",
+            *(f"{number(n)} steps of volumes" for n in [parameters.volume_steps] if n),
             f"{number(len(fitted.curve) - 1)} checkpoints",
         ],
         "figures": [

@@ -1,9 +1,10 @@
 """A generator over a volume of any size, block by block, with the values of the whole volume.
 
 Blocks lie on a grid that is fixed to the volume's origin; their side is a multiple of the network's
-alignment. A block is read with the network's halo around it, mirrored where the volume ends, and
-each of its planes is fed as a tile; planes across three axes are averaged. Values are clipped, then
-rounded. Since the network pads nothing, no value depends on where blocks end.
+alignment. A block is read with the network's halo around it, mirrored where the volume ends. Each
+of its planes is fed as a tile, and planes across three axes are averaged; a network that sees
+volumes is fed the block. Values are clipped, then rounded. Since the network pads nothing, no value
+depends on where blocks end.
 """
 
 from __future__ import annotations
@@ -27,9 +28,14 @@ if TYPE_CHECKING:
 
 Slices = tuple[slice, slice, slice]
 PredictTiles = Callable[[np.ndarray], Sequence[np.ndarray]]
-"""`(N, n, n, 1)` float32 grey values → one array `(N, n - 2 halo, n - 2 halo, 1)`."""
+"""`(N, n, n, 1)` float32 grey values → one array `(N, n - 2 halo, n - 2 halo, 1)`; of a network
+that sees volumes `(1, m, n, n, 1)` → `(1, m - 2 halo_z, n - 2 halo, n - 2 halo, 1)`."""
 
-_AXES = {"z": (0,), "y": (1,), "x": (2,), "zyx": (0, 1, 2)}
+VOLUME = "volume"
+"""In place of axes across which planes are cut, for a network that sees volumes."""
+
+_AXES = {"z": (0,), "y": (1,), "x": (2,), "zyx": (0, 1, 2), VOLUME: ()}
+_PLANES = tuple(planes for planes in _AXES if planes != VOLUME)
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,11 @@ class BlockGrid:
         shape: of the volume, `(Z, Y, X)`.
         side: of a block.
         halo: voxels that are read around a block along the axes of its planes.
-        planes: across which axes planes are cut.
+        planes: across which axes planes are cut, or `VOLUME`.
         alignment: of the network.
+        halo_z: of a network that sees volumes the halo along z.
+        depth: of a network that sees volumes sections that a block is read as, without the halo; 0
+            is its side.
 
     Raises:
         BadInput: the side is no multiple of the alignment, or planes are not said.
@@ -52,14 +61,21 @@ class BlockGrid:
     halo: int
     planes: str
     alignment: int
+    halo_z: int = 0
+    depth: int = 0
 
     def __post_init__(self) -> None:
         if self.side < 1 or self.side % self.alignment:
             expected = f"a multiple of {self.alignment}"
             raise BadInput("block", expected=expected, found=f"{self.side}")
         if self.planes not in _AXES:
-            expected = ", ".join(_AXES)
+            expected = ", ".join(_PLANES)
             raise BadInput("planes", expected=f"one of {expected}", found=f"'{self.planes}'")
+
+    @property
+    def sees_volumes(self) -> bool:
+        """Whether blocks are fed whole."""
+        return self.planes == VOLUME
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -69,6 +85,8 @@ class BlockGrid:
     @property
     def halos(self) -> tuple[int, ...]:
         """Voxels that are read at each side of a block, an axis each."""
+        if self.sees_volumes:
+            return self.halo_z, self.halo, self.halo
         return tuple(0 if self.axes == (axis,) else self.halo for axis in range(3))
 
     @property
@@ -98,8 +116,9 @@ class BlockGrid:
         whole side.
         """
         found = []
-        for part, n, halo in zip(block, self.shape, self.halos, strict=True):
-            stop = part.stop if not halo else part.start + self.side
+        sides = (self.depth or self.side, self.side, self.side)
+        for part, n, halo, side in zip(block, self.shape, self.halos, sides, strict=True):
+            stop = part.stop if not halo else part.start + side
             places = np.arange(part.start - halo, stop + halo)
             found.append(reflected(places, n))
         return found
@@ -159,20 +178,29 @@ def grid_for(
     Raises:
         BadInput: the network makes no images, or blocks or planes are none that it can take.
     """
-    head = image_head(card)
-    side = block or card.input.tile[0] - 2 * head.margin
+    head, volumes = image_head(card), card.input.sees_volumes
+    if planes and volumes:
+        raise BadInput("planes", expected="none with a network of volumes", found=f"'{planes}'")
+    side = block or card.input.tile[-1] - 2 * head.margin
     alignment = math.lcm(card.tiling.alignment, head.stride)
     # A volume that is smaller than a block takes a smaller one.
     longest = -(-max(shape) // alignment) * alignment
+    side = side if side % alignment else min(side, longest)
+    along = math.lcm(card.tiling.alignments(3)[0], head.stride_z)
+    # Sides of a card's tile are 8 at least.
+    depth = -(-max(shape[0], 8 - 2 * head.margin_z) // along) * along
     grid = BlockGrid(
         (int(shape[0]), int(shape[1]), int(shape[2])),
-        side if side % alignment else min(side, longest),
+        side,
         head.margin,
-        planes or card.input.planes,
+        VOLUME if volumes else planes or card.input.planes,
         alignment,
+        head.margin_z,
+        min(side, depth) if volumes else 0,
     )
-    tile = grid.side + 2 * head.margin
-    return grid, replace(card, input=replace(card.input, tile=(tile, tile)))
+    tile = (grid.depth + 2 * head.margin_z, *[side + 2 * head.margin] * 2)
+    tile = tile if volumes else tile[1:]
+    return grid, replace(card, input=replace(card.input, tile=tile))
 
 
 def image_head(card: ModelCard) -> Head:
@@ -198,11 +226,16 @@ def transfer_block(
         grid: the blocks.
         sides: of the block.
         predict: the network.
-        batch_size: planes a call; the last call is filled up, so that no result depends on it.
+        batch_size: planes a call; the last call is filled up, so that no result depends on it. A
+            network that sees volumes is called with the block alone.
 
     Returns:
         uint8 of those sides.
     """
+    if grid.sees_volumes:
+        (grey,) = predict(box[np.newaxis, ..., np.newaxis].astype(np.float32))
+        own = tuple(slice(side) for side in sides)
+        return np.rint(np.clip(grey[0, ..., 0][own], 0, 255)).astype(np.uint8)
     total = np.zeros(sides, np.float32)
     for axis in grid.axes:
         planes = np.moveaxis(box, axis, 0)[grid.halos[axis] :][: sides[axis]]

@@ -4,12 +4,15 @@ Several devices each take a part of the batch; each loss is a mean over the whol
 are added up, and every device changes the same weights alike. So a step is that of one device, but
 for the order in which numbers are added. Mixed precision keeps weights and losses in 32 bits, and
 float16 scales its losses (Micikevicius et al. 2018).
+
+Generators begin with planes. They may be made ones of volumes that make the same (`inflate`); the
+discriminators judge planes still, each section of what such a generator makes.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +23,8 @@ from cellmill.errors import BadInput
 from cellmill.style_transfer.network import (
     build_discriminator,
     build_generator,
+    inflated,
+    reach_of,
     repeatable,
 )
 from cellmill.style_transfer.parameters import TransferParameters
@@ -57,6 +62,11 @@ class Networks:
     prior: Prior | None = None
 
     @property
+    def see_volumes(self) -> bool:
+        """Whether the generators do."""
+        return len(self.to_y.inputs[0].shape) == 5
+
+    @property
     def variables(self) -> list[Any]:
         """All that a step changes, in one order."""
         parts = (self.to_y, self.to_x, self.of_x, self.of_y)
@@ -67,7 +77,7 @@ class Networks:
 def build_networks(
     parameters: TransferParameters, replicas: int = 1, prior: Prior | None = None
 ) -> Networks:
-    """Untrained networks; the seed gives their weights.
+    """Untrained networks of planes; the seed gives their weights.
 
     Args:
         parameters: how they are trained.
@@ -78,45 +88,73 @@ def build_networks(
     Raises:
         BadInput: there are not as many devices, or they do not divide a batch.
     """
-    keras, _ = repeatable(parameters.seed)
-    strategy = _strategy(replicas, parameters.batch_size)
-    precision = parameters.precision
-    with strategy.scope() if strategy else contextlib.nullcontext():
-        generators = [
-            build_generator(
-                parameters.width,
-                depth=parameters.depth,
-                residual=parameters.residual,
-                name=name,
-                precision=precision,
-            )
-            for name in ("to_y", "to_x")
-        ]
+    repeatable(parameters.seed)
+    strategy = _strategy(replicas, parameters)
+    with _scope(strategy):
+        generators = _generators(parameters, volume=False)
         more = {"of_x": 0, "of_y": prior.channels if prior else 0}
         judges = [
             build_discriminator(
-                parameters.discriminator_width, name=name, precision=precision, channels=1 + count
+                parameters.discriminator_width,
+                name=name,
+                precision=parameters.precision,
+                channels=1 + count,
             )
             for name, count in more.items()
         ]
-        optimisers = []
-        for networks in (generators, judges):
-            optimiser = keras.optimizers.Adam(parameters.learning_rate, beta_1=0.5)
-            if precision == "mixed_float16":
-                optimiser = keras.optimizers.LossScaleOptimizer(optimiser)
-            optimiser.build([v for network in networks for v in network.trainable_variables])
-            optimisers.append(optimiser)
+        optimisers = [_optimiser(networks, parameters) for networks in (generators, judges)]
     made = Networks(*generators, *judges, *optimisers)
     made.averages = [network.get_weights() for network in generators]
     made.strategy, made.prior = strategy, prior
     return made
 
 
+def inflate(networks: Networks, parameters: TransferParameters) -> None:
+    """Make the generators ones of volumes, which make what they made plane by plane; in place.
+
+    Averages become those of their weights. Their optimiser begins anew, for what it knows is of
+    other weights; the discriminators and theirs go on.
+    """
+    with _scope(networks.strategy):
+        generators = _generators(parameters, volume=True)
+        networks.generating = _optimiser(generators, parameters)
+    for flat, deep in zip((networks.to_y, networks.to_x), generators, strict=True):
+        deep.set_weights(inflated(flat.get_weights(), deep))
+    networks.averages = [
+        inflated(weights, deep) for weights, deep in zip(networks.averages, generators, strict=True)
+    ]
+    networks.to_y, networks.to_x = generators
+
+
+def _generators(parameters: TransferParameters, *, volume: bool) -> list[Any]:
+    return [
+        build_generator(
+            parameters.width,
+            depth=parameters.depth,
+            residual=parameters.residual,
+            volume=volume,
+            name=name,
+            precision=parameters.precision,
+        )
+        for name in ("to_y", "to_x")
+    ]
+
+
+def _optimiser(networks: Sequence[Any], parameters: TransferParameters) -> Any:
+    keras = extras.load("keras", "style transfer")
+    optimiser = keras.optimizers.Adam(parameters.learning_rate, beta_1=0.5)
+    if parameters.precision == "mixed_float16":
+        optimiser = keras.optimizers.LossScaleOptimizer(optimiser)
+    optimiser.build([v for network in networks for v in network.trainable_variables])
+    return optimiser
+
+
 def compiled_step(networks: Networks, parameters: TransferParameters) -> Callable[..., Any]:
     """One step: of the generators, then of the discriminators on what they made.
 
     Returns:
-        What takes a batch of each domain, `(N, n, n, 1)` float32, and gives the four losses.
+        What takes a batch of each domain, `(N, n, n, 1)` float32 or, where generators see volumes,
+        `(N, m, n, n, 1)`, and gives the four losses.
     """
     tf = extras.load("tensorflow", "style transfer")
     strategy = networks.strategy
@@ -127,7 +165,7 @@ def compiled_step(networks: Networks, parameters: TransferParameters) -> Callabl
 
     def of_replica(x: Any, y: Any) -> Any:
         own = tf.distribute.get_replica_context().replica_id_in_sync_group
-        count = parameters.batch_size // replicas
+        count = x.shape[0] // replicas
         part = slice(own * count, (own + 1) * count)
         return step(x[part], y[part])
 
@@ -143,10 +181,16 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
     tf = extras.load("tensorflow", "style transfer")
     generators = [*networks.to_y.trainable_variables, *networks.to_x.trainable_variables]
     judges = [*networks.of_x.trainable_variables, *networks.of_y.trainable_variables]
-    halo = parameters.reach.halo
+    halos = reach_of(parameters.depth, volume=networks.see_volumes).halos
 
-    def cropped(planes: Any, margin: int) -> Any:
-        return planes[:, margin:-margin, margin:-margin]
+    def cropped(crops: Any, passes: int = 1) -> Any:
+        """What so many passes of a generator leave of crops."""
+        kept = (slice(None), *(slice(passes * halo, -passes * halo) for halo in halos))
+        return crops[kept]
+
+    def planes(crops: Any) -> Any:
+        """The sections of all crops, one by one."""
+        return tf.reshape(crops, (-1, *crops.shape[-3:]))
 
     def distance(a: Any, b: Any) -> Any:
         apart = tf.abs(a - b)
@@ -154,8 +198,8 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
             apart = tf.sqrt(tf.square(apart) + _SLACK**2) - _SLACK
         return tf.reduce_mean(apart) / replicas
 
-    def judged(judge: Any, planes: Any, wanted: float) -> Any:
-        said = judge(planes, training=True)
+    def judged(judge: Any, seen: Any, wanted: float) -> Any:
+        said = judge(seen, training=True)
         if parameters.objective == "focal":
             wrong = -said if wanted else said
             loss = tf.square(tf.sigmoid(wrong)) * tf.nn.softplus(wrong)
@@ -163,9 +207,10 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
             loss = tf.square(said - wanted)
         return tf.reduce_mean(loss) / replicas
 
-    def shown(planes: Any) -> Any:
+    def shown(crops: Any) -> Any:
         """What the discriminator of Y sees."""
-        return tf.concat([planes, networks.prior(planes)], -1) if networks.prior else planes
+        seen = planes(crops)
+        return tf.concat([seen, networks.prior(seen)], -1) if networks.prior else seen
 
     def changed(optimiser: Any, tape: Any, loss: Any, weights: list[Any]) -> None:
         gradients = tape.gradient(loss, weights)
@@ -174,13 +219,13 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
     def step(x: Any, y: Any) -> Any:
         with tf.GradientTape() as tape:
             like_y, like_x = networks.to_y(x, training=True), networks.to_x(y, training=True)
-            seen_y = shown(like_y)
-            fooled = judged(networks.of_y, seen_y, 1.0) + judged(networks.of_x, like_x, 1.0)
+            seen_y, seen_x = shown(like_y), planes(like_x)
+            fooled = judged(networks.of_y, seen_y, 1.0) + judged(networks.of_x, seen_x, 1.0)
             back_x = networks.to_x(like_y, training=True)
             back_y = networks.to_y(like_x, training=True)
-            cycle = distance(back_x, cropped(x, 2 * halo)) + distance(back_y, cropped(y, 2 * halo))
-            same = distance(networks.to_y(y, training=True), cropped(y, halo))
-            same += distance(networks.to_x(x, training=True), cropped(x, halo))
+            cycle = distance(back_x, cropped(x, 2)) + distance(back_y, cropped(y, 2))
+            same = distance(networks.to_y(y, training=True), cropped(y))
+            same += distance(networks.to_x(x, training=True), cropped(x))
             loss = networks.generating.scale_loss(
                 parameters.adversarial * fooled
                 + parameters.cycle * cycle
@@ -188,10 +233,10 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
             )
         changed(networks.generating, tape, loss, generators)
         with tf.GradientTape() as tape:
-            told = judged(networks.of_y, shown(cropped(y, halo)), 1.0)
+            told = judged(networks.of_y, shown(cropped(y)), 1.0)
             told += judged(networks.of_y, seen_y, 0.0)
-            told += judged(networks.of_x, cropped(x, halo), 1.0)
-            told += judged(networks.of_x, like_x, 0.0)
+            told += judged(networks.of_x, planes(cropped(x)), 1.0)
+            told += judged(networks.of_x, seen_x, 0.0)
             told /= 4.0
             loss = networks.judging.scale_loss(told)
         changed(networks.judging, tape, loss, judges)
@@ -200,19 +245,30 @@ def _step(networks: Networks, parameters: TransferParameters, replicas: int) -> 
     return step
 
 
-def _strategy(replicas: int, batch_size: int) -> Any:
-    """What shares batches of a size among devices; None where one is asked for."""
+def _scope(strategy: Any) -> Any:
+    """In which variables are made."""
+    return strategy.scope() if strategy else contextlib.nullcontext()
+
+
+def _strategy(replicas: int, parameters: TransferParameters) -> Any:
+    """What shares a training's batches among devices; None where one is asked for."""
     tf = extras.load("tensorflow", "style transfer")
     gpus = tf.config.list_logical_devices("GPU")
+    sizes = {
+        "volume_batch_size" if phase.sees_volumes else "batch_size": phase.batch_size
+        for phase in parameters.phases
+    }
     if replicas == 0:
-        replicas = max(n for n in range(1, max(len(gpus), 1) + 1) if batch_size % n == 0)
+        counts = range(1, max(len(gpus), 1) + 1)
+        replicas = max(n for n in counts if not any(size % n for size in sizes.values()))
     if replicas == 1:
         return None
     devices = gpus or tf.config.list_logical_devices("CPU")
     if not 0 < replicas <= len(devices):
         expected = f"0 to {len(devices)}, the devices there are"
         raise BadInput("replicas", expected=expected, found=f"{replicas}")
-    if batch_size % replicas:
-        expected = f"a multiple of {replicas}, the devices that share it"
-        raise BadInput("batch_size", expected=expected, found=f"{batch_size}")
+    for name, size in sizes.items():
+        if size % replicas:
+            expected = f"a multiple of {replicas}, the devices that share it"
+            raise BadInput(name, expected=expected, found=f"{size}")
     return tf.distribute.MirroredStrategy([device.name for device in devices[:replicas]])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cellmill.arrays.indexing import reflected
 from cellmill.arrays.windows import Windowed
 from cellmill.errors import BadInput
 from cellmill.style_transfer.gate import MARGIN, Planes
@@ -127,6 +128,10 @@ def taught(domain: Labelleds, seed: int) -> Planes:
 def scored(domain: Labelleds, seed: int, reach: Reach) -> Planes:
     """Planes across z of which no two score one pixel, spread evenly; of many some, by chance.
 
+    For a generator of volumes they come with the sections that it sees in two passes: those of the
+    volume, wherever the domain ends, mirrored where the volume does, as they are when the generator
+    is applied.
+
     Args:
         domain: where from.
         seed: of what is by chance.
@@ -157,7 +162,7 @@ def scored(domain: Labelleds, seed: int, reach: Reach) -> Planes:
     if not taken:
         expected = f"a plane of {side} × {side} within the mask"
         raise BadInput("held-out volume", expected=expected, found=f"none in {tried} places")
-    return _read([taken[number] for number in sorted(taken)], side)
+    return _read([taken[number] for number in sorted(taken)], side, 2 * reach.halo_z)
 
 
 def _opened(named: NamedVolume) -> Labelled:
@@ -250,12 +255,15 @@ def _side(domain: Labelleds, reach: Reach) -> int:
     return side
 
 
-def _read(planes: Sequence[tuple[Labelled, Triple]], side: int) -> Planes:
-    """Planes with their truth, which is empty where it is not known."""
+def _read(planes: Sequence[tuple[Labelled, Triple]], side: int, sections: int = 0) -> Planes:
+    """Planes between so many sections, with their truth, which is empty where it is not known."""
     grey, truth = [], []
     for each, corner in planes:
-        window = tuple(slice(c, c + n) for c, n in zip(corner, (1, side, side), strict=True))
-        grey.append(each.volume[window][0])
+        z, y, x = (slice(c, c + n) for c, n in zip(corner, (1, side, side), strict=True))
+        found = reflected(np.arange(z.start - sections, z.stop + sections), each.volume.shape[0])
+        first, last = int(found.min()), int(found.max())
+        slab = each.volume[first : last + 1, y, x][found - first]
+        grey.append(slab if sections else slab[0])
         if each.truth is not None:
-            truth.append(np.asarray(each.truth[window])[0] != 0)
+            truth.append(np.asarray(each.truth[z, y, x])[0] != 0)
     return Planes(np.stack(grey), np.stack(truth) if truth else np.zeros((0, side, side), bool))

@@ -17,6 +17,7 @@ from cellmill.style_transfer.domains import Labelleds, halves, known, scored, ta
 from cellmill.style_transfer.gate import (
     Row,
     Task,
+    between,
     choose,
     gate_row,
     inside,
@@ -38,6 +39,7 @@ from cellmill.style_transfer.training import (
     Domain,
     applied,
     averaged_generator,
+    check_crops,
     train,
 )
 
@@ -60,7 +62,7 @@ class Fitted:
         chosen: the row that was taken; without a gate the last checkpoint, with no figures.
         levels: means and deviations of X and Y.
         tables: by name of a matching what each grey value of X becomes, and each of Y.
-        samples: planes `(N, n, n)` of X that no training saw and that chose nothing.
+        samples: planes of X that no training saw and that chose nothing, as `Planes.grey`.
     """
 
     curve: Sequence[Checkpoint]
@@ -116,6 +118,8 @@ def fit_transfer(
         BadInput: a volume has no room for crops, or truth is there for some and not for others.
     """
     _check_truth(x, y, held_out, task)
+    for domain in (x, y):
+        check_crops([each.source for each in domain], parameters)
     counts = [_counted(each, parameters) for each in (x, y)]
     levels = (mean_and_sd(counts[0]), mean_and_sd(counts[1]))
     tables = {
@@ -123,21 +127,20 @@ def fit_transfer(
         HISTOGRAM: (histogram_table(*counts), histogram_table(*counts[::-1])),
     }
     choosing, apart = (
-        scored(part, parameters.seed + n, parameters.reach)
+        scored(part, parameters.seed + n, parameters.reach_at(parameters.last_step))
         for n, part in enumerate(halves(known(held_out) or held_out), 1)
     )
     judge, rows, matched = None, [], []
-    unchanged = partial(inside, margin=parameters.reach.halo)
+    halo = parameters.reach.halo
     if known(held_out):
         judge, own = _tasks(
             (known(x), known(y) or y), levels, parameters.seed, task_steps, task, task_head, trusted
         )
         matched = [
-            gate_row(
-                judge, name, partial(_matched, table, margin=parameters.reach.halo), choosing, apart
-            )
+            gate_row(judge, name, partial(_matched, table, margin=halo), choosing, apart)
             for name, (table, _) in tables.items()
         ]
+        unchanged = partial(_as_is, margin=halo)
         as_is = gate_row(judge, AS_IS, unchanged, choosing, apart)
         upper = [gate_row(own, UPPER, unchanged, choosing, apart)] if own else []
         rows = [each.row for each in (as_is, *matched, *upper)]
@@ -150,11 +153,13 @@ def fit_transfer(
     curve = train(networks, domain_x, domain_y, parameters, folder, on_step)
     if judge is None:
         last = curve[-1].step
-        return Fitted(curve, [], Row(f"step {last}", step=last), levels, tables, apart.grey)
+        row = Row(_row_name(last, parameters), step=last)
+        return Fitted(curve, [], row, levels, tables, apart.grey)
     learnt = []
     for step in (each.step for each in curve):
-        make = partial(applied, averaged_generator(folder, step, parameters), *levels)
-        learnt.append(gate_row(judge, f"step {step}", make, choosing, apart, step))
+        generator, reach = averaged_generator(folder, step, parameters), parameters.reach_at(step)
+        make = partial(_made, generator, levels, reach.halo_z)
+        learnt.append(gate_row(judge, _row_name(step, parameters), make, choosing, apart, step))
     chosen, checkpoints = choose(matched, learnt)
     return Fitted(curve, [*rows, *checkpoints], chosen, levels, tables, apart.grey)
 
@@ -222,13 +227,34 @@ def transferred(
     *,
     back: bool = False,
 ) -> np.ndarray:
-    """What was chosen makes of planes `(N, n, n)` of grey values, two halos less a side."""
+    """What was chosen makes of planes `(N, n, n)` of grey values, two halos less a side.
+
+    A generator of volumes takes `(N, m, n, n)`, as `applied` has it.
+    """
     if fitted.chosen.step < 0:
         table = fitted.tables[fitted.chosen.name][int(back)]
         return _matched(table, planes, parameters.reach.halo)
     generator = averaged_generator(checkpoints, fitted.chosen.step, parameters, back=back)
     source, target = fitted.levels[::-1] if back else fitted.levels
     return applied(generator, source, target, planes)
+
+
+def there_and_back(
+    fitted: Fitted, parameters: TransferParameters, checkpoints: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The samples, what was chosen makes of them, and of that the network of the other direction.
+
+    Returns:
+        Planes of grey values, each with two halos less a side than those before.
+    """
+    given = between(fitted.samples, 2 * parameters.reach_at(fitted.chosen.step).halo_z)
+    made = transferred(fitted, parameters, checkpoints, given)
+    returned = transferred(fitted, parameters, checkpoints, np.clip(made, 0, 255), back=True)
+    return between(given), between(made), between(returned)
+
+
+def _row_name(step: int, parameters: TransferParameters) -> str:
+    return f"step {step}, 3-D" if step > parameters.steps else f"step {step}"
 
 
 def _counted(domain: Labelleds, parameters: TransferParameters) -> np.ndarray:
@@ -254,5 +280,16 @@ def _prior(
 
 
 def _matched(table: np.ndarray, planes: np.ndarray, margin: int) -> np.ndarray:
-    """What a matching makes of planes `(N, n, n)` of grey values, a margin less at each side."""
-    return inside(table[np.clip(np.rint(planes), 0, 255).astype(np.uint8)], margin)
+    """What a matching makes of planes of grey values, a margin less at each side."""
+    return inside(table[np.clip(np.rint(between(planes)), 0, 255).astype(np.uint8)], margin)
+
+
+def _as_is(planes: np.ndarray, margin: int) -> np.ndarray:
+    return inside(between(planes), margin)
+
+
+def _made(
+    generator: Any, levels: tuple[Levels, Levels], sections: int, planes: np.ndarray
+) -> np.ndarray:
+    """What a generator that sees so many sections at each side makes of planes."""
+    return between(applied(generator, *levels, between(planes, sections)))

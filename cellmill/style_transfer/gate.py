@@ -90,7 +90,8 @@ class Planes:
     """Planes of a domain with what is to be found in them.
 
     Args:
-        grey: `(N, n, n)` uint8.
+        grey: `(N, n, n)` uint8; or `(N, 2 k + 1, n, n)`, each between `k` sections above and below,
+            where something that sees volumes is to be scored.
         truth: `(N, n, n)` bool; empty where it is not known.
     """
 
@@ -299,7 +300,7 @@ def gate_row(
     Args:
         task: of the target domain.
         name: of the candidate.
-        make: makes grey values of `(N, n, n)` uint8, some margin less at each side.
+        make: makes grey values `(N, m, m)` of what `Planes.grey` is.
         choosing: planes of the source domain that choose among candidates.
         apart: planes that choose nothing.
         step: of a training's checkpoint.
@@ -307,10 +308,22 @@ def gate_row(
     scores = []
     for planes in (choosing, apart):
         made = make(planes.grey)
-        margin = (planes.grey.shape[1] - made.shape[1]) // 2
+        margin = (planes.grey.shape[-1] - made.shape[-1]) // 2
         scores.append(_score(task, made, inside(planes.truth, margin)))
     (chosen, squares), (confirmed, _) = scores
     return Scored(Row(name, *chosen, *confirmed, step), squares)
+
+
+def between(planes: np.ndarray, sections: int = 0) -> np.ndarray:
+    """Planes `(N, n, n)` of what `Planes.grey` is, or each between so many sections.
+
+    Returns:
+        `(N, n, n)`; `(N, 2 sections + 1, n, n)` if there are to be any.
+    """
+    if planes.ndim == 3:
+        return planes
+    middle = planes.shape[1] // 2
+    return planes[:, middle - sections : middle + sections + 1] if sections else planes[:, middle]
 
 
 def inside(planes: np.ndarray, margin: int) -> np.ndarray:

@@ -17,11 +17,36 @@ _LEFT = 16
 
 
 @dataclass(frozen=True)
+class Phase:
+    """Steps of a training whose generators are of one kind.
+
+    Args:
+        first: steps done before it.
+        last: steps done when it is over.
+        batch_size: crops of each domain in a batch.
+        numbered: crops of each domain that were drawn before it.
+        sections: of a crop; 1 of planes.
+        sees_volumes: whether generators do.
+    """
+
+    first: int
+    last: int
+    batch_size: int
+    numbered: int
+    sections: int
+    sees_volumes: bool
+
+    def number(self, step: int) -> int:
+        """Of the first crop after so many steps."""
+        return self.numbered + (step - self.first) * self.batch_size
+
+
+@dataclass(frozen=True)
 class TransferParameters:
     """How the networks are trained.
 
     Args:
-        steps: batches.
+        steps: batches of planes; 0 where volumes alone are learnt from.
         batch_size: planes of each domain in a batch.
         crop: side of a plane in pixels, a multiple of the generators' stride that leaves 16 pixels
             or more after two passes.
@@ -38,10 +63,15 @@ class TransferParameters:
         learning_rate: of all networks.
         checkpoint_every: steps between two checkpoints.
         planes: across which axes planes are cut.
+        volume_steps: batches of volumes after them: the generators are made ones of volumes that
+            make the same, and go on learning.
+        volume_batch_size: volumes of each domain in such a batch.
+        sections: of such a volume, along the axis across which planes were cut; 0 is as many as
+            leave four after two passes.
         precision: what the networks compute in; where it is mixed, weights, averages and losses
             stay float32.
         warp: standard deviation of the elastic warp of crops, voxels; 0 bends none.
-        missing: part of the sections that are missing, of planes across y and x.
+        missing: part of the sections that are missing, of planes across y and x and of volumes.
         folds: part of the sections that have a fold.
         dark: part of the sections that are darker and of lower contrast.
         seed: of everything random.
@@ -61,6 +91,9 @@ class TransferParameters:
     learning_rate: float = 1e-3
     checkpoint_every: int = 100
     planes: str = "zyx"
+    volume_steps: int = 0
+    volume_batch_size: int = 1
+    sections: int = 0
     precision: str = "float32"
     warp: float = 0.0
     missing: float = 0.0
@@ -69,8 +102,10 @@ class TransferParameters:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        sizes = ("steps", "batch_size", "width", "discriminator_width", "checkpoint_every")
-        check_least(self, sizes, 1)
+        sizes = ("batch_size", "width", "discriminator_width", "checkpoint_every")
+        check_least(self, (*sizes, "volume_batch_size"), 1)
+        check_least(self, ("volume_steps", "sections"), 0)
+        check_least(self, ("steps",), 0 if self.volume_steps else 1)
         if self.depth not in DEPTHS:
             expected = f"{DEPTHS[0]} to {DEPTHS[-1]}"
             raise BadInput("depth", expected=expected, found=f"{self.depth}")
@@ -89,16 +124,53 @@ class TransferParameters:
         if self.precision not in PRECISIONS:
             expected = ", ".join(PRECISIONS)
             raise BadInput("precision", expected=f"one of {expected}", found=f"'{self.precision}'")
-        if self.missing and self.planes == "z":
-            expected = "0 where planes are cut across z: a missing one shows nothing"
+        if self.missing and self.planes == "z" and not self.volume_steps:
+            expected = "0 where planes are cut across z alone: a missing one shows nothing"
             raise BadInput("missing", expected=expected, found=f"{self.missing}")
         # Says what is wrong with them.
         _ = self.defects
+        self._check_volumes()
+
+    def _check_volumes(self) -> None:
+        if self.volume_steps and self.planes not in ("z", "zyx"):
+            expected = "z or zyx before volumes"
+            raise BadInput("planes", expected=expected, found=f"'{self.planes}'")
+        least = 4 * reach_of(self.depth, volume=True).halo_z + 1
+        if 0 < self.sections < least:
+            expected = f"0, or at least {least} at depth {self.depth}"
+            raise BadInput("sections", expected=expected, found=f"{self.sections}")
 
     @property
     def reach(self) -> Reach:
-        """Of the generators."""
+        """Of the generators of planes."""
         return reach_of(self.depth)
+
+    def reach_at(self, step: int) -> Reach:
+        """Of the generators after so many steps."""
+        return reach_of(self.depth, volume=step > self.steps)
+
+    @property
+    def last_step(self) -> int:
+        """Steps of planes and of volumes."""
+        return self.steps + self.volume_steps
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Steps of planes, then of volumes; those that have any."""
+        sections = self.sections or 4 * reach_of(self.depth, volume=True).halo_z + 4
+        drawn = self.steps * self.batch_size
+        both = (
+            Phase(0, self.steps, self.batch_size, 0, 1, sees_volumes=False),
+            Phase(
+                self.steps,
+                self.last_step,
+                self.volume_batch_size,
+                drawn,
+                sections,
+                sees_volumes=True,
+            ),
+        )
+        return tuple(phase for phase in both if phase.last > phase.first)
 
     @property
     def defects(self) -> Defects:

@@ -146,6 +146,12 @@ def sample_volumes(
     return _read_ahead(read, iter(numbers), threads, ahead)
 
 
+def check_room(sources: Sequence[Source], shape: Triple) -> None:
+    """Raise `BadInput` where a volume's boxes have no room for crops of a shape `(z, y, x)`."""
+    for source in sources:
+        _ranges(source, shape)
+
+
 def _read_ahead(
     read: Callable[[int], Crop], numbers: Iterator[int], threads: int, ahead: int
 ) -> Iterator[Crop]:

@@ -2,8 +2,9 @@
 
 After Zhu et al. 2017, with adversarial losses of least squares or focal, cycle and identity
 losses. The generators are valid, so that a plane shrinks by two halos at each pass: losses are
-taken where both sides are known. What is kept are weights averaged over steps, at checkpoints:
-which of these is best no loss says, see `gate`.
+taken where both sides are known. After steps of planes there may be steps of volumes, for which the
+generators are inflated. What is kept are weights averaged over steps, at checkpoints: which of
+these is best no loss says, see `gate`.
 
 Crop, augmentation and step follow from the seed and the step's number, and a checkpoint keeps
 weights, averages and optimisers: a training that was killed goes on to the same curve.
@@ -23,16 +24,16 @@ from cellmill.arrays.files import open_staged
 from cellmill.arrays.resume import key_of
 from cellmill.errors import CellmillError
 from cellmill.style_transfer.augmentation import varied
-from cellmill.style_transfer.cyclegan import Networks, compiled_step
+from cellmill.style_transfer.cyclegan import Networks, compiled_step, inflate
 from cellmill.style_transfer.network import Levels, build_generator
-from cellmill.style_transfer.parameters import TransferParameters
-from cellmill.style_transfer.sampling import Source, sample_volumes
+from cellmill.style_transfer.parameters import Phase, TransferParameters
+from cellmill.style_transfer.sampling import Source, check_room, sample_volumes
+from cellmill.style_transfer.volumes import Triple
 from cellmill.version import __version__
 
 LOSSES = ("adversarial", "cycle", "identity", "discriminators")
 #: Part of the average that a step keeps; early steps are forgotten sooner.
 _AVERAGE = 0.99
-_SHAPES = {"z": (1, 0, 0), "y": (0, 1, 0), "x": (0, 0, 1)}
 
 
 @dataclass(frozen=True)
@@ -83,22 +84,65 @@ def train(
         BadInput: the domains have no room for crops.
         CellmillError: a loss is no longer a number.
     """
+    for domain in (x, y):
+        check_crops(domain.sources, parameters)
     domains = [(each.levels, [_named(s) for s in each.sources]) for each in (x, y)]
     prior = networks.prior.digest if networks.prior else ""
     work = key_of(asdict(parameters), domains, prior, __version__)
     kept = Checkpoints(folder, work)
-    curve = _resumed(networks, kept.last())
-    begun = curve[-1].step if curve else 0
-    step = compiled_step(networks, parameters)
-    losses: list[list[float]] = []
-    if not curve:
-        _keep(networks, kept, curve := [Checkpoint(0, {})])
+    curve = _resumed(networks, kept.last(), parameters)
+
+    def keep(step: int, losses: Sequence[Sequence[float]]) -> None:
+        means = np.mean(losses, axis=0) if losses else ()
+        named = {name: float(m) for name, m in zip(LOSSES, means, strict=bool(losses))}
+        curve.append(Checkpoint(step, named))
+        _keep(networks, kept, curve)
         if on_checkpoint:
-            on_checkpoint(0)
-    batches = zip(_planes(x, parameters, begun, 0), _planes(y, parameters, begun, 1), strict=False)
+            on_checkpoint(step)
+
+    if not curve:
+        keep(0, ())
+    begun = curve[-1].step
+    for phase in parameters.phases:
+        if begun >= phase.last:
+            continue
+        if phase.sees_volumes and not networks.see_volumes:
+            inflate(networks, parameters)
+        losses: list[list[float]] = []
+        for done, found in _steps(networks, x, y, parameters, phase, max(begun, phase.first)):
+            losses.append(found)
+            if on_step:
+                on_step(done)
+            if done % parameters.checkpoint_every == 0 or done == phase.last:
+                keep(done, losses)
+                losses.clear()
+    return curve
+
+
+def check_crops(sources: Sequence[Source], parameters: TransferParameters) -> None:
+    """Raise `BadInput` where a domain has no room for a training's crops, of whatever phase."""
+    for phase in parameters.phases:
+        for shape in _shapes(parameters, phase):
+            check_room(sources, shape)
+
+
+def _steps(
+    networks: Networks,
+    x: Domain,
+    y: Domain,
+    parameters: TransferParameters,
+    phase: Phase,
+    begun: int,
+) -> Iterator[tuple[int, list[float]]]:
+    """Do a phase's steps from one on; give the steps done and each one's losses."""
+    step = compiled_step(networks, parameters)
+    batches = zip(
+        *(_crops(domain, parameters, phase, begun, n) for n, domain in enumerate((x, y))),
+        strict=False,
+    )
     for done, (of_x, of_y) in enumerate(batches, start=begun + 1):
-        losses.append([float(loss) for loss in step(of_x, of_y)])
-        if not np.isfinite(losses[-1]).all():
+        losses = [float(loss) for loss in step(of_x, of_y)]
+        if not np.isfinite(losses).all():
             raise CellmillError(
                 f"training: a loss is no number at step {done}; try a lower learning rate"
             )
@@ -106,17 +150,7 @@ def train(
         for average, network in zip(networks.averages, (networks.to_y, networks.to_x), strict=True):
             for mean, weight in zip(average, network.get_weights(), strict=True):
                 mean += share * (weight - mean)
-        if on_step:
-            on_step(done)
-        if done % parameters.checkpoint_every == 0 or done == parameters.steps:
-            means = np.mean(losses, axis=0)
-            named = {name: float(m) for name, m in zip(LOSSES, means, strict=True)}
-            curve.append(Checkpoint(done, named))
-            losses.clear()
-            _keep(networks, kept, curve)
-            if on_checkpoint:
-                on_checkpoint(done)
-    return curve
+        yield done, losses
 
 
 def averaged_generator(
@@ -131,7 +165,10 @@ def averaged_generator(
         back: the one from Y to X.
     """
     generator = build_generator(
-        parameters.width, depth=parameters.depth, residual=parameters.residual
+        parameters.width,
+        depth=parameters.depth,
+        residual=parameters.residual,
+        volume=step > parameters.steps,
     )
     with np.load(folder / f"{step}.npz", allow_pickle=False) as kept:
         which = 1 if back else 0
@@ -141,7 +178,10 @@ def averaged_generator(
 
 
 def applied(generator: Any, source: Levels, target: Levels, planes: np.ndarray) -> np.ndarray:
-    """What a generator makes of planes `(N, n, n)` of grey values, two halos less a side."""
+    """What a generator makes of planes `(N, n, n)` of grey values, its halo less at each side.
+
+    One of volumes takes `(N, m, n, n)`, and gives its halo less of sections, too.
+    """
     given = ((planes - source[0]) / source[1])[..., None].astype(np.float32)
     made = [
         np.asarray(generator(given[n : n + 4], training=False)) for n in range(0, len(given), 4)
@@ -149,34 +189,46 @@ def applied(generator: Any, source: Levels, target: Levels, planes: np.ndarray) 
     return np.asarray(np.concatenate(made)[..., 0] * target[1] + target[0])
 
 
-def _planes(
-    domain: Domain, parameters: TransferParameters, begun: int, which: int
-) -> Iterator[np.ndarray]:
-    """Batches `(N, n, n, 1)` float32, standardised and varied; from a step on.
+def _shapes(parameters: TransferParameters, phase: Phase) -> list[Triple]:
+    """Of a phase's crops, `(z, y, x)`: one for each axis across which its planes lie."""
+    shapes = []
+    for across in parameters.planes:
+        z, y, x = (phase.sections if axis == across else parameters.crop for axis in "zyx")
+        shapes.append((z, y, x))
+    return shapes
 
-    Plane `i` of a training is crop `i // axes` across axis `i % axes`.
+
+def _crops(
+    domain: Domain, parameters: TransferParameters, phase: Phase, begun: int, which: int
+) -> Iterator[np.ndarray]:
+    """Batches of a phase, `(N, n, n, 1)` or `(N, sections, n, n, 1)` float32, from a step on.
+
+    They are standardised and varied. Crop `i` of a training is crop `i // axes` across axis
+    `i % axes`.
     """
-    side, axes = parameters.crop, len(parameters.planes)
-    first, last = (s * parameters.batch_size for s in (begun, parameters.steps))
+    axes = len(parameters.planes)
+    first, last = phase.number(begun), phase.number(phase.last)
     samples = [
         sample_volumes(
             domain.sources,
-            tuple(1 if flat else side for flat in _SHAPES[axis]),  # type: ignore[arg-type]
+            shape,
             seed=6 * parameters.seed + 3 * which + number,
             start=-(-(first - number) // axes),
             threads=1,
-            ahead=2 * parameters.batch_size,
+            ahead=2 * phase.batch_size,
             defects=parameters.defects,
         )
-        for number, axis in enumerate(parameters.planes)
+        for number, shape in enumerate(_shapes(parameters, phase))
     ]
     mean, sd = domain.levels
-    for start in range(first, last, parameters.batch_size):
+    for start in range(first, last, phase.batch_size):
         batch = []
-        for number in range(start, start + parameters.batch_size):
+        for number in range(start, start + phase.batch_size):
             crop = next(samples[number % axes]).values
             random = np.random.default_rng([parameters.seed, which, number])
-            grey = (crop.reshape(side, side).astype(np.float32) - mean) / sd
+            across = "zyx".index(parameters.planes[number % axes])
+            grey = (np.moveaxis(crop, across, 0).astype(np.float32) - mean) / sd
+            grey = grey if phase.sees_volumes else grey[0]
             batch.append(varied(random, grey)[0][..., None])
         yield np.stack(batch)
 
@@ -202,10 +254,14 @@ def _keep(networks: Networks, kept: Checkpoints, curve: Sequence[Checkpoint]) ->
     kept.keep({**averages, **state, "steps": steps, "losses": losses})
 
 
-def _resumed(networks: Networks, last: Mapping[str, np.ndarray]) -> list[Checkpoint]:
+def _resumed(
+    networks: Networks, last: Mapping[str, np.ndarray], parameters: TransferParameters
+) -> list[Checkpoint]:
     """Put the last checkpoint's state into the networks; its curve, empty where there is none."""
     if not last:
         return []
+    if last["steps"][-1] > parameters.steps:
+        inflate(networks, parameters)
     for n, variable in enumerate(networks.variables):
         variable.assign(last[f"state_{n}"])
     for which, weights in enumerate(networks.averages):

@@ -19,7 +19,7 @@ def plan_transfer(
     volume: str,
     destination: str = "",
     mask: str = "",
-    block: int = 256,
+    block: int = 0,
     planes: str = "",
     black: float = 0.0,
     white: float = 0.0,
@@ -38,8 +38,10 @@ def plan_transfer(
         destination: Path or URI to write to, precomputed, or OME-Zarr if it ends in `.zarr`; all
             tasks must reach it. Empty: OME-Zarr in the folder `place`.
         mask: Path or URI of a volume of the same shape, 0 where the original's values are kept.
-        block: Side of a block in voxels, a multiple of the network's stride, mostly 4.
-        planes: Axes across which planes are fed: z, y, x, or zyx; empty is what the card says.
+        block: Side of a block in voxels, a multiple of the network's stride; 0 is what the card
+            says.
+        planes: Axes across which planes are fed: z, y, x, or zyx; empty is what the card says. A
+            network of volumes has none.
         black: Value that becomes 0, for volumes that are not uint8.
         white: Value that becomes 255; 0 with black 0 takes uint8 as it is.
         scale: Of a volume with several resolutions which, 0 is the finest.

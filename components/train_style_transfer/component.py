@@ -30,6 +30,9 @@ def train_style_transfer(
     steps: int = 600,
     batch_size: int = 6,
     crop: int = 108,
+    volume_steps: int = 0,
+    volume_batch_size: int = 1,
+    sections: int = 0,
     width: int = 8,
     depth: int = 2,
     residual: bool = False,
@@ -59,11 +62,12 @@ def train_style_transfer(
 ) -> dsl.ContainerSpec:
     """Train a network that makes volume X look like volume Y, chosen by what a task finds.
 
-    A CycleGAN is trained on unpaired planes. With truth (membranes, say) for both volumes a small
-    network is trained on Y to find it; each checkpoint, and matching of grey values, is scored by
-    what that network finds in what was made of the part of X that no training saw. The best
-    checkpoint is taken if it is better there than matching by more than chance, else matching.
-    Without truth it is the last checkpoint, and nothing says whether it helps.
+    A CycleGAN is trained on unpaired planes, and then, if asked for, on volumes. With truth
+    (membranes, say) for both volumes a small network is trained on Y to find it; each checkpoint,
+    and matching of grey values, is scored by what that network finds in what was made of the part
+    of X that no training saw. The best checkpoint is taken if it is better there than matching by
+    more than chance, else matching. Without truth it is the last checkpoint, and nothing says
+    whether it helps.
 
     Args:
         x: Path or URI of the source volume (Z, Y, X) uint8; or of several, with spaces between,
@@ -86,10 +90,16 @@ def train_style_transfer(
             weights and losses in 32; with float16 losses are scaled. What is written is float32.
         replicas: Devices that share each batch, GPUs where there are any; 0 takes all GPUs, as many
             as divide a batch. The result is that of one device, but for rounding.
-        steps: Batches.
+        steps: Batches of planes; 0 where volumes alone are learnt from.
         batch_size: Planes of each volume in a batch.
         crop: Side of a plane in pixels, a multiple of 2 to the power of the depth: at depth 2 from
             96, at 1, 3 and 4 from 48, 208 and 400.
+        volume_steps: Batches of volumes after them: the generators are inflated, made ones of
+            volumes that at first make the same plane by plane, and go on learning. 0 trains on
+            planes alone.
+        volume_batch_size: Volumes of each of X and Y in such a batch.
+        sections: Of such a volume, whose other sides are those of a plane; 0 is as many as leave
+            four after two passes, 24 at depth 2.
         width: Channels of the generators at full resolution.
         depth: Times the generators halve the resolution: 2, 1 for a simpler network to find faults
             with, 3 or 4 for ones that see further.
@@ -102,7 +112,7 @@ def train_style_transfer(
         learning_rate: Of all networks.
         checkpoint_every: Steps between two checkpoints, which the gate scores.
         warp: Standard deviation of an elastic warp of crops, voxels; 0 bends none.
-        missing: Part of the sections that crops lack, 0 to 1; not for planes across z alone.
+        missing: Part of the sections that crops lack, 0 to 1; planes across z alone lack none.
         folds: Part of the sections of crops that are folded, 0 to 1.
         dark: Part of the sections of crops that are darker and of lower contrast, 0 to 1.
         prior: Network of the user's that knows Y (a segmenter of its membranes, say), by path, URI

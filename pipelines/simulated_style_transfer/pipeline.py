@@ -41,6 +41,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         steps: int = 300,
         batch_size: int = 4,
         crop: int = 108,
+        volume_steps: int = 0,
+        volume_batch_size: int = 1,
+        sections: int = 0,
         width: int = 8,
         depth: int = 2,
         residual: bool = False,
@@ -68,6 +71,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             volume_shape: Voxels along z, y and x of each volume, with commas between.
             planes: Axes across which planes are cut: `z`, `y`, `x` or `zyx`.
             batch_size: Planes of each volume in a batch.
+            volume_steps: Batches of volumes after those of planes, whose `volume_shape` has to have
+                room for them.
+            volume_batch_size: Volumes of each of X and Y in such a batch.
+            sections: Of such a volume; 0 is as many as it takes.
             block: Side of the blocks in which the network is applied, a multiple of its stride, 4
                 at depth 2.
             levels: Resolutions of the transferred volume; 0 as many as it takes until no side is

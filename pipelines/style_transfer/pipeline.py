@@ -33,7 +33,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         model_digest: str = "",
         destination: str = "",
         mask: str = "",
-        block: int = 256,
+        block: int = 0,
         planes: str = "",
         black: float = 0.0,
         white: float = 0.0,
@@ -54,7 +54,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             destination: Path or URI to write to, precomputed, or OME-Zarr if it ends in `.zarr`;
                 empty is OME-Zarr among the run's outputs.
             mask: Path or URI of a volume of the same shape, 0 where the original's values are kept.
-            block: Side of a block in voxels, a multiple of the network's stride, mostly 4.
+            block: Side of a block in voxels, a multiple of the network's stride; 0 is what the card
+                says, 256 of planes and 128 of a network of volumes.
             planes: Axes across which planes are fed: `z`, `y`, `x` or `zyx`; empty is what the card
                 says.
             black: Value that becomes 0, for volumes that are not uint8.
@@ -63,7 +64,7 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             levels: Resolutions that are written; 0 as many as it takes until no side is longer than
                 512 voxels, 1 the finest alone.
             most_shards: At most so many tasks share the volume's blocks.
-            batch_size: Planes a call of the network.
+            batch_size: Planes a call of the network; a network of volumes takes a block.
             engine: What computes the network: `tensorflow`, `openvino` or `onnxruntime`; `auto`
                 takes the fastest that is there and equal.
 

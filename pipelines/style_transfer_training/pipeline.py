@@ -50,6 +50,9 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         steps: int = 600,
         batch_size: int = 6,
         crop: int = 108,
+        volume_steps: int = 0,
+        volume_batch_size: int = 1,
+        sections: int = 0,
         width: int = 8,
         depth: int = 2,
         residual: bool = False,
@@ -99,6 +102,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             precision: What the networks compute in while they are trained: `float32`,
                 `mixed_bfloat16` or `mixed_float16`.
             batch_size: Planes of each volume in a batch.
+            volume_steps: Batches of volumes after those of planes, with generators that see the
+                sections beside their own, too; 0 for none.
+            volume_batch_size: Volumes of each of X and Y in such a batch.
+            sections: Of such a volume; 0 is as many as it takes.
             prior: Network of one's own that knows Y (a segmenter of its membranes, say), by path,
                 URI or name: a SavedModel of planes of one channel. It is frozen, and the
                 discriminator of Y sees what it finds beside each plane. Empty: none.

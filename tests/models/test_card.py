@@ -69,6 +69,63 @@ def test_heads_have_stride_1_and_are_blended_unless_the_card_says_otherwise():
     assert card.heads[1].shape_over((513, 7)) == (257, 4, 3)
 
 
+VOLUMES = {
+    "input": {"tile": [30, 168, 168], "channels": [{"name": "grey"}]},
+    "heads": [
+        {
+            "name": "made",
+            "compartment": "",
+            "kind": "image",
+            "placement": "cropped",
+            "margin": 20,
+            "margin_z": 5,
+        }
+    ],
+    "tiling": {"alignment": 4, "alignment_z": 1},
+    "postprocessing": {},
+    "default_compartment": "",
+}
+
+
+def test_a_network_of_volumes_has_margins_and_alignments_along_each_axis():
+    card = ModelCard.from_dict({**MESMER.to_dict(), **VOLUMES})
+    assert ModelCard.from_dict(card.to_dict()) == card
+    (head,) = card.heads
+    assert head.margins(3) == (5, 20, 20)
+    assert head.margins(2) == (20, 20)
+    assert card.tiling.alignments(3) == (1, 4, 4)
+    assert head.shape_over(card.input.tile) == (20, 128, 128, 1)
+    assert dataclasses.replace(card.tiling, alignment_z=0).alignments(3) == (4, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("heads", 0, "margin_z"), 15, "heads[0].margin_z: expected 0 to 14, found 15"),
+        (
+            ("heads", 0),
+            {**VOLUMES["heads"][0], "kind": "flows", "compartment": "nuclear"},
+            "heads[0].margin: expected 0 to 0, found 20",
+        ),
+        (("heads", 0, "placement"), "blended", "placement: expected 'cropped' in a network that"),
+        (("input", "tile"), [168, 168], "heads[0].margin_z: expected 0 to 0, found 5"),
+        (("tiling", "alignment_z"), 7, "tiling.alignment_z: expected a divisor of [30], found 7"),
+        (("tiling", "alignment_z"), 0, "tiling.alignment: expected a divisor of [30, 168, 168]"),
+        (("tiling", "alignment_z"), -1, "tiling.alignment_z: expected 0 or more"),
+    ],
+)
+def test_wrong_margins_of_volumes_are_one_line(path, value, says):
+    values = copy.deepcopy({**MESMER.to_dict(), **VOLUMES})
+    *parents, last = path
+    place = values
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    with pytest.raises(BadInput, match="model card 'x'") as error:
+        ModelCard.from_dict(values, "model card 'x'")
+    assert says in str(error.value)
+
+
 def test_free_sections_are_kept(tmp_path):
     accuracy = {"AP@0.5": 0.9, "command": "make x", "images": ["a", "b"]}
     card = dataclasses.replace(MESMER, accuracy=accuracy)

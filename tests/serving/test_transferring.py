@@ -27,10 +27,18 @@ def generator(tmp_path_factory):
     return FetchedModel(folder, random_generator(folder, block=16), "")
 
 
-@pytest.fixture(scope="module", params=["zyx", "z"])
-def served(request, generator):
-    card = replace(generator.card, input=replace(generator.card.input, planes=request.param))
-    found = replace(generator, card=card)
+@pytest.fixture(scope="module")
+def of_volumes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("of_volumes")
+    return FetchedModel(folder, random_generator(folder, width=2, block=16, volume=True), "")
+
+
+@pytest.fixture(scope="module", params=["zyx", "z", "volume"])
+def served(request, generator, of_volumes):
+    found = of_volumes
+    if request.param != "volume":
+        card = replace(generator.card, input=replace(generator.card.input, planes=request.param))
+        found = replace(generator, card=card)
     return found, Transferring(found, most_pixels=1 << 20, engine="openvino", threads=2)
 
 

@@ -84,6 +84,38 @@ def test_a_deeper_network_is_trained_and_applied_in_blocks_that_equal_the_whole(
     np.testing.assert_array_equal(*made)
 
 
+def test_a_network_of_volumes_is_trained_and_applied_by_shards(tmp_path, volumes):
+    """Without truth the last checkpoint is taken, which sees volumes."""
+    tiny = {"steps": 1, "volume_steps": 1, "crop": 48, "depth": 1, "width": 2, "batch_size": 1}
+    tiny |= {"sections": 13}
+    found = {}
+    for name in ("x", "y"):
+        values = open_volume(volumes[name])[...].repeat(2, 0)
+        found[name] = stored.zarr(tmp_path / f"deep-{name}", values, "zarr3")
+    assert run(tmp_path, **found, **tiny, planes="z", held_out=0.1) == 0
+    assert json.loads((tmp_path / "metrics").read_text())["chosen"]["name"] == "step 2, 3-D"
+    assert "1 steps of volumes" in (tmp_path / "report").read_text()
+    for name in ("model", "back"):
+        check_network(tmp_path / name)
+        card = ModelCard.load(tmp_path / name)
+        assert card.heads[0].margins(3) == (3, 8, 8)
+        assert {*card.engines} >= {"openvino"}
+    outs = []
+    for block, shards in ((104, 1), (24, 3)):
+        outs.append(str(tmp_path / f"out-{block}.zarr"))
+        given = ["--model", f"{tmp_path}/model", "--volume", found["x"], "--destination", outs[-1]]
+        places = ["--transferred", str(tmp_path / "t"), "--record", str(tmp_path / "r")]
+        for shard in range(shards):
+            share = ["--block", f"{block}", "--shard", f"{shard}", "--shards", f"{shards}"]
+            assert main(["transfer_style", *given, *places, *share]) == 0
+    about = json.loads((tmp_path / "t" / "volume.json").read_text())
+    assert about["planes"] == "volume"
+    assert about["read_amplification"] == round(about["bytes_read"] / about["bytes_made"], 3) > 1
+    whole, parts = (open_volume(out)[...] for out in outs)
+    np.testing.assert_array_equal(whole, parts)
+    assert (whole != open_volume(found["x"])[...]).mean() > 0.5
+
+
 def test_several_volumes_and_networks_of_ones_own_are_learnt_from_and_named(tmp_path, volumes):
     mask = np.zeros(SHAPE, np.uint8)
     mask[1:] = 1

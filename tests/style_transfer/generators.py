@@ -11,15 +11,16 @@ from cellmill.style_transfer.network import (
 )
 
 
-def random_generator(folder, *, width=4, depth=2, planes="zyx", block=32, seed=0):
+def random_generator(folder, *, width=4, depth=2, planes="zyx", block=32, seed=0, volume=False):
     """Write a generator and its card; give the card."""
-    generator = build_generator(width, depth=depth, residual=False)
+    generator = build_generator(width, depth=depth, residual=False, volume=volume)
     random = np.random.default_rng(seed)
     for weight in generator.weights:
         scale = 0.1 if weight.name == "bias" else 1.2 / np.sqrt(np.prod(weight.shape[:-1]))
         weight.assign(random.normal(0, scale, weight.shape))
     export_generator(generator, folder, (120.0, 40.0), (110.0, 250.0))
-    card = generator_card("random", reach=reach_of(depth), planes=planes, block=block)
+    reach = reach_of(depth, volume=volume)
+    card = generator_card("random", reach=reach, planes=planes, block=block)
     card.save(folder)
     return card
 

@@ -1,4 +1,4 @@
-"""A step on several devices is that of one; sixteen bits learn, too."""
+"""A step on several devices is that of one, of planes and of volumes; sixteen bits learn, too."""
 
 import json
 import subprocess
@@ -25,24 +25,34 @@ import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from cellmill.models.fetch import fetch_model
-from cellmill.style_transfer.cyclegan import build_networks, compiled_step
+from cellmill.style_transfer.cyclegan import build_networks, compiled_step, inflate
+from cellmill.style_transfer.network import inflated
 from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.prior import load_prior
 from tests.style_transfer.priors import LEVELS, grey_planes, write_prior
 
 asked = TransferParameters(
-    batch_size=4, crop=96, width=2, discriminator_width=2, learning_rate=1e-5
+    batch_size=4,
+    crop=96,
+    width=2,
+    discriminator_width=2,
+    learning_rate=1e-5,
+    volume_steps=1,
+    volume_batch_size=2,
 )
 write_prior(Path(sys.argv[1]))
 prior = load_prior(fetch_model(sys.argv[1]), LEVELS, grey_planes())
 found = []
 for replicas in (1, 2):
     networks = build_networks(asked, replicas, prior)
-    step, random = compiled_step(networks, asked), np.random.default_rng(0)
-    first, losses = networks.to_y.get_weights(), []
-    for _ in range(3):
-        x, y = random.normal(0, 1, (2, 4, 96, 96, 1)).astype(np.float32)
-        losses.append([float(loss) for loss in step(x, y)])
+    random, first, losses = np.random.default_rng(0), networks.to_y.get_weights(), []
+    for shape, steps in (((4, 96, 96, 1), 3), ((2, 21, 96, 96, 1), 1)):
+        if len(shape) == 5:
+            inflate(networks, asked)
+        step = compiled_step(networks, asked)
+        for _ in range(steps):
+            x, y = random.normal(0, 1, (2, *shape)).astype(np.float32)
+            losses.append([float(loss) for loss in step(x, y)])
     parts = (networks.to_y, networks.to_x, networks.of_x, networks.of_y)
     weights = [weight for part in parts for weight in part.get_weights()]
     # Adam divides by what gradients are, its averages do not.
@@ -61,7 +71,7 @@ print(json.dumps({
     "weights": apart(before[0], after[0]),
     "averages": apart(before[1], after[1]),
     "channels": networks.of_y.input_shape[-1],
-    "moved": apart(first, networks.to_y.get_weights()),
+    "moved": apart(inflated(first, networks.to_y), networks.to_y.get_weights()),
 }))
 """
 
