@@ -315,7 +315,7 @@ bench-restoration: $(DEV_STAMP) ## time deconvolution against scikit-image's ric
 	@$(DEV)/bin/python -m bench.restoration $(BENCH)
 
 .PHONY: bench-volume-tiles
-bench-volume-tiles: $(DEV_STAMP) ## time a volume's objects in memory and block by block, take the memory, and compare
+bench-volume-tiles: $(DEV_STAMP) ## time a volume's objects in memory and block by block, take the memory, and compare [BENCH="--method deep_watershed"]
 	@$(DEV)/bin/python -m bench.volume_tiles $(BENCH)
 
 .PHONY: bench-pixels

@@ -53,12 +53,14 @@ def network_maps(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndar
     counts = np.maximum(np.bincount(flat), 1)
     squares = np.zeros(labels.shape, np.float32)
     for axis, side in enumerate(labels.shape):
-        line = np.arange(side, dtype=np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
-        along = np.broadcast_to(line, labels.shape)
+        across = (1,) * (labels.ndim - axis - 1)
+        along = np.broadcast_to(
+            np.arange(side, dtype=np.float32).reshape(-1, *across), labels.shape
+        )
         middle = (np.bincount(flat, along.reshape(-1)) / counts).astype(np.float32)
         squares += (along - middle[labels]) ** 2
     maxima = np.where(labels > 0, 1 / (1 + np.sqrt(squares) / 4), 0).astype(np.float32)
-    faces = ndimage.generate_binary_structure(2, 1)
+    faces = ndimage.generate_binary_structure(labels.ndim, 1)
     inner = (ndimage.minimum_filter(labels, footprint=faces) == labels) & (labels > 0)
     maps = []
     for image, sigma in ((maxima, 1.0), (inner.astype(np.float32), 0.7)):

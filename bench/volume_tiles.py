@@ -1,10 +1,10 @@
 """Objects of a volume in memory and block by block: seconds, peak memory, and whether labels agree.
 
-`python -m bench.volume_tiles [--shape 64 1500 1500] [--memory-mib 1024]`
+`python -m bench.volume_tiles [--method voronoi_otsu] [--shape 64 1500 1500] [--memory-mib 1024]`
 
-Spheres of known truth in noise, in a Zarr store; a process of its own segments them by method
-`voronoi_otsu` in memory, another block by block, labels into another store. Memory is the peak of
-each process. Seconds are those of segmenting and writing, once kernels are compiled.
+Spheres of known truth in noise, as light or as a network's heads, in a Zarr store; a process of its
+own segments them in memory, another block by block, labels into another store. Memory is the peak
+of each process. Seconds are those of segmenting and writing, once kernels are compiled.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.maps import network_maps
 from cellmill.arrays.windows import Grid, WritableWindowed
 from cellmill.arrays.workspace import StoredWorkspace
 from cellmill.arrays.zarr import create_zarr, open_zarr
@@ -40,33 +42,94 @@ from cellmill.segmentation.methods import Recipe, Source, find_method
 _BLOCK, _COUNT = (32, 100, 100), 12
 _MPP = (2.0, 0.62, 0.62)
 
+Plane = np.ndarray
 
-def write_volume(folder: Path, shape: Sequence[int]) -> int:
-    """Write the volume, plane by plane; how many spheres lie whole in it."""
+
+@dataclass(frozen=True)
+class Case:
+    """How a method is measured.
+
+    Attributes:
+        arrays: what it reads, `(Z, Y, X, C)` by name, from the light and the truth of a block.
+        seen: what is stored of a plane of them, with noise.
+        sources: which array plays which role.
+        parameters: of the method.
+    """
+
+    arrays: Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
+    seen: Callable[[np.random.Generator, Plane], Plane]
+    sources: Mapping[str, str]
+    parameters: Mapping[str, Any]
+
+
+def _heads(light: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    maxima, interior = network_maps(truth)
+    return {"distance": maxima[..., np.newaxis], "interior": interior[..., np.newaxis]}
+
+
+def _photons(random: np.random.Generator, plane: Plane) -> Plane:
+    return random.poisson(20 + 400 * plane).astype(np.uint16)
+
+
+def _unsure(random: np.random.Generator, plane: Plane) -> Plane:
+    return np.clip(plane + random.normal(0, 0.01, plane.shape), 0, 1).astype(np.float32)
+
+
+CASES = {
+    "voronoi_otsu": Case(
+        lambda light, truth: {"image": light[..., np.newaxis]},
+        _photons,
+        {"intensity": "image"},
+        {"spot_sigma": 4.0},
+    ),
+    "deep_watershed": Case(
+        _heads,
+        _unsure,
+        {"maxima": "distance", "interior": "interior"},
+        # What a network that `make run-training Z=all` trained says, tuning aside.
+        {
+            "maxima_threshold": 0.1,
+            "maxima_smooth": 1.0,
+            "interior_threshold": 0.4,
+            "interior_smooth": 0.0,
+            "radius": 2,
+            "small_objects_fraction": 0.2,
+        },
+    ),
+}
+
+
+def write_volume(folder: Path, shape: Sequence[int], case: Case) -> int:
+    """Write what is read of the volume, plane by plane; how many spheres lie whole in it."""
     light, truth = spheres(_BLOCK, _MPP, count=_COUNT, radius_um=(5, 8), gap_um=1, seed=4)
     whole = [length // side for length, side in zip(shape, _BLOCK, strict=True)]
     random = np.random.default_rng(0)
-    layout = {"image": (tuple(shape), np.dtype(np.uint16), "ZYX")}
-    out = create_zarr(f"{folder}/volume.zarr", layout)["image"]
-    for z in range(shape[0]):
-        plane = np.zeros(shape[1:], np.float32)
-        if z < whole[0] * _BLOCK[0]:
-            tiled = np.tile(light[z % _BLOCK[0]], whole[1:])
-            plane[: tiled.shape[0], : tiled.shape[1]] = tiled
-        out[z] = random.poisson(20 + 400 * plane)
+    for name, block in case.arrays(light, truth).items():
+        channels = block.shape[-1]
+        dtype = case.seen(random, block[0]).dtype
+        out = create_zarr(f"{folder}/{name}.zarr", {name: ((*shape, channels), dtype, "ZYXC")})
+        for z in range(shape[0]):
+            plane = np.zeros((*shape[1:], channels), np.float32)
+            if z < whole[0] * _BLOCK[0]:
+                tiled = np.tile(block[z % _BLOCK[0]], (*whole[1:], 1))
+                plane[: tiled.shape[0], : tiled.shape[1]] = tiled
+            out[name][z] = case.seen(random, plane)
     return int(truth.max()) * int(np.prod(whole))
 
 
-def segment(folder: Path, memory_mib: int) -> dict[str, Any]:
+def segment(folder: Path, name: str, memory_mib: int) -> dict[str, Any]:
     """Segment the volume in this process, in memory where 0 is given."""
-    method = find_method("voronoi_otsu")
-    parameters = method.parameters(spot_sigma=4.0)
-    recipes = {"nuclear": Recipe(method, {"intensity": Source("image")}, parameters)}
-    small = np.random.default_rng(0).random((70, 70, 70, 1), np.float32)
-    _segment({"image": small}, recipes, folder / "small", memory_mib)
-    image = open_zarr(f"{folder}/volume.zarr/image/0", "ZYX")
+    case, method = CASES[name], find_method(name)
+    parameters = method.parameters(**case.parameters)
+    sources = {role: Source(array) for role, array in case.sources.items()}
+    recipes = {"nuclear": Recipe(method, sources, parameters)}
+    heads = {
+        array: open_zarr(f"{folder}/{array}.zarr/{array}/0", "ZYXC")
+        for array in case.sources.values()
+    }
+    small = {array: head[:70, :70, :70] for array, head in heads.items()}
+    _segment(small, recipes, folder / "small", memory_mib)
     start, cpu = time.perf_counter(), time.process_time()
-    heads: dict[str, Any] = {"image": _OneChannel(image)}
     objects = _segment(heads, recipes, folder / f"labels-{memory_mib}", memory_mib)
     return {
         "seconds": time.perf_counter() - start,
@@ -74,19 +137,6 @@ def segment(folder: Path, memory_mib: int) -> dict[str, Any]:
         "objects": objects,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-
-
-class _OneChannel:
-    """A volume with an axis of channels."""
-
-    def __init__(self, source: Any) -> None:
-        self._source, self.dtype = source, source.dtype
-        self.shape: tuple[int, ...] = (*source.shape, 1)
-
-    def __getitem__(self, window: Any, /) -> np.ndarray:
-        *within, last = window
-        found: np.ndarray = np.asarray(self._source[tuple(within)])[..., np.newaxis][..., last]
-        return found
 
 
 def _segment(
@@ -130,19 +180,25 @@ def _equal(folder: Path, memory_mib: int) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a row each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--method", choices=CASES, default="voronoi_otsu")
     parser.add_argument("--shape", type=int, nargs=3, default=[64, 1500, 1500])
     parser.add_argument("--memory-mib", type=int, default=1024, help="to work in, by blocks")
     parser.add_argument("--output", type=Path, default=Path("outputs/bench/volume_tiles.json"))
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.one:
-        print(json.dumps(segment(Path(given.one[0]), int(given.one[1]))))
+        print(json.dumps(segment(Path(given.one[0]), given.method, int(given.one[1]))))
         return 0
-    found: dict[str, Any] = {"shape": given.shape, "memory_mib": given.memory_mib}
+    found: dict[str, Any] = {
+        "method": given.method,
+        "shape": given.shape,
+        "memory_mib": given.memory_mib,
+    }
     with tempfile.TemporaryDirectory() as name:
-        found["spheres"] = write_volume(Path(name), given.shape)
+        found["spheres"] = write_volume(Path(name), given.shape, CASES[given.method])
         for kind, memory in (("in memory", 0), ("by blocks", given.memory_mib)):
-            command = [sys.executable, "-m", "bench.volume_tiles", "--one", name, str(memory)]
+            command = [sys.executable, "-m", "bench.volume_tiles", "--method", given.method]
+            command += ["--one", name, str(memory)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
             found[kind] = json.loads(done.stdout)
             print(kind, ", ".join(f"{key} {value:.0f}" for key, value in found[kind].items()))

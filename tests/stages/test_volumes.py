@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image
 
 from cellmill.arrays.batch import Batch
+from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.arrays.ome import read_image as read_group
 from cellmill.arrays.zarr import open_zarr
 from cellmill.contract import HTML, Dataset, Metrics, Model, Record, Reports
@@ -17,6 +18,8 @@ from cellmill.datasets import samples
 from cellmill.datasets.phantoms import spheres
 from cellmill.errors import BadInput
 from cellmill.io.images import read_image
+from cellmill.models.card import known_cards
+from cellmill.segmentation.methods import recipes_of
 from cellmill.stages.export_labels import export_labels
 from cellmill.stages.fetch_model import fetch_model
 from cellmill.stages.measure import measure
@@ -27,6 +30,7 @@ from cellmill.stages.preprocess import preprocess
 from cellmill.stages.report import report
 from cellmill.stages.tiff_to_npz import tiff_to_npz
 from tests.io.test_volumes import LAST, MPP, WRITERS, write_ome
+from tests.segmentation.examples import EXAMPLES
 
 RNG = np.random.default_rng(5)
 
@@ -184,6 +188,33 @@ def test_a_store_and_little_memory_give_the_same_labels(
     said = ("objects", "vanished", "median_diameter_px")
     assert [entry.attributes[key] for key in said] == [whole.attributes[key] for key in said]
     assert ("tiles" in entry.attributes) == (memory_mib == 1)
+
+
+@pytest.mark.parametrize("numbering", ["canonical", "reference"])
+def test_a_network_s_heads_and_little_memory_give_the_same_labels(numbering, tmp_path):
+    card = known_cards()["Mesmer"]
+    recipe = recipes_of(card, ("nuclear",), parameters={"small_objects_fraction": 0.2})["nuclear"]
+    card = card.with_postprocessing({"nuclear": recipe.plain()})
+    shape = (20, 75, 70)
+    heads = {head.name: np.zeros((*shape, head.channels), np.float32) for head in card.heads}
+    for role, values in EXAMPLES["deep_watershed"].maps(2, shape).items():
+        source = recipe.sources[role]
+        heads[source.head][..., source.channel] = values
+    with BatchWriter(tmp_path / "heads", attributes={"model": card.to_dict()}) as out:
+        attributes = {"source_shape": [20, 101, 93]}
+        out.write("a", heads, axes=dict.fromkeys(heads, "ZYXC"), attributes=attributes)
+    found = []
+    for memory_mib in (4096, 1):
+        labels = Dataset(tmp_path / f"labels-{memory_mib}")
+        given = {"compartment": "nuclear", "memory_mib": memory_mib, "numbering": numbering}
+        postprocess(Dataset(tmp_path / "heads"), labels, Record(tmp_path / "record.json"), **given)
+        batch = Batch.open(labels.path)
+        (entry,) = batch.entries
+        assert ("tiles" in entry.attributes) == (memory_mib == 1)
+        found.append((batch.read(entry, "nuclear"), entry.attributes["objects"]))
+    assert found[0][0].max() > 50
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
 
 
 @pytest.mark.parametrize("model", ["voronoi_otsu", "cellmill-nuclei"])

@@ -27,7 +27,7 @@ _BYTES_PER_PIXEL = 80
 #: block of a volume.
 _TILE_BYTES_PER_PIXEL, _BLOCK_BYTES_PER_PIXEL = 110, 40
 #: Of flood, maxima and smoothing together, as a rule, of an image and of a volume.
-_MOST_HALO, _MOST_VOLUME_HALO = 160, 40
+_MOST_HALO, _MOST_VOLUME_HALO = 160, 48
 #: Bytes of a pixel of a map that many parameters share.
 _MAP_BYTES = 4
 

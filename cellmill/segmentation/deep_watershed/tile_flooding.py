@@ -17,7 +17,7 @@ from cellmill.segmentation.deep_watershed.parameters import WatershedParameters
 from cellmill.segmentation.deep_watershed.tile_markers import Markers, MaximaStatistics, smoothed
 
 #: Most floods stay in this halo, by the number of axes.
-_HALO = {2: 64, 3: 16}
+_HALO = {2: 64, 3: 24}
 #: In an image a CPU's second-level cache bears tiles of this side, with a halo of their own; a
 #: volume's block is flooded at once.
 _CACHED, _CACHED_HALO = 384, 32
