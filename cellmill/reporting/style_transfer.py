@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from cellmill.reporting.charts import lines
 from cellmill.reporting.page import render
-from cellmill.reporting.pictures import picture_uri
+from cellmill.reporting.pictures import encode_png, picture_uri
 from cellmill.reporting.text import MISSING, fixed, number
 from cellmill.style_transfer.fitting import MATCHED, UPPER, Fitted, there_and_back
 from cellmill.style_transfer.gate import Row, inside
@@ -91,6 +91,15 @@ def render_style_transfer(
         "spectra": Markup(_spectra({"X": given, "made": made, "Y": wanted})),
     }
     return render("style_transfer.html.jinja", page)
+
+
+def samples_picture(fitted: Fitted, parameters: TransferParameters, checkpoints: Path) -> bytes:
+    """The first sample, what was made of it, and of that back, side by side: a PNG file."""
+    planes = [_grey(each[0]) for each in there_and_back(fitted, parameters, checkpoints)]
+    side = min(len(plane) for plane in planes)
+    cuts = [(len(plane) - side) // 2 for plane in planes]
+    alike = [plane[c : c + side, c : c + side] for plane, c in zip(planes, cuts, strict=True)]
+    return encode_png(np.concatenate(alike, axis=1))
 
 
 def _figures(row: Row) -> tuple[float, ...]:

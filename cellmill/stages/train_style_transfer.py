@@ -8,17 +8,18 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from cellmill import extras
-from cellmill.arrays.files import write_text
+from cellmill.arrays.files import open_staged, write_text
 from cellmill.contract import HTML, Metrics, Model, Output, Progress, Record, stage
 from cellmill.inference.proofs import proven
 from cellmill.models.card import ModelCard
 from cellmill.models.fetch import FetchedModel, fetch_model
 from cellmill.models.networks import network_digest
-from cellmill.reporting.style_transfer import render_style_transfer
+from cellmill.reporting.style_transfer import render_style_transfer, samples_picture
 from cellmill.stages.shared.checkpoints import checkpoint_folder
 from cellmill.style_transfer.domains import open_domain, split
 from cellmill.style_transfer.fitting import Fitted, export_chosen, fit_transfer
@@ -152,8 +153,8 @@ def train_style_transfer(
             empty where it has one head of probabilities, of one channel.
         trust_model: Load these networks even if they could do more than compute.
         task_steps: Batches that the gate's networks are trained on.
-        checkpoints: Folder to keep checkpoints in: a training that was killed goes on from there to
-            the same result. Empty keeps none.
+        checkpoints: Folder to keep checkpoints in, with a sample from X to Y and back of each: a
+            training that was killed goes on from there to the same result. Empty keeps none.
         seed: Of everything random.
         name: The network's name.
         version: The network's version.
@@ -191,6 +192,7 @@ def train_style_transfer(
                 trusted=trust_model,
                 **networks,
                 on_step=lambda done: progress.advance(done - progress.done),
+                on_checkpoint=partial(_shown, progress, parameters, folder, bool(checkpoints)),
             )
         said = {
             **{key: [asdict(each) for each in of] for key, of in zip("xy", named, strict=True)},
@@ -212,8 +214,7 @@ def train_style_transfer(
                     training=without_nan(said),
                 )
                 _saved(output, card)
-        target = [each.source for each in domain_y]
-        page = render_style_transfer(fitted, parameters, folder, target, name)
+        page = render_style_transfer(fitted, parameters, folder, [d.source for d in domain_y], name)
     write_text(report.path, page)
     write_text(
         metrics.path, json.dumps(without_nan(fitted.to_dict()), indent=1, allow_nan=False) + "\n"
@@ -229,6 +230,17 @@ def _named(networks: Mapping[str, FetchedModel | None]) -> dict[str, str]:
         if fetched:
             said |= {key: fetched.origin, f"{key}_digest": network_digest(fetched.folder)}
     return said
+
+
+def _shown(
+    progress: Progress, parameters: TransferParameters, folder: Path, is_kept: bool, now: Fitted
+) -> None:
+    """Show how a training stands: its losses, and beside checkpoints that are kept a sample."""
+    (checkpoint,) = now.curve
+    progress.note(", ".join(f"{name} {loss:.3g}" for name, loss in checkpoint.losses.items()))
+    if is_kept:
+        with open_staged(folder / "samples" / f"{checkpoint.step}.png") as file:
+            file.write(samples_picture(now, parameters, folder))
 
 
 @contextlib.contextmanager

@@ -96,6 +96,7 @@ def fit_transfer(
     task_head: str = "",
     trusted: bool = False,
     on_step: Callable[[int], None] | None = None,
+    on_checkpoint: Callable[[Fitted], None] | None = None,
 ) -> Fitted:
     """Train, score every checkpoint and both ways of matching, and choose (`gate.choose`).
 
@@ -113,6 +114,8 @@ def fit_transfer(
         task_head: what of it, as `load_task` takes it.
         trusted: whether these two may do more than compute.
         on_step: called with the steps done.
+        on_checkpoint: called after each checkpoint with what there were if it was the last, and
+            no gate; one sample of it.
 
     Raises:
         BadInput: a volume has no room for crops, or truth is there for some and not for others.
@@ -150,11 +153,15 @@ def fit_transfer(
     )
     seen = _prior(prior, y, levels[1], parameters, trusted=trusted) if prior else None
     networks = build_networks(parameters, replicas, seen)
-    curve = train(networks, domain_x, domain_y, parameters, folder, on_step)
+    ungated = partial(_ungated, parameters, levels, tables)
+
+    def look(checkpoint: Checkpoint) -> None:
+        if on_checkpoint:
+            on_checkpoint(ungated([checkpoint], apart.grey[:1]))
+
+    curve = train(networks, domain_x, domain_y, parameters, folder, on_step, look)
     if judge is None:
-        last = curve[-1].step
-        row = Row(_row_name(last, parameters), step=last)
-        return Fitted(curve, [], row, levels, tables, apart.grey)
+        return ungated(curve, apart.grey)
     learnt = []
     for step in (each.step for each in curve):
         generator, reach = averaged_generator(folder, step, parameters), parameters.reach_at(step)
@@ -162,6 +169,19 @@ def fit_transfer(
         learnt.append(gate_row(judge, _row_name(step, parameters), make, choosing, apart, step))
     chosen, checkpoints = choose(matched, learnt)
     return Fitted(curve, [*rows, *checkpoints], chosen, levels, tables, apart.grey)
+
+
+def _ungated(
+    parameters: TransferParameters,
+    levels: tuple[Levels, Levels],
+    tables: dict[str, tuple[np.ndarray, np.ndarray]],
+    curve: Sequence[Checkpoint],
+    samples: np.ndarray,
+) -> Fitted:
+    """What a training came to where nothing scores it: its last checkpoint."""
+    last = curve[-1].step
+    row = Row(_row_name(last, parameters), step=last)
+    return Fitted(curve, [], row, levels, tables, samples)
 
 
 def _check_truth(

@@ -64,7 +64,7 @@ def train(
     parameters: TransferParameters,
     folder: Path,
     on_step: Callable[[int], None] | None = None,
-    on_checkpoint: Callable[[int], None] | None = None,
+    on_checkpoint: Callable[[Checkpoint], None] | None = None,
 ) -> list[Checkpoint]:
     """Train in place; go on from the last checkpoint in a folder.
 
@@ -75,7 +75,7 @@ def train(
         parameters: how.
         folder: of checkpoints; those of other work do not count.
         on_step: called with the steps done.
-        on_checkpoint: called with the steps done after each checkpoint is written.
+        on_checkpoint: called with each checkpoint once it is written.
 
     Returns:
         The curve, from its beginning.
@@ -98,7 +98,7 @@ def train(
         curve.append(Checkpoint(step, named))
         _keep(networks, kept, curve)
         if on_checkpoint:
-            on_checkpoint(step)
+            on_checkpoint(curve[-1])
 
     if not curve:
         keep(0, ())

@@ -126,8 +126,8 @@ def train_style_transfer(
             where it has one head of probabilities, of one channel.
         trust_model: Load these networks even if they could do more than compute.
         task_steps: Batches that the gate's networks are trained on.
-        checkpoints: Folder to keep checkpoints in: a training that was killed goes on from there to
-            the same result. Empty keeps none.
+        checkpoints: Folder to keep checkpoints in, with a sample from X to Y and back of each: a
+            training that was killed goes on from there to the same result. Empty keeps none.
         seed: Of everything random.
         name: The network's name.
         version: The network's version.

@@ -1,9 +1,11 @@
 """The stage: two volumes in, a network that `transfer_style` applies and a page out."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cellmill.contract.cli import main
 from cellmill.datasets.synthetic_em import LOOK_X, LOOK_Y, make_tissue, show
@@ -63,13 +65,19 @@ def test_a_network_is_trained_chosen_and_applied(tmp_path, volumes):
     assert (made != source).mean() > 0.5
 
 
-def test_a_deeper_network_is_trained_and_applied_in_blocks_that_equal_the_whole(tmp_path):
+def test_a_deeper_network_is_trained_and_applied_in_blocks_that_equal_the_whole(tmp_path, capsys):
     volumes = {
         name: stored.zarr(tmp_path / name, tissue((3, 208, 216), seed), "zarr3")
         for seed, name in enumerate("xy")
     }
     tiny = {"steps": 1, "depth": 3, "crop": 208, "width": 2, "batch_size": 1, "planes": "z"}
-    assert run(tmp_path, **volumes, **tiny) == 0
+    assert run(tmp_path, **volumes, **tiny, checkpoints=tmp_path / "kept") == 0
+    assert re.search(r"1/1 steps, .*; adversarial [\d.]+, cycle [\d.]+", capsys.readouterr().err)
+    for step in (0, 1):
+        # X, to Y and back, of which two passes leave 16 pixels a side.
+        with Image.open(tmp_path / "kept" / "samples" / f"{step}.png") as sample:
+            assert sample.size == (48, 16)
+            assert len({*np.asarray(sample)[:, 16:32].ravel()}) > 10
     card = ModelCard.load(tmp_path / "model")
     assert (card.heads[0].margin, card.tiling.alignment) == (48, 8)
     assert card.training["chosen"]["step"] == 1
