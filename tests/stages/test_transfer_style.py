@@ -152,6 +152,11 @@ def test_background_and_other_types(tmp_path, model):
     made = open_volume(about["volume"])[...]
     assert (made[mask == 0] == VALUES[mask == 0]).all()
     assert (made[mask == 1] != VALUES[mask == 1]).mean() > 0.5
+    wide = stored.stack(tmp_path / "wide.tif", VALUES.astype(np.uint16) * 257)
+    place = str(tmp_path / "of-wide.zarr")
+    given = {"block": 20, "mask": masked, "white": 65535, "destination": place}
+    assert run(tmp_path, model, wide, **given)[0] == 0
+    np.testing.assert_array_equal(open_volume(place)[...], made)
 
 
 @pytest.mark.parametrize(
