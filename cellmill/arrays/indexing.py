@@ -59,6 +59,35 @@ def box_of(window: Any, shape: Sequence[int], axes: int = 2) -> tuple[Box, tuple
     return Box.of(edges), (*rest, *items[axes:])
 
 
+def coordinates(places: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """Give where places in an image laid flat lie along each of its axes.
+
+    Args:
+        places: integers; of those below 0 the first coordinate is below 0.
+        shape: of the image.
+    """
+    found: list[np.ndarray] = []
+    for side in shape[:0:-1]:
+        places, along = np.divmod(places, side)
+        found.append(along)
+    return (places, *found[::-1])
+
+
+def places_at(coordinates: Sequence[np.ndarray], box: Box) -> np.ndarray:
+    """Give the places, in a box laid flat, of pixels of the image that lie in it.
+
+    Args:
+        coordinates: integers, those along each axis of the image.
+        box: which of the image's pixels it has.
+    """
+    along, *others = coordinates
+    (start, *starts), (_, *sides) = box.origin, box.shape
+    found = along - start
+    for along, start, side in zip(others, starts, sides, strict=True):
+        found = found * side + along - start
+    return found
+
+
 def places_in(places: np.ndarray, box: Box, shape: Sequence[int]) -> np.ndarray:
     """Give the places of a box's pixels in the image laid flat from those in the box laid flat.
 

@@ -79,7 +79,7 @@ class Plane:
         """Of its values."""
         return self.source.dtype
 
-    def __getitem__(self, window: object, /) -> np.ndarray:
+    def __getitem__(self, window: Any, /) -> np.ndarray:
         """Read a window."""
         return self.source[self._within(window)]
 

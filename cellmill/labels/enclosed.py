@@ -58,10 +58,11 @@ def enclosed_places(window: np.ndarray, label: int) -> np.ndarray:
     """Places, in an object's box laid flat, of the pixels that it encloses, int64.
 
     Args:
-        window: `(Y, X)` integers, the box.
+        window: `(Y, X)` or `(Z, Y, X)` integers, the box.
         label: the object's.
     """
-    places: np.ndarray = _enclosed(window[np.newaxis], label, True)
+    flat = window.ndim == 2
+    places: np.ndarray = _enclosed(window[np.newaxis] if flat else window, label, flat)
     return places
 
 

@@ -47,6 +47,21 @@ def areas_by_id(labels: np.ndarray) -> np.ndarray:
     return np.sum(in_threads(lambda cut: _count(flat[slice(*cut)], highest), cuts), axis=0)
 
 
+def extents(labels: np.ndarray, highest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give areas, first voxels and boxes of the ids of a volume, from 0 on; of 0 nothing is said.
+
+    Args:
+        labels: `(Z, Y, X)`, integer, not negative.
+        highest: no id is above it.
+
+    Returns:
+        Voxels, int64; place of the first voxel in the volume laid flat, int64, its size where there
+        is none; and `(highest + 1, 6)` int64: z0, z1, y0, y1, x0, x1.
+    """
+    areas, first, boxes = _extents(labels, highest)
+    return areas, first, boxes
+
+
 def objects_at_border(labels: np.ndarray, count: int) -> np.ndarray:
     """Say of the ids 0…`count` - 1 whether the image's border cuts what has them.
 
@@ -173,3 +188,26 @@ def _count(flat, highest):  # type: ignore[no-untyped-def]
 def _drop(flat, dropped, out):  # type: ignore[no-untyped-def]
     for i in range(len(flat)):
         out[i] = 0 if dropped[flat[i]] else flat[i]
+
+
+@kernel
+def _extents(labels, highest):  # type: ignore[no-untyped-def]
+    deep, high, wide = labels.shape
+    areas = np.zeros(highest + 1, np.int64)
+    first = np.full(highest + 1, labels.size)
+    boxes = np.zeros((highest + 1, 6), np.int64)
+    for z in range(deep):
+        for y in range(high):
+            for x in range(wide):
+                label = labels[z, y, x]
+                if not label:
+                    continue
+                box = boxes[label]
+                if not areas[label]:
+                    first[label] = (z * high + y) * wide + x
+                    box[0], box[2], box[4] = z, y, x
+                areas[label] += 1
+                box[1] = z + 1
+                box[2], box[3] = min(box[2], y), max(box[3], y + 1)
+                box[4], box[5] = min(box[4], x), max(box[5], x + 1)
+    return areas, first, boxes

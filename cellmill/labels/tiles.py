@@ -1,27 +1,21 @@
-"""Objects of a label image of any size: tables by id, clean-up and numbering, tile by tile."""
+"""Objects of a label image of any size: tables by id and numbering, tile by tile."""
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from cellmill.arrays.indexing import box_of, places_in
+from cellmill.arrays.indexing import places_in
 from cellmill.arrays.windows import Box, Grid, Windowed, WritableWindowed
 from cellmill.compute.kernels import kernel
 from cellmill.compute.threads import in_threads
-from cellmill.labels.enclosed import enclosed_places
-from cellmill.labels.holes import add_quad, fill_box
+from cellmill.labels.holes import add_quad
 from cellmill.labels.numbering import dense_ranks
-from cellmill.labels.objects import erode_labels
+from cellmill.labels.objects import extents
 
 _INT32_OBJECTS = 2**31 - 1
-_BLOCK, _KEPT_BLOCKS = 256, 512
-#: Boxes of more pixels are filled in parts.
-_LARGE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -31,9 +25,9 @@ class ObjectTable:
     Attributes:
         ids: int64.
         areas: pixels, int64.
-        first: flat index `y * width + x` of the first pixel in raster order, int64.
-        boxes: `(n, 4)` int64: y0, y1, x0, x1.
-        eulers: Euler numbers, pixels joined over edges and corners, int64.
+        first: place of the first pixel in the image laid flat, int64.
+        boxes: `(n, 4)` int64: y0, y1, x0, x1; of a volume `(n, 6)`, z0, z1 first.
+        eulers: Euler numbers, pixels joined over edges and corners, int64; 0 in volumes.
     """
 
     ids: np.ndarray
@@ -46,9 +40,10 @@ class ObjectTable:
         return len(self.ids)
 
     def at_border(self, shape: Sequence[int]) -> np.ndarray:
-        """Whether the border of the image, `(Y, X)`, cuts an object, a bool for each."""
-        y0, y1, x0, x1 = self.boxes.T
-        return (y0 == 0) | (y1 == shape[0]) | (x0 == 0) | (x1 == shape[1])
+        """Whether the border of an image or volume of this shape cuts an object, a bool each."""
+        begins, ends = self.boxes[:, 0::2] == 0, self.boxes[:, 1::2] == np.array(shape)
+        found: np.ndarray = begins.any(axis=1) | ends.any(axis=1)
+        return found
 
     def without(self, dropped: np.ndarray) -> ObjectTable:
         """The table without some objects, a bool for each."""
@@ -66,11 +61,22 @@ def object_table(labels: Windowed, grid: Grid, threads: int | None = None) -> Ob
     """Describe every object of a label image, tile by tile.
 
     Args:
-        labels: `(Y, X)` integers, 0 is background; ids of any size.
+        labels: `(Y, X)` or `(Z, Y, X)` integers, 0 is background; ids of any size.
         grid: the tiles.
         threads: how many tiles at once; None is as many as there are threads.
     """
-    return _added(in_threads(lambda tile: _part(labels, grid, tile), range(len(grid)), threads))
+    part = _part if len(grid.shape) == 2 else _block
+    return _added(in_threads(lambda tile: part(labels, grid, tile), range(len(grid)), threads))
+
+
+def _block(labels: Windowed, grid: Grid, tile: int) -> ObjectTable:
+    box = grid.box(tile)
+    ids, (dense,) = dense_ranks(_wide(labels, box))
+    areas, first, boxes = extents(dense, len(ids) - 1)
+    found = 1 + np.flatnonzero(areas[1:])
+    places = places_in(first[found], box, grid.shape)
+    moved = boxes[found] + np.repeat(box.origin, 2)
+    return ObjectTable(ids[found], areas[found], places, moved, np.zeros(len(found), np.int64))
 
 
 def _part(labels: Windowed, grid: Grid, tile: int) -> ObjectTable:
@@ -104,13 +110,13 @@ def _added(parts: Sequence[ObjectTable]) -> ObjectTable:
     areas, quads = np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64)
     most = np.iinfo(np.int64).max
     first = np.full(len(ids), most)
-    boxes = np.tile(np.array([most, 0, most, 0]), (len(ids), 1))
+    every = np.concatenate([p.boxes for p in parts])
+    boxes = np.tile(np.array([most, 0] * (every.shape[1] // 2)), (len(ids), 1))
     np.add.at(areas, place, np.concatenate([p.areas for p in parts]))
     np.add.at(quads, place, np.concatenate([p.eulers for p in parts]))
     np.minimum.at(first, place, np.concatenate([p.first for p in parts]))
-    every = np.concatenate([p.boxes for p in parts])
-    for column, join in enumerate((np.minimum, np.maximum, np.minimum, np.maximum)):
-        join.at(boxes[:, column], place, every[:, column])
+    for column in range(every.shape[1]):
+        (np.maximum if column % 2 else np.minimum).at(boxes[:, column], place, every[:, column])
     return ObjectTable(ids, areas, first, boxes, quads // 4)
 
 
@@ -141,149 +147,6 @@ def _described(padded, high, wide, count):  # type: ignore[no-untyped-def]
                 boxes[here, 3] = max(boxes[here, 3], x)
             add_quad(left_above, above, left, here, quads)
     return areas, first, boxes, quads
-
-
-class Cleaned:
-    """Labels with eroded edges and some objects left out, and with pixels given to others.
-
-    Args:
-        labels: `(Y, X)` or `(Z, Y, X)` integers; pixels of images are given to others.
-        erosion: pixels taken off every object's edge.
-    """
-
-    dtype = np.dtype(np.int64)
-
-    def __init__(self, labels: Windowed, erosion: int = 0) -> None:
-        self.labels, self.erosion = labels, erosion
-        self.shape: tuple[int, ...] = tuple(labels.shape)
-        self.dropped: np.ndarray = np.zeros(0, np.int64)
-        self._blocks = Grid(self.shape, _BLOCK)
-        self._given: dict[int, list[tuple[np.ndarray, int]]] = {}
-
-    def __getitem__(self, window: Any, /) -> np.ndarray:
-        """Read a window."""
-        box, rest = box_of(window, self.shape, len(self.shape))
-        outer = box.grown(self.erosion, self.shape)
-        found = np.asarray(self.labels[outer.slices]).astype(np.int64)
-        found = np.ascontiguousarray(erode_labels(found, self.erosion)[box.within(outer)])
-        if len(self.dropped) and found.size:
-            ids, (dense,) = dense_ranks(found)
-            ids[np.isin(ids, self.dropped)] = 0
-            found = ids[dense]
-        for block in self._blocks.overlapping(box) if self._given and found.size else ():
-            for places, label in self._given.get(block, ()):
-                y, x = np.divmod(places, self.shape[1])
-                inside = box.holds(y, x)
-                found[y[inside] - box.y0, x[inside] - box.x0] = label
-        return found[rest]
-
-    def give(self, y: np.ndarray, x: np.ndarray, label: int) -> None:
-        """Give pixels to an object; what is given later counts."""
-        blocks = self._blocks.tiles_at(y, x)
-        for block in np.unique(blocks):
-            mine = blocks == block
-            places = y[mine] * self.shape[1] + x[mine]
-            self._given.setdefault(int(block), []).append((places, label))
-
-
-class _BlockCache:
-    """Blocks of a `Cleaned` image that were read lately, kept up with what is given."""
-
-    def __init__(self, image: Cleaned) -> None:
-        self.image = image
-        self.grid = Grid((image.shape[0], image.shape[1]), _BLOCK)
-        self._blocks: OrderedDict[int, np.ndarray] = OrderedDict()
-
-    def read(self, box: Box) -> np.ndarray:
-        out = np.empty(box.shape, np.int64)
-        for block in self.grid.overlapping(box):
-            place = self.grid.box(block)
-            common = place.common(box)
-            if common:
-                out[common.within(box)] = self._block(block, place)[common.within(place)]
-        return out
-
-    def give(self, y: np.ndarray, x: np.ndarray, label: int) -> None:
-        self.image.give(y, x, label)
-        for block in np.unique(self.grid.tiles_at(y, x)):
-            if block in self._blocks:
-                place = self.grid.box(int(block))
-                inside = place.holds(y, x)
-                self._blocks[block][y[inside] - place.y0, x[inside] - place.x0] = label
-
-    def _block(self, block: int, place: Box) -> np.ndarray:
-        if block in self._blocks:
-            self._blocks.move_to_end(block)
-        else:
-            self._blocks[block] = self.image[place.slices]
-            if len(self._blocks) > _KEPT_BLOCKS:
-                self._blocks.popitem(last=False)
-        return self._blocks[block]
-
-
-def fill_holes_in(image: Cleaned, table: ObjectTable, size: float, large: int = _LARGE) -> int:
-    """Fill holes of the objects of an image as `fill_holes` does; gives how many were touched.
-
-    Args:
-        image: the labels; filled pixels are given to it.
-        table: of its objects, before any filling.
-        size: in pixels; a piece of exactly that many stays.
-        large: boxes of more pixels are gone through in parts.
-    """
-    if size <= 1:
-        return 0
-    cache = _BlockCache(image)
-    touched = np.flatnonzero((table.eulers < 1) & (table.areas > 0))
-    for k in touched:
-        box = Box(*(int(edge) for edge in table.boxes[k]))
-        label = int(table.ids[k])
-        for part, window in _parts(box, int(np.ceil(size)), large):
-            before = cache.read(window)
-            after = before.copy()
-            fill_box(after, label, size, part.within(window))
-            y, x = np.nonzero(after != before)
-            if len(y):
-                cache.give(y + window.y0, x + window.x0, label)
-    return len(touched)
-
-
-def fill_enclosed_in(image: Cleaned, ids: np.ndarray, boxes: np.ndarray) -> dict[int, int]:
-    """Give objects what they enclose, as `cellmill.labels.enclosed.fill_enclosed` does.
-
-    Args:
-        image: the labels; what is enclosed is given to the objects there.
-        ids: of the objects, in the order in which they are filled.
-        boxes: theirs before anything is filled, `(n, 4)`: y0, y1, x0, x1; each is read whole.
-
-    Returns:
-        How many pixels more each object has then, or fewer, where that is not 0.
-    """
-    cache, more = _BlockCache(image), Counter[int]()
-    for label, edges in zip(ids.tolist(), boxes.tolist(), strict=True):
-        box = Box(*edges)
-        window = cache.read(box)
-        y, x = np.divmod(enclosed_places(window, label), box.shape[1])
-        if len(y):
-            more[label] += len(y)
-            more.subtract(Counter(window[y, x].tolist()))
-            cache.give(y + box.y0, x + box.x0, label)
-    more.pop(0, None)
-    return {label: count for label, count in more.items() if count}
-
-
-def _parts(box: Box, size: int, large: int) -> Iterable[tuple[Box, Box]]:
-    """A box as parts, each with what is around it: pieces that are filled do not reach farther."""
-    if box.shape[0] * box.shape[1] <= large:
-        yield box, box
-        return
-    side = max(int(large**0.5), 1)
-    for y in range(box.y0, box.y1, side):
-        for x in range(box.x0, box.x1, side):
-            part = Box(y, min(y + side, box.y1), x, min(x + side, box.x1))
-            around = Box(part.y0 - size, part.y1 + size, part.x0 - size, part.x1 + size)
-            window = around.common(box)
-            assert window is not None
-            yield part, window
 
 
 @dataclass(frozen=True)

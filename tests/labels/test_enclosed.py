@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
+from cellmill.labels.cleaned import Cleaned, fill_enclosed_in
 from cellmill.labels.enclosed import enclosing, fill_enclosed
 from cellmill.labels.holes import outlines
-from cellmill.labels.tiles import Cleaned, fill_enclosed_in
 from tests.segmentation.maps import balls
 
 label_images = arrays(

@@ -16,9 +16,10 @@ from cellmill.arrays.store import packed, unpacked
 from cellmill.arrays.windows import BOTTOM, RIGHT, Box, Grid, Windowed
 from cellmill.arrays.workspace import Workspace, unfinished_tiles
 from cellmill.compute.threads import in_threads
+from cellmill.labels.cleaned import Cleaned
 from cellmill.labels.numbering import canonical_labels, dense_ranks
 from cellmill.labels.objects import remove_small_objects
-from cellmill.labels.tiles import Cleaned, object_table
+from cellmill.labels.tiles import object_table
 from cellmill.segmentation.interface import IMAGE, Maps, Method, Numbering, Role, TiledForm
 from cellmill.segmentation.parameters import check_parameters, multiples, parameter
 

@@ -101,6 +101,12 @@ def test_stages_give_the_labels_of_one_call(planes, tmp_path, mpp, depth):
     assert found.label_image.max() > 3
     np.testing.assert_array_equal(labels.read(labels.entries[0], "nuclear"), found.label_image)
     assert labels.entries[0].mpp == mpp
+    # Block by block, within a budget that the deeper one does not fit.
+    within = Dataset(tmp_path / "within")
+    postprocess(Dataset(tmp_path / "heads"), within, Record(tmp_path / "within.json"), memory_mib=1)
+    (blocks,) = (batch := Batch.open(within.path)).entries
+    assert ("tiles" in blocks.attributes) == (depth > 20)
+    np.testing.assert_array_equal(batch.read(blocks, "nuclear"), found.label_image)
 
 
 def test_images_and_other_methods_have_one_orientation(planes, tmp_path):

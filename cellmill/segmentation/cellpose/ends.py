@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from cellmill.arrays.indexing import coordinates, places_at, places_in
 from cellmill.arrays.store import packed, unpacked
 from cellmill.arrays.windows import Box, Grid
 from cellmill.segmentation.cellpose.seeds import GROWN, REACH, find_seeds, grow
@@ -20,9 +22,9 @@ class Ends:
     """The pixels in which walks of a tile ended.
 
     Attributes:
-        places: `y * X + x` in the image, int64, ascending.
+        places: in the image or volume laid flat, int64, ascending.
         counts: how many walks ended there, int32.
-        tries: how often walks were begun again in a larger window.
+        tries: how many more windows than one they were followed in.
     """
 
     places: np.ndarray
@@ -47,9 +49,7 @@ class Ends:
 
     def tiles(self, grid: Grid) -> list[int]:
         """The tiles that have any of these pixels."""
-        y, x = np.divmod(self.places, grid.shape[1])
-        found: list[int] = np.unique(grid.tiles_at(y, x)).tolist()
-        return found
+        return tiles_with(self.places, grid)
 
     def add_to(self, counts: np.ndarray, window: Box, shape: tuple[int, ...]) -> None:
         """Add up the counts in a window of an image of a shape."""
@@ -86,15 +86,21 @@ class Owners:
         """Write the objects of those walks that ended in this tile.
 
         Args:
-            ends: places in the image; below 0 is none.
+            ends: places in the image.
             ids: of the same shape, written to.
             box: of this tile.
-            shape: `(Y, X)` of the image.
+            shape: of the image.
         """
-        dense = np.zeros(box.shape[0] * box.shape[1], np.int64)
+        dense = np.zeros(math.prod(box.shape), np.int64)
         dense[self.places] = self.ids
         inside, places = _within(ends, box, shape)
         ids[inside] = dense[places]
+
+
+def tiles_with(places: np.ndarray, grid: Grid) -> list[int]:
+    """The tiles that have any of some places of the image."""
+    found: list[int] = np.unique(grid.tiles_at(*coordinates(places, grid.shape))).tolist()
+    return found
 
 
 def owners_of(counts: np.ndarray, window: Box, box: Box, shape: tuple[int, ...]) -> Owners:
@@ -104,21 +110,22 @@ def owners_of(counts: np.ndarray, window: Box, box: Box, shape: tuple[int, ...])
         counts: int32, of the window: the tile and `Owners.REACH` pixels around.
         window: where it lies.
         box: of the tile.
-        shape: `(Y, X)` of the image.
+        shape: of the image.
     """
     seeds = find_seeds(counts)
-    y, x = np.divmod(seeds, window.shape[1])
-    y, x = y + window.y0, x + window.x0
+    at = coordinates(seeds, window.shape)
     # Farther out a seed is none for sure, and does not reach the tile.
-    inside = box.grown(GROWN, shape).holds(y, x)
-    ids = (y * shape[1] + x + 1)[inside]
-    owners = grow(counts, seeds[inside], ids)[box.within(window)].reshape(-1)
+    near = box.grown(GROWN, shape)
+    inside = near.holds(*(along + start for along, start in zip(at, window.origin, strict=True)))
+    seeds = seeds[inside]
+    ids = places_in(seeds, window, shape) + 1
+    owners = grow(counts, seeds, ids)[box.within(window)].reshape(-1)
     places = np.flatnonzero(owners)
     return Owners(places, owners[places])
 
 
 def _within(places: np.ndarray, box: Box, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Which places in an image lie in a box of it, and where in the box laid flat."""
-    y, x = np.divmod(places, shape[1])
-    inside = (places >= 0) & box.holds(y, x)
-    return inside, (y[inside] - box.y0) * box.shape[1] + x[inside] - box.x0
+    at = coordinates(places, shape)
+    inside = (places >= 0) & box.holds(*at)
+    return inside, places_at([along[inside] for along in at], box)

@@ -19,7 +19,7 @@ from cellmill.errors import BadInput
 from cellmill.labels.enclosed import enclosing, fill_enclosed
 from cellmill.labels.holes import outlines
 from cellmill.labels.numbering import canonical_labels, renumber
-from cellmill.labels.objects import areas_by_id
+from cellmill.labels.objects import areas_by_id, extents
 from cellmill.labels.resizing import resize_labels
 from cellmill.labels.stitching import stitch_planes
 from cellmill.segmentation.cellpose.heat import flow_errors
@@ -166,7 +166,7 @@ class _Objects:
     @classmethod
     def of(cls, labels: np.ndarray, highest: int) -> _Objects:
         if labels.ndim == 3:
-            areas, first, boxes = _extents(labels, highest)
+            areas, first, boxes = extents(labels, highest)
         else:
             areas, first, boxes, _ = outlines(labels, highest)
         ids = 1 + np.flatnonzero(areas[1:])
@@ -243,27 +243,3 @@ def _assign(ends, owners):  # type: ignore[no-untyped-def]
     flat = ends.reshape(-1)
     for i in range(len(flat)):
         flat[i] = owners[flat[i]] if flat[i] >= 0 else 0
-
-
-@kernel
-def _extents(labels, highest):  # type: ignore[no-untyped-def]
-    """Areas, first places and boxes (z0, z1, y0, y1, x0, x1) of all ids of a volume."""
-    deep, high, wide = labels.shape
-    areas = np.zeros(highest + 1, np.int64)
-    first = np.full(highest + 1, labels.size)
-    boxes = np.zeros((highest + 1, 6), np.int64)
-    for z in range(deep):
-        for y in range(high):
-            for x in range(wide):
-                label = labels[z, y, x]
-                if not label:
-                    continue
-                box = boxes[label]
-                if not areas[label]:
-                    first[label] = (z * high + y) * wide + x
-                    box[0], box[2], box[4] = z, y, x
-                areas[label] += 1
-                box[1] = z + 1
-                box[2], box[3] = min(box[2], y), max(box[3], y + 1)
-                box[4], box[5] = min(box[4], x), max(box[5], x + 1)
-    return areas, first, boxes

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from cellmill.arrays.windows import Grid
 from cellmill.arrays.workspace import Workspace
+from cellmill.errors import BadInput
 from cellmill.segmentation.cellpose.parameters import CellposeParameters
 from cellmill.segmentation.interface import (
     Maps,
@@ -24,6 +26,9 @@ _BYTES_PER_PIXEL = 25
 _TILE_BYTES_PER_PIXEL = 60
 #: How far walks go, as a rule.
 _MOST_HALO = 192
+#: What a voxel of a block and of the window around it takes, its maps counted, and how wide that
+#: is. Walks that leave it go on in windows of other blocks.
+_BLOCK_BYTES_PER_VOXEL, _VOLUME_HALO = 60, 16
 
 
 def _segment(maps: Maps, parameters: CellposeParameters, numbering: Numbering) -> np.ndarray:
@@ -38,6 +43,13 @@ def _open(
 ) -> TiledSegmentation:
     from cellmill.segmentation.cellpose.tiled import TiledCellpose
 
+    components = maps["flows"].shape[-1]
+    if components != len(grid.shape):
+        raise BadInput(
+            f"{maps.names['flows']}, block by block",
+            expected="flows along Z, Y and X; planes that are joined are taken in memory",
+            found=f"{components} components",
+        )
     return TiledCellpose(maps, parameters, grid, workspace)
 
 
@@ -51,6 +63,12 @@ def _orientations(across: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, np
 
 def _tile_bytes(side: int) -> int:
     return (side + 2 * _MOST_HALO) ** 2 * _TILE_BYTES_PER_PIXEL
+
+
+def _block_bytes(grid: Grid) -> int:
+    extents = (side + 2 * _VOLUME_HALO for side in grid.sides)
+    whole = math.prod(min(pair) for pair in zip(extents, grid.shape, strict=True))
+    return whole * _BLOCK_BYTES_PER_VOXEL
 
 
 METHOD = Method(
@@ -69,7 +87,7 @@ METHOD = Method(
     ),
     segment=_segment,
     bytes_per_pixel=_BYTES_PER_PIXEL,
-    tiled=TiledForm(open=_open, bytes_for=_tile_bytes),
+    tiled=TiledForm(open=_open, bytes_for=_tile_bytes, volume_bytes_for=_block_bytes),
     volumes=True,
     orientations=_orientations,
 )

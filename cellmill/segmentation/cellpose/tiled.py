@@ -1,14 +1,14 @@
-"""Cellpose's masks of images of any size, tile by tile, equal to those in memory.
+"""Cellpose's masks of images and volumes of any size, tile by tile, equal to those in memory.
 
 Positions are those in the whole image, so a walk is the same whatever window it is followed in; one
-that comes to the edge of its window is followed again in a larger one. What tiles depend on each
-other for is settled in this order:
+that comes to the edge of its window is followed again in a larger one, or goes on in another
+(volumes). What tiles depend on each other for is settled in this order:
 
 1. How many walks ended in each pixel is added up from the tiles' tables; seeds and what they grow
    to are found tile by tile, with as much around as they depend on.
 2. Each pixel gets the object of the pixel its walk ended in. Until then the array of ids holds ends
    as negative numbers, so that a tile that was lost and is walked again is told from the others.
-3. Objects' own flows are compared with the network's, each object in one piece.
+3. Objects' own flows are compared with the network's, each object in one piece; of images.
 4. What is too large or too small, and numbers, are decided from tables of all objects.
 
 Each step leaves marks with which it goes on after it was killed.
@@ -17,38 +17,41 @@ Each step leaves marks with which it goes on after it was killed.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
+from cellmill.arrays.indexing import coordinates
 from cellmill.arrays.store import packed, unpacked
-from cellmill.arrays.windows import Box, Grid, Windowed, WritableWindowed
+from cellmill.arrays.windows import Box, Grid, Plane, Windowed, WritableWindowed
 from cellmill.arrays.workspace import Workspace, tile_mark, unfinished_tiles
 from cellmill.compute.threads import in_threads
+from cellmill.labels.cleaned import Cleaned, fill_enclosed_in
 from cellmill.labels.enclosed import enclosing
 from cellmill.labels.numbering import dense_ranks
-from cellmill.labels.tiles import Cleaned, ObjectTable, fill_enclosed_in, object_table
-from cellmill.segmentation.cellpose.ends import Ends, Owners, owners_of
+from cellmill.labels.tiles import ObjectTable, object_table
+from cellmill.segmentation.cellpose.ends import Ends, Owners, owners_of, tiles_with
 from cellmill.segmentation.cellpose.heat import flow_errors
 from cellmill.segmentation.cellpose.parameters import CellposeParameters
 from cellmill.segmentation.cellpose.selection import too_large, too_small
 from cellmill.segmentation.cellpose.shared_heat import heat_type, rounds_of, shared_flow_errors
-from cellmill.segmentation.cellpose.walks import PART, field_of, follow, follow_again
+from cellmill.segmentation.cellpose.volume_walks import follow_block, volume_field_of
+from cellmill.segmentation.cellpose.walks import PART, Field, field_of, follow_tile
 from cellmill.segmentation.interface import Maps
 
 #: What a workspace calls the ids, and the mark of what is known of all objects.
 _IDS, _OBJECTS = "ids", "objects"
-#: How far around a tile walks are followed at first; twice as far each time that was too near.
-_HALO = 48
 #: Objects are compared together in a window of at most so many times the pixels of a tile.
 _WINDOW = 4
 
 
 class TiledCellpose:
-    """The masks of one image, in the four steps of `cellmill.segmentation.interface`.
+    """The masks of one image or volume, in the four steps of `cellmill.segmentation.interface`.
 
     Args:
-        maps: flows and probability.
+        maps: flows and probability; of a volume flows along all of its axes.
         parameters: thresholds.
         grid: the tiles; no result depends on them.
         workspace: where ids are kept, and of each tile where its walks ended.
@@ -62,7 +65,7 @@ class TiledCellpose:
 
     def prepare(self, threads: int | None = None) -> None:
         """Make the array of ids; nothing depends on the whole image yet."""
-        self._workspace.array(_IDS, self._grid.shape, np.int64)
+        assert self._ids is not None
 
     def work(self, tiles: Iterable[int], threads: int | None = None) -> None:
         """Follow the flows from each pixel of a cell of some tiles."""
@@ -96,7 +99,7 @@ class TiledCellpose:
     def labels(self, threads: int | None = None) -> Windowed:
         """The objects that are kept, with what they enclose, and without those small then."""
         found = unpacked(self._marks.payload(_OBJECTS))
-        cleaned = Cleaned(self._workspace.finished(_IDS, self._grid.shape, np.int64))
+        cleaned = Cleaned(self._kept(self._workspace.finished))
         cleaned.dropped = found["dropped"]
         ids, areas, holed = found["ids"], found["areas"], found["holed"]
         more = fill_enclosed_in(cleaned, ids[holed], found["boxes"][holed])
@@ -113,26 +116,39 @@ class TiledCellpose:
 
     @functools.cached_property
     def _ids(self) -> WritableWindowed:
-        return self._workspace.array(_IDS, self._grid.shape, np.int64)
+        return self._kept(self._workspace.array)
+
+    def _kept(self, of: Callable[..., Any]) -> Any:
+        """The array of ids, to be written or to be read; of a volume it has a channel."""
+        shape = self._grid.shape
+        if len(shape) == 2:
+            return of(_IDS, shape, np.int64)
+        return Plane(of(_IDS, (*shape, 1), np.int64), 0)
 
     @property
     def _pixels(self) -> int:
-        return self._grid.shape[0] * self._grid.shape[1]
+        return math.prod(self._grid.shape)
+
+    @property
+    def _compares(self) -> bool:
+        """Whether objects are dropped for their flows."""
+        return len(self._grid.shape) == 2 and bool(self._parameters.flow_threshold)
 
     def _walked(self, box: Box) -> tuple[np.ndarray, int]:
-        """Where the walks of a tile end, and how often they were begun again in a larger window."""
-        ends = np.empty(box.shape, np.int64)
-        halo, tries, left = _HALO, 0, 1
-        while left:
-            window = box.grown(halo, self._grid.shape)
-            flows = self._maps.read("flows", window)
-            probability = self._maps.read("probability", window)
-            threshold, rule = self._parameters.cellprob_threshold, self._parameters.rule
-            field = field_of(flows, probability, threshold, window, self._grid.shape, rule)
-            walk = follow_again if tries else follow
-            left = walk(field, box, self._parameters.steps, ends)
-            halo, tries = 2 * halo, tries + 1
-        return ends, tries - 1
+        """Where the walks of a tile end, and how many more windows they were followed in."""
+        if len(self._grid.shape) == 2:
+            return follow_tile(box, self._grid.shape, self._field_at, self._parameters.steps)
+        return follow_block(box, self._grid, self._field_at, self._parameters.steps)
+
+    def _field_at(self, window: Box) -> Field:
+        flows = self._maps.read("flows", window)
+        probability = self._maps.read("probability", window)
+        threshold, shape = self._parameters.cellprob_threshold, self._grid.shape
+        if len(shape) == 2:
+            rule = self._parameters.rule
+            return field_of(flows, probability, threshold, window, shape, rule)
+        joins = self._parameters.joins
+        return volume_field_of(flows, probability, threshold, window, shape, joins)
 
     def _ends(self, tile: int) -> Ends:
         return Ends.from_bytes(self._marks.payload(tile_mark(tile)))
@@ -167,14 +183,16 @@ class TiledCellpose:
         """Put objects in place of ends in a tile, unless they are there."""
         box = self._grid.box(tile)
         ids = np.array(self._ids[box.slices])
-        if not (ids < 0).any():
+        walked = ids < 0
+        if not walked.any():
             return
-        ends = np.where(ids < 0, ~ids, -1)
-        found = np.maximum(ids, 0)
-        for target in Ends.of(ends, 0).tiles(self._grid):
+        ends, whose = np.unique(~ids[walked], return_inverse=True)
+        found = np.zeros(len(ends), np.int64)
+        for target in tiles_with(ends, self._grid):
             owners = Owners.from_bytes(self._marks.payload(tile_mark(target, "seeds")))
             owners.assign(ends, found, self._grid.box(target), self._grid.shape)
-        self._ids[box.slices] = found
+        ids[walked] = found[whose]
+        self._ids[box.slices] = ids
 
     def _decided(self, threads: int | None) -> bytes:
         """Which objects are kept, in raster order of first pixels, and which are dropped."""
@@ -184,7 +202,7 @@ class TiledCellpose:
         errors, holed = self._compared(objects, threads)
         order = np.argsort(objects.first)
         numbers: np.ndarray = np.arange(1, len(order) + 1)
-        if self._parameters.flow_threshold:
+        if self._compares:
             kept = errors[order] <= self._parameters.flow_threshold
             order, numbers = order[kept], numbers[kept]
         small = too_small(objects.areas[order], numbers, self._pixels, self._parameters)
@@ -199,8 +217,7 @@ class TiledCellpose:
 
     def _compared(self, objects: ObjectTable, threads: int | None) -> tuple[np.ndarray, np.ndarray]:
         """Of each object how its own flows differ from the network's, and if it encloses any."""
-        y, x = np.divmod(objects.first, self._grid.shape[1])
-        tiles = self._grid.tiles_at(y, x)
+        tiles = self._grid.tiles_at(*coordinates(objects.first, self._grid.shape))
 
         def compare(tile: int) -> bytes:
             mine = np.flatnonzero(tiles == tile)
@@ -223,7 +240,7 @@ class TiledCellpose:
         if not len(boxes):
             return []
         whole = _around(boxes)
-        if whole.shape[0] * whole.shape[1] <= _WINDOW * self._grid.side**2:
+        if math.prod(whole.shape) <= _WINDOW * math.prod(self._grid.sides):
             return [everyone]
         return [everyone[k : k + 1] for k in everyone]
 
@@ -233,9 +250,9 @@ class TiledCellpose:
         window = _around(boxes)
         known, (labels,) = dense_ranks(np.asarray(self._ids[window.slices]))
         numbers = np.searchsorted(known, ids)
-        moved = boxes - np.array([window.y0, window.y0, window.x0, window.x0])
+        moved = boxes - np.repeat(window.origin, 2)
         holed = enclosing(labels, numbers, moved)
-        if not self._parameters.flow_threshold:
+        if not self._compares:
             return np.zeros(len(ids)), holed
         if self._parameters.rule == "cellpose4":
             return self._compare_together(objects, chosen, window), holed
@@ -252,7 +269,7 @@ class TiledCellpose:
         window = _around(boxes)
         known, (labels,) = dense_ranks(np.asarray(self._ids[window.slices]))
         numbers = np.searchsorted(known, objects.ids[rows])
-        moved = boxes - np.array([window.y0, window.y0, window.x0, window.x0])
+        moved = boxes - np.repeat(window.origin, 2)
         steps = self._maps.read("flows", window).astype(np.float32) / PART
         rounds, dtype = rounds_of(objects.boxes), heat_type(self._grid.shape)
         errors = shared_flow_errors(labels, numbers, moved, steps, rounds, dtype)
@@ -261,6 +278,5 @@ class TiledCellpose:
 
 def _around(boxes: np.ndarray) -> Box:
     """The box around some boxes."""
-    y0, x0 = boxes[:, 0::2].min(axis=0)
-    y1, x1 = boxes[:, 1::2].max(axis=0)
-    return Box(int(y0), int(y1), int(x0), int(x1))
+    starts, stops = boxes[:, 0::2].min(axis=0), boxes[:, 1::2].max(axis=0)
+    return Box.of([*zip(starts.tolist(), stops.tolist(), strict=True)])

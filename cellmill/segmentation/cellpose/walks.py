@@ -8,6 +8,7 @@ once it comes back to where it was it goes round for ever: its end is known from
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,8 @@ PART = np.float32(5)
 _LANES = 256
 #: Steps from one position that is kept to the next: so many, and this part of those gone.
 _KEPT_EACH, _KEPT_PART = 4, 4
+#: How far around a tile walks are followed at first; twice as far each time that was too near.
+_HALO = 48
 #: Rows that are brought to steps at once.
 _ROWS = 128
 
@@ -34,11 +37,11 @@ class Field:
     """The steps at the pixels of a window, and which of them are cells.
 
     Attributes:
-        window: where it lies in the image.
+        window: where it lies in the image or volume.
         steps: `(Y + 1, X + 1, 2)` float32 of the window, down and right, 0 outside of cells; the
-            last row and column count for nothing.
-        cells: `(Y, X)` bool.
-        shape: `(Y, X)` of the image.
+            last row and column count for nothing. Of a volume as `volume_walks` makes them.
+        cells: `(Y, X)` or `(Z, Y, X)` bool.
+        shape: of the whole.
         rule: how it is walked through: by `cellpose4` as in `normalised_walks`.
     """
 
@@ -108,6 +111,29 @@ def follow(field: Field, starts: Box, count: int, ends: np.ndarray) -> int:
         return _walk(field, starts.y0 + band[0], starts.x0, places, count, own)
 
     return sum(in_threads(part, bands(starts.shape[0], per_thread=4)))
+
+
+def follow_tile(
+    starts: Box, shape: tuple[int, ...], field_at: Callable[[Box], Field], count: int
+) -> tuple[np.ndarray, int]:
+    """Walk from every cell's pixel of a tile, in as large a window as walks go.
+
+    Args:
+        starts: the tile.
+        shape: `(Y, X)` of the image.
+        field_at: gives the field of a window.
+        count: steps of a walk.
+
+    Returns:
+        Ends as in `follow`, int64; and how often walks were begun again in a larger window.
+    """
+    ends = np.empty(starts.shape, np.int64)
+    halo, tries, left = _HALO, 0, 1
+    while left:
+        field = field_at(starts.grown(halo, shape))
+        left = (follow_again if tries else follow)(field, starts, count, ends)
+        halo, tries = 2 * halo, tries + 1
+    return ends, tries - 1
 
 
 def follow_again(field: Field, starts: Box, count: int, ends: np.ndarray) -> int:

@@ -26,8 +26,9 @@ from cellmill.arrays.store import packed, unpacked
 from cellmill.arrays.windows import AnyWindowed, Grid, Plane, Windowed, WritableWindowed
 from cellmill.arrays.workspace import Marks, MemoryMarks, Workspace, tile_mark, unfinished_tiles
 from cellmill.compute.threads import in_threads
+from cellmill.labels.cleaned import Cleaned, fill_holes_in
 from cellmill.labels.objects import small_objects
-from cellmill.labels.tiles import Cleaned, fill_holes_in, find_objects, number_objects, object_table
+from cellmill.labels.tiles import find_objects, number_objects, object_table
 from cellmill.morphology.seams import Flooded, exchange
 from cellmill.segmentation.deep_watershed.parameters import WatershedParameters
 from cellmill.segmentation.deep_watershed.tile_flooding import TileFlooder, from_bytes, to_bytes

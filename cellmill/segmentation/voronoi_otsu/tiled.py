@@ -22,7 +22,8 @@ from cellmill.arrays.store import packed, unpacked
 from cellmill.arrays.windows import Box, Grid, Plane, Windowed, WritableWindowed
 from cellmill.arrays.workspace import Workspace, tile_mark, unfinished_tiles
 from cellmill.compute.threads import in_threads
-from cellmill.labels.tiles import Cleaned, find_objects
+from cellmill.labels.cleaned import Cleaned
+from cellmill.labels.tiles import find_objects
 from cellmill.morphology.growth import FAR, assign, last_arrival, relax, start
 from cellmill.morphology.otsu import centred_histogram, otsu_threshold
 from cellmill.segmentation.interface import Maps

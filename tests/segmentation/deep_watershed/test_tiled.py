@@ -10,16 +10,10 @@ from hypothesis import strategies as st
 from cellmill.arrays.windows import BOTTOM, LEFT, RIGHT, TOP, Box, Grid
 from cellmill.arrays.workspace import MemoryMarks
 from cellmill.errors import BadInput
+from cellmill.labels.cleaned import Cleaned, fill_holes_in
 from cellmill.labels.holes import fill_holes
 from cellmill.labels.numbering import canonical_labels
-from cellmill.labels.tiles import (
-    Cleaned,
-    Objects,
-    fill_holes_in,
-    find_objects,
-    number_objects,
-    object_table,
-)
+from cellmill.labels.tiles import Objects, find_objects, number_objects, object_table
 from cellmill.morphology.seams import Face, Flooded, exchange
 from cellmill.segmentation.deep_watershed import WatershedParameters, segment_maps
 from cellmill.segmentation.deep_watershed.tile_flooding import TileFlooder
