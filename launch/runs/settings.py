@@ -15,6 +15,7 @@ from cellmill.arrays.files import absolute_place
 from cellmill.errors import BadInput
 from cellmill.exports.programs import PROGRAMS, check_volumes, programs_of
 from cellmill.style_transfer.places import each_place, moved, volumes_named
+from launch import ROOT
 from launch.compiling.choices import flag
 from launch.runs.axes import axes_of, axis_settings, json_object
 from launch.runs.benchmarks import SETTINGS as BENCHMARK_SETTINGS
@@ -82,7 +83,7 @@ def settings_of(
     if by_make:
         # For training, make has names of its own for the images and their truth.
         own_names = {"IMAGES", truth_setting(name)} if needs_truth(name) else set()
-        _check_names({key.upper() for key in given} | own_names)
+        _check_names(name, {key.upper() for key in given} | own_names)
     return {**given, **implied_settings(name, given)}
 
 
@@ -106,13 +107,24 @@ def check_taken(
             raise BadInput(key.upper(), expected=f"none beside {because}", found=given[key])
 
 
-def _check_names(known: set[str]) -> None:
-    """Refuse a variable of make's command line that is no setting: most likely a slip."""
+def _check_names(pipeline: str, known: set[str]) -> None:
+    """Refuse a variable of make's command line that is no setting: another's, or a slip."""
     for name in os.environ.get("CELLMILL_SETTINGS", "").split():
         if name not in known | _MAKES_OWN:
+            others = _pipelines_with(name)
+            if others:
+                found = f"one of {', '.join(others)}"
+                raise BadInput(f"setting {name}", expected=f"a setting of {pipeline}", found=found)
             near = difflib.get_close_matches(name.upper(), sorted(known), 1, 0.5)
             expected = f"{near[0]}" if near else f"one of {', '.join(sorted(known))}"
             raise BadInput(f"setting {name}", expected=expected, found="no setting of that name")
+
+
+def _pipelines_with(name: str) -> list[str]:
+    """Which pipelines have a setting, by the comment that their compiled YAML begins with."""
+    files = sorted((ROOT / "pipelines").glob("*/pipeline.yaml"))
+    inputs = {file.parent.name: file.read_text().partition("# Outputs:")[0] for file in files}
+    return [found for found, text in inputs.items() if f"\n#    {name.lower()}: " in text]
 
 
 def arguments_of(

@@ -224,6 +224,13 @@ def test_a_setting_that_is_none_is_refused_with_the_likely_one(monkeypatch, caps
     assert "setting IMGE: expected IMAGE" in refused(capsys, "--make")
 
 
+def test_a_setting_of_another_pipeline_is_said_to_be_that(monkeypatch, capsys):
+    monkeypatch.setenv("CELLMILL_SETTINGS", "VOXEL_UM")
+    line = refused(capsys, "--make")
+    assert "setting VOXEL_UM: expected a setting of deepcell_segmentation" in line
+    assert "found one of simulated_restoration" in line
+
+
 def test_make_hands_settings_on_whole(tmp_path):
     done = launch("--make", IMAGE=str(tmp_path / 'it\'s "none".tif'))
     assert done.returncode == 2

@@ -203,7 +203,8 @@ def write_restored(
         What the record says of the image: a note by channel, and warnings.
     """
     scales = [each.scale if dtype == "uint16" else 1.0 for each in channels]
-    warnings = [f"{each.name}: {line}" for each in channels for line in each.warnings]
+    of = {each.name: f"channel {each.name}: " if len(channels) > 1 else "" for each in channels}
+    warnings = [f"{of[each.name]}{line}" for each in channels for line in each.warnings]
     shape = (*channels[0].image.shape, len(channels))
     about = {"restored": dict(restored), "intensity_scale": scales, "warnings": warnings}
     with (
@@ -245,7 +246,7 @@ def restoration_warnings(curve: Sequence[Iteration], left: float = math.nan) -> 
     if left < _LEAST_NOISE:
         found.append(
             f"of the noise only {left:.0%} was left alone, so noise was taken for detail: fewer "
-            "iterations, or total_variation, would keep grains away"
+            "iterations, or more total_variation, would keep grains away"
         )
     if curve and curve[-1].change > _STILL_MOVING:
         found.append(
