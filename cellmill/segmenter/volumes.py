@@ -65,23 +65,26 @@ def label_volume(
         ready = prepare_volume(
             source.stack, card, shape=shape, memory=work.memory, what=source.what
         )
-        pixels = work.volume("pixels", ready.shape)
+        planes = work.volume("pixels", ready.shape)
         for z in range(depth):
-            pixels[z] = ready.plane(z)
+            planes[z] = ready.plane(z)
+    pixels: Windowed = planes
     maps: Mapping[str, Windowed]
     turned = orientations > 1
     if turned:
         made = depth_for(depth, (scale[0] + scale[1]) / 2, source.mpp, anisotropy)
         pixels = with_depth(pixels, made)
-        maps = heads_of_orientations(pixels, recipes, lambda plane: predict(plane, work))
+        maps = heads_of_orientations(
+            pixels, recipes, lambda plane: predict(plane, work), work.volume
+        )
     elif card.input.sees_volumes:
         maps = predict(pixels, work)
     else:
-        planes = [predict(plane, work) for plane in pixels]
-        maps = {name: np.stack([np.asarray(each[name]) for each in planes]) for name in planes[0]}
+        found = [predict(plane, work) for plane in planes]
+        maps = {name: np.stack([np.asarray(each[name]) for each in found]) for name in found[0]}
     own = None
     if source.mpp:
-        deep = source.mpp[0] * depth / len(pixels)
+        deep = source.mpp[0] * depth / pixels.shape[0]
         own = (deep, source.mpp[1] / scale[0], source.mpp[2] / scale[1])
     labels, facts = label_within(
         {**maps, IMAGE: pixels},

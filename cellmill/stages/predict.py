@@ -101,8 +101,7 @@ def predict(
         trust_model: Load a network even if it has operations that could do more than compute:
             read files, or run code.
         orientations: Of a volume and a network of planes: 3 shows it planes across Z, Y and X, and
-            method cellpose adds up what it gives; 1 shows it those across Z. The volume is held in
-            memory.
+            method cellpose adds up what it gives; 1 shows it those across Z.
     """
     check_memory(memory_mib)
     own = ModelCard.load(model.path)

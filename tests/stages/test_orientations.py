@@ -65,11 +65,13 @@ def planes(tmp_path_factory):
     return save(tmp_path_factory.mktemp("model") / "planes")
 
 
-def staged(folder, stack, model, mpp=None, **predicting):
+def staged(folder, stack, model, mpp=None, container="npz", **predicting):
     """The stages' entry of labels, and that of the predictions."""
     with BatchWriter(folder / "images") as out:
-        axes = {"image": "ZYXC"[4 - stack.ndim :]}
-        out.write("a", {"image": stack}, axes=axes, mpp=mpp, channels=["DAPI"])
+        layout = {"image": (stack.shape, stack.dtype, "ZYXC"[4 - stack.ndim :])}
+        about = {"mpp": mpp, "channels": ["DAPI"], "container": container}
+        with out.create("a", layout, **about) as arrays:
+            arrays["image"][...] = stack
     at = {name: Dataset(folder / name) for name in ("images", "ready", "heads", "labels")}
     record = Record(folder / "record.json")
     preprocess(at["images"], Model(model), at["ready"], record, diameter="9")
@@ -101,6 +103,11 @@ def test_stages_give_the_labels_of_one_call(planes, tmp_path, mpp, depth):
     assert found.label_image.max() > 3
     np.testing.assert_array_equal(labels.read(labels.entries[0], "nuclear"), found.label_image)
     assert labels.entries[0].mpp == mpp
+    # From a store, by another budget; nothing is left of what was put together.
+    other, _ = staged(tmp_path / "bands", stack, planes, mpp, "zarr", orientations=3, memory_mib=64)
+    for name in found.maps:
+        np.testing.assert_array_equal(other.read(other.entries[0], name), heads.read(entry, name))
+    assert not [*(tmp_path / "bands" / "heads").rglob("arrays-*")]
     # Block by block, within a budget that the deeper one does not fit.
     within = Dataset(tmp_path / "within")
     postprocess(Dataset(tmp_path / "heads"), within, Record(tmp_path / "within.json"), memory_mib=1)
