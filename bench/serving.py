@@ -6,7 +6,7 @@
 The server is a process of its own, as it runs in its image. Clients keep their connections and send
 the next image as soon as the last one is answered, as binary tensors (V2). Every answer is held
 against the first of its image. With `--boxes` a style-transfer network of random weights is served,
-planes across three axes, and asked for boxes of that side, one block each.
+planes across three axes, and asked for boxes of that side.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     rows = []
     with contextlib.ExitStack() as stack:
-        model, flags, images = given.model, [], _images(given.side)
+        model, images = given.model, _images(given.side)
         if given.boxes:
             model = _generator(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-            flags, images = ["--block", f"{given.boxes}"], _boxes(given.boxes)
-        url = stack.enter_context(_server(model, flags))
+            images = _boxes(given.boxes)
+        url = stack.enter_context(_server(model))
         name = _model_of(url)
         bodies = [_body(image) for image in images]
         target = f"{url}/v2/models/{name}/infer"
@@ -155,11 +155,11 @@ def _model_of(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _server(model: str, flags: Sequence[str]) -> Iterator[str]:
+def _server(model: str) -> Iterator[str]:
     """A server on a free port; yields its address once it is ready."""
     command = [sys.executable, "-m", "serving", "--model", model, "--host", "127.0.0.1"]
     process = subprocess.Popen(
-        [*command, "--port", "0", *flags],
+        [*command, "--port", "0"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,

@@ -47,7 +47,7 @@ TEXTS: Mapping[str, str] = {
     "batch_size": "tiles that go to the network together",
     "threads": "of the network; 0 lets the engine choose",
     "memory_mib": "that one image may take beside its pixels",
-    "block": "style transfer: side of a block; 0 is the card's",
+    "block": "style transfer: side of the largest block; 0 is the card's",
     "trust_model": "true: load a network even if it could do more than compute",
 }
 #: Variables of others that set them.

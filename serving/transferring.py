@@ -32,6 +32,10 @@ _PARAMETERS = {
 }
 
 
+#: Side of the smallest blocks that a network is loaded for beside the largest.
+_LEAST = 64
+
+
 class Transferring:
     """A style-transfer network behind an endpoint.
 
@@ -71,29 +75,34 @@ class Transferring:
         self.version = fetched.card.version
         self._output = image_head(fetched.card).name
         side = block or fetched.card.input.tile[-1] - 2 * image_head(fetched.card).margin
-        self._grid, card = grid_for(fetched.card, (side,) * 3, side)
-        batch_size = 1 if fetched.card.input.sees_volumes else batch_size
+        self._grid, _ = grid_for(fetched.card, (side,) * 3, side)
+        sees_volumes = fetched.card.input.sees_volumes
+        batch_size = 1 if sees_volumes else batch_size
         self._most, self._batch_size = most_pixels, batch_size
-        self._predictor = Predictor(
-            fetched.folder,
-            card,
-            card.heads,
-            batch_size=batch_size,
-            engine=engine,
-            device=device,
-            precision=precision,
-            threads=threads,
-            trusted=trust_model,
-            together=True,
-            on_batch=on_batch,
-        )
-        # The first call compiles; nobody is to wait for it.
-        self._predictor(np.zeros((1, *card.input.tile, 1), np.float32))
+        # By the side of a block: what is small does not take a large one's work.
+        self._predictors: dict[int, Predictor] = {}
+        for own in [side] if sees_volumes else _sides(side, self._grid.alignment):
+            _, card = grid_for(fetched.card, (own,) * 3, own)
+            self._predictors[own] = Predictor(
+                fetched.folder,
+                card,
+                card.heads,
+                batch_size=batch_size,
+                engine=engine,
+                device=device,
+                precision=precision,
+                threads=threads,
+                trusted=trust_model,
+                together=True,
+                on_batch=on_batch,
+            )
+            # The first call compiles; nobody is to wait for it.
+            self._predictors[own](np.zeros((1, *card.input.tile, 1), np.float32))
 
     @property
     def effect(self) -> Mapping[str, Any]:
         """What runs it."""
-        return self._predictor.effect
+        return self._predictors[self._grid.side].effect
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -145,15 +154,18 @@ class Transferring:
             [part.stop - start for part, start in zip(box, starts, strict=True)], np.uint8
         )
         for block in itertools.product(*cuts):
-            read, _ = grid.box(volume, block)
             sides = [part.stop - part.start for part in block]
+            along = [n for n, halo in zip(sides, grid.halos, strict=True) if halo]
+            side = min(own for own in self._predictors if own >= max(along))
+            grid = replace(grid, side=side)
+            read, _ = grid.box(volume, block)
             place = tuple(
                 slice(part.start - start, part.stop - start)
                 for part, start in zip(block, starts, strict=True)
             )
             # Calls are not filled up with empty planes: others' go with them.
             planes = min(self._batch_size, max([sides[axis] for axis in grid.axes], default=1))
-            out[place] = transfer_block(read, grid, sides, self._predictor, planes)
+            out[place] = transfer_block(read, grid, sides, self._predictors[side], planes)
         return out[
             tuple(slice(part.start - start, None) for part, start in zip(box, starts, strict=True))
         ]
@@ -165,3 +177,11 @@ class Transferring:
         start = part.start // step * step
         stops = range(start, part.stop, grid.side)
         return start, [slice(a, min(a + grid.side, part.stop)) for a in stops]
+
+
+def _sides(largest: int, alignment: int) -> list[int]:
+    """Sides of blocks, each about half of the one before."""
+    sides = [largest]
+    while (half := -(-sides[-1] // 2 // alignment) * alignment) >= _LEAST and half < sides[-1]:
+        sides.append(half)
+    return sides

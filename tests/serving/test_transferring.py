@@ -62,6 +62,35 @@ def test_any_box_is_the_whole_volumes(served, tmp_path):
         assert np.array_equal(made, wanted[z, y, x])
 
 
+def test_a_small_box_is_no_large_ones_work_and_holds_the_same(generator, monkeypatch, tmp_path):
+    seen = []
+    called = Predictor.__call__
+
+    def look(self, tiles):
+        seen.append(tiles.shape[1])
+        return called(self, tiles)
+
+    monkeypatch.setattr(Predictor, "__call__", look)
+    card = replace(generator.card, input=replace(generator.card.input, planes="z"))
+    found = replace(generator, card=card)
+    network = Transferring(found, block=128, most_pixels=1 << 20, engine="openvino", threads=2)
+    volume = tissue((2, 70, 300))
+    place = tmp_path / "x.tif"
+    tifffile.imwrite(place, volume)
+    wanted = whole(found, volume)
+    for box, sides in (
+        ((0, 3, 5, 2, 67, 68), {128 + 40}),
+        ((1, 4, 8, 2, 68, 72), {64 + 40}),
+        # The last of three blocks along x is small.
+        ((0, 6, 0, 2, 60, 300), {128 + 40, 64 + 40}),
+    ):
+        seen.clear()
+        (made,) = network(Ask(None, str(place), box)).arrays.values()
+        z, y, x = (slice(a, b) for a, b in zip(box[:3], box[3:], strict=True))
+        assert np.array_equal(made, wanted[z, y, x])
+        assert {*seen} == sides
+
+
 def test_a_box_may_be_written_where_it_is_asked_for(served, tmp_path):
     _, network = served
     source, place = tmp_path / "x.tif", tmp_path / "y.zarr"
