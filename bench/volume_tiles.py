@@ -96,6 +96,12 @@ CASES = {
             "small_objects_fraction": 0.2,
         },
     ),
+    "probability_watershed": Case(
+        lambda light, truth: {"classes": _heads(light, truth)["interior"]},
+        _unsure,
+        {"probability": "classes"},
+        {},
+    ),
 }
 
 

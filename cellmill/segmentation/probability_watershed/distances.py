@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from cellmill.arrays.finite import require_finite
 from cellmill.arrays.indexing import box_of
-from cellmill.arrays.windows import Windowed
+from cellmill.arrays.windows import Box, Windowed
+from cellmill.morphology.distances import capped_distances
 from cellmill.segmentation.probability_watershed.parameters import ProbabilityWatershedParameters
 
+#: How far beyond a window is looked first for what is no object, in pixels of the finest axis.
+_AROUND = 16
 
-def capped_distances(
+
+def edge_distances(
     probability: np.ndarray,
     parameters: ProbabilityWatershedParameters,
     spacing: Sequence[float] | None = None,
@@ -33,11 +37,12 @@ def capped_distances(
         float32 of the same shape, 0 outside of objects.
     """
     mask = probability > float(parameters.threshold)
-    most = float(parameters.largest_radius)
-    if mask.all():
-        return np.full(mask.shape, most, np.float32)
-    distances = ndimage.distance_transform_edt(mask, sampling=spacing)
-    return np.minimum(distances, most).astype(np.float32)
+    return capped_distances(mask, parameters.largest_radius, spacing)
+
+
+def spacing_of(mpp: tuple[float, ...] | None, ndim: int) -> tuple[float, ...]:
+    """Of pixels along each axis, in pixels along X: of a volume's voxels as far as it is known."""
+    return tuple(each / mpp[-1] for each in mpp) if mpp and ndim == 3 else (1.0,) * ndim
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,16 @@ class SeedMap:
     """What seeds are maxima of, computed where it is read: the distances of a map, or the map.
 
     Args:
-        probability: the map, `(Y, X)`.
-        parameters: `seeds` counts, and what `capped_distances` takes.
+        probability: the map, `(Y, X)` or `(Z, Y, X)`.
+        parameters: `seeds` counts, and what `edge_distances` takes.
         name: of the map, for messages.
+        spacing: of pixels along each axis.
     """
 
     probability: Windowed
     parameters: ProbabilityWatershedParameters
     name: str
+    spacing: tuple[float, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,16 +73,37 @@ class SeedMap:
         return np.dtype(np.float32) if by_distance else self.probability.dtype
 
     def __getitem__(self, window: Any, /) -> np.ndarray:
-        """Compute a window: an edge that counts is no farther away than the largest distance."""
+        """Compute a window, from as much around it as tells of each pixel."""
         if self.parameters.seeds == "probability":
-            values = np.asarray(self.probability[window])
-            require_finite(values, self.name)
-            return values
-        box, rest = box_of(window, self.shape)
-        high, wide = self.shape
-        outer = box.grown(self.parameters.largest_radius + 1, (high, wide))
-        probability = np.asarray(self.probability[outer.slices])
-        require_finite(probability, self.name)
-        found = capped_distances(probability, self.parameters)[box.within(outer)]
+            return self._read(window)
+        box, rest = box_of(window, self.shape, len(self.shape))
+        for around in (_AROUND, self.parameters.largest_radius):
+            margins = tuple(math.ceil(around / step) + 1 for step in self.spacing)
+            outer = box.grown(margins, self.shape)
+            found = edge_distances(self._read(outer.slices), self.parameters, self.spacing)
+            found = found[box.within(outer)]
+            if self._settled(found, box, outer):
+                break
         chosen: np.ndarray = found[rest]
         return chosen
+
+    def _read(self, window: Any) -> np.ndarray:
+        values = np.asarray(self.probability[window])
+        require_finite(values, self.name)
+        return values
+
+    def _settled(self, found: np.ndarray, box: Box, outer: Box) -> bool:
+        """Whether no pixel of a box is as near to what is beyond a window as it was found to be."""
+        for axis, (start, stop) in enumerate(box.edges):
+            (first, last), along = outer.edges[axis], np.arange(start, stop)
+            room = np.full(stop - start, np.inf)
+            if first > 0:
+                room = np.minimum(room, (along - first + 1) * self.spacing[axis])
+            if last < self.shape[axis]:
+                room = np.minimum(room, (last - along) * self.spacing[axis])
+            # Less a little: what lies there is nearer than what was found, not as near but for
+            # rounding.
+            room *= 1 - 1e-6
+            if (found > room.reshape(-1, *(1,) * (len(box.edges) - axis - 1))).any():
+                return False
+        return True
