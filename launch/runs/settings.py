@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from cellmill.arrays.files import absolute_place
 from cellmill.errors import BadInput
 from cellmill.exports.programs import PROGRAMS, check_volumes, programs_of
+from cellmill.style_transfer.parameters import TransferParameters
 from cellmill.style_transfer.places import each_place, moved, volumes_named
 from launch import ROOT
 from launch.compiling.choices import flag
@@ -186,6 +188,7 @@ def arguments_of(
             expected = declared.get("description", "a value").rstrip(".")
             raise BadInput(key.upper(), expected=expected, found="nothing")
     _check_lists(arguments)
+    _check_training(parameters, arguments)
     return arguments
 
 
@@ -195,6 +198,21 @@ def _check_lists(arguments: Mapping[str, Any]) -> None:
         if arguments.get(name):
             lists = (arguments.get(f"{name}_{of}", "") for of in ("truth", "masks", "boxes"))
             volumes_named(name.upper(), arguments[name], *lists)
+
+
+def _check_training(parameters: Parameters, arguments: Mapping[str, Any]) -> None:
+    """Refuse what no style transfer is trained by, before anything runs or is sent."""
+    if not {"objective", "depth", "crop"} <= {*parameters}:
+        return
+    told = {}
+    for name in {field.name for field in fields(TransferParameters)} & {*parameters}:
+        kind = parameters[name]["parameterType"]
+        value = arguments.get(name, parameters[name].get("defaultValue"))
+        told[name] = int(value) if kind == "NUMBER_INTEGER" else value
+    try:
+        TransferParameters(**told)
+    except BadInput as error:
+        raise error.about(error.what.upper()) from None
 
 
 def _programs(parameters: Parameters, given: Mapping[str, str]) -> tuple[str, ...]:

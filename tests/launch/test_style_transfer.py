@@ -62,6 +62,14 @@ def test_simulated_volumes_are_learnt_from_and_transferred_in_shards(tmp_path):
             "X_BOXES: expected 2, one for each volume ('-' for none), found 1",
         ),
         (
+            ("style_transfer_training", "--x", "a", "--y", "b", "--depth", "3"),
+            "CROP: expected a multiple of 8 from 208 at depth 3, found 108",
+        ),
+        (
+            ("style_transfer_training", "--x", "a", "--y", "b", "--planes", "q"),
+            "PLANES: expected z, y, x or zyx, found 'q'",
+        ),
+        (
             ("style_transfer", "--image", "a.tif"),
             "IMAGE: expected none: this pipeline takes MODEL, VOLUME, found a.tif",
         ),
