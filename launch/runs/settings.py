@@ -204,7 +204,7 @@ def _check_training(parameters: Parameters, arguments: Mapping[str, Any]) -> Non
     """Refuse what no style transfer is trained by, before anything runs or is sent."""
     if not {"objective", "depth", "crop"} <= {*parameters}:
         return
-    told = {}
+    told: dict[str, Any] = {}
     for name in {field.name for field in fields(TransferParameters)} & {*parameters}:
         kind = parameters[name]["parameterType"]
         value = arguments.get(name, parameters[name].get("defaultValue"))
