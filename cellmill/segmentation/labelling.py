@@ -85,10 +85,14 @@ def fits_memory(recipes: Mapping[str, Recipe], shape: tuple[int, ...], memory_mi
         memory_mib: memory to work in.
     """
     most = max(recipe.method.bytes_per_pixel for recipe in recipes.values())
-    tiles = all(
+    return not _in_parts(recipes, shape) or math.prod(shape) * most <= memory_mib << 20
+
+
+def _in_parts(recipes: Mapping[str, Recipe], shape: tuple[int, ...]) -> bool:
+    """Whether maps of a shape can be segmented tile by tile, all kinds of object."""
+    return all(
         why_whole(recipe) is None and tiled_form(recipe).takes(shape) for recipe in recipes.values()
     )
-    return not tiles or math.prod(shape) * most <= memory_mib << 20
 
 
 def label_in_memory(
@@ -223,9 +227,11 @@ def _check_volume_fits(heads: Mapping[str, Windowed], recipes: Mapping[str, Reci
     needed = math.prod(shape) * max(recipe.method.bytes_per_pixel for recipe in recipes.values())
     available = memory_available()
     if available and needed > available:
+        less = ", or less memory_mib, to segment it block by block"
+        way = less if _in_parts(recipes, shape) else ""
         raise BadInput(
             f"a volume of {' × '.join(map(str, shape))} voxels",
-            expected=f"{needed >> 20} MiB of memory, for volumes are segmented whole",
+            expected=f"{needed >> 20} MiB of memory to segment it whole{way}",
             found=f"{available >> 20} MiB",
         )
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellmill.arrays.indexing import places_in
-from cellmill.arrays.windows import Box, Channels, Grid, Plane
+from cellmill.arrays.indexing import indices_in, places_in
+from cellmill.arrays.windows import Box, Channels, Grid, Plane, opposite
 
 ARRAYS = st.sampled_from(
     [
@@ -76,3 +76,36 @@ def test_boxes_are_windows_of_one_another(grid, margin, data):
     assert rim.sum() == np.prod(box.shape) - rim[inner].size
     places = np.arange(np.prod(box.shape))
     np.testing.assert_array_equal(places_in(places, box, grid.shape), every[box.slices].ravel())
+
+
+@given(GRIDS)
+def test_faces_of_tiles_meet_those_of_their_neighbours(grid):
+    for tile in range(len(grid)):
+        box, neighbours = grid.box(tile), dict(grid.neighbours(tile))
+        for side in box.sides:
+            axis, at_end = divmod(side, 2)
+            cut = box.edges[axis][at_end] not in (0, grid.shape[axis])
+            assert (side in neighbours) == cut
+            assert box.face(side).common(box) == box.face(side)
+            assert box.face(side).shape[axis] == 1
+            if cut:
+                other = grid.box(neighbours[side])
+                assert other.face(opposite(side)) == box.face(side, beyond=True)
+
+
+@given(GRIDS, st.data())
+def test_places_in_a_box_are_found_by_index(grid, data):
+    box = grid.box(data.draw(st.integers(0, len(grid) - 1)))
+    chosen = np.random.default_rng(data.draw(st.integers(0, 99))).random(grid.shape) < 0.3
+    places = np.flatnonzero(chosen)
+    inside = np.zeros(grid.shape, bool)
+    inside[box.slices] = True
+    expected = np.flatnonzero(inside.reshape(-1)[places])
+    np.testing.assert_array_equal(indices_in(places, box, grid.shape), expected)
+
+
+def test_an_only_channel_can_be_written():
+    array = np.zeros((3, 4, 5, 1), np.int64)
+    Plane(array, 0)[1:, 2, 3:] = 7
+    assert array.sum() == 7 * 2 * 2
+    assert (array[1:, 2, 3:, 0] == 7).all()

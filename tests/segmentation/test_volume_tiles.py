@@ -9,6 +9,7 @@ import pytest
 from cellmill.arrays.store import Ledger
 from cellmill.arrays.windows import Grid
 from cellmill.arrays.workspace import MemoryWorkspace, StoredWorkspace
+from cellmill.errors import BadInput
 from cellmill.segmentation.cellpose import CellposeParameters
 from cellmill.segmentation.interface import NUMBERINGS, Maps
 from cellmill.segmentation.labelling import (
@@ -144,3 +145,16 @@ def test_memory_does_not_grow_with_the_volume(monkeypatch, tmp_path, method, par
     (small, _), (large, allowed) = most(192), most(320)
     assert large < 1.1 * small
     assert large < allowed
+
+
+@pytest.mark.parametrize("tie_rule", ["local", "reference"])
+def test_what_no_memory_bears_is_refused_with_what_would_do(tie_rule, monkeypatch):
+    monkeypatch.setattr("cellmill.segmentation.labelling.memory_available", lambda: 64 << 20)
+    method = find_method("deep_watershed")
+    sources = {"maxima": Source("head"), "interior": Source("head")}
+    recipes = {"nuclear": Recipe(method, sources, method.parameters(tie_rule=tie_rule))}
+    whole = "a volume of 100 × 100 × 100 voxels: expected 76 MiB of memory to segment it whole"
+    way = ", or less memory_mib, to segment it block by block" if tie_rule == "local" else ""
+    with pytest.raises(BadInput) as error:
+        label_in_memory({"head": np.zeros((100, 100, 100, 1), np.float32)}, recipes)
+    assert str(error.value) == f"{whole}{way}, found 64 MiB"
