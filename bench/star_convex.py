@@ -39,8 +39,9 @@ from cellmill.segmentation.stardist.parameters import StarDistParameters
 from cellmill.segmentation.stardist.polyhedra import polyhedra_of
 from cellmill.segmentation.stardist.rays import golden_spiral
 from cellmill.segmentation.stardist.suppression import KEPT, suppress
+from cellmill.segmentation.stardist.volume_candidates import find_volume_candidates
+from cellmill.segmentation.stardist.volume_drawing import draw_volume
 from cellmill.segmentation.stardist.volume_suppression import suppress_volumes
-from cellmill.segmentation.stardist.volumes import draw_volume, find_volume_candidates
 from cellmill.terminal import say
 from launch import ROOT
 from launch.images.environments import environment
@@ -121,7 +122,8 @@ def _volume(folder: Path, shape: tuple[int, ...]) -> dict[str, Any]:
     rays = golden_spiral(every.rays.shape[1])
 
     def suppressed() -> np.ndarray:
-        return suppress_volumes(polyhedra_of(every.points, every.rays, rays), _VOLUME_NMS)
+        polyhedra = polyhedra_of(every.points, every.rays, rays)
+        return suppress_volumes(polyhedra, _VOLUME_NMS) == KEPT
 
     def drawn() -> None:
         polyhedra = polyhedra_of(objects.points, objects.rays, rays)

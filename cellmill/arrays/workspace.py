@@ -31,6 +31,10 @@ class Marks(Protocol):
         """Mark a part, and keep what later work needs of it."""
         ...
 
+    def unmark(self, part: str) -> None:
+        """Forget a mark, which need not be there, and what was kept with it."""
+        ...
+
     def payload(self, part: str) -> bytes:
         """What was kept with a mark."""
         ...
@@ -102,6 +106,10 @@ class MemoryMarks:
     def mark(self, part: str, payload: bytes = b"") -> None:
         """Mark a part, and keep what later work needs of it."""
         self._marks[part] = payload
+
+    def unmark(self, part: str) -> None:
+        """Forget a mark, which need not be there, and what was kept with it."""
+        self._marks.pop(part, None)
 
     def payload(self, part: str) -> bytes:
         """What was kept with a mark."""

@@ -18,12 +18,11 @@ from cellmill.segmentation.interface import Maps
 from cellmill.segmentation.stardist.parameters import StarDistParameters
 from cellmill.segmentation.stardist.polyhedra import polyhedra_of
 from cellmill.segmentation.stardist.rays import golden_spiral
+from cellmill.segmentation.stardist.suppression import KEPT
+from cellmill.segmentation.stardist.volume_candidates import find_volume_candidates
+from cellmill.segmentation.stardist.volume_drawing import draw_volume
 from cellmill.segmentation.stardist.volume_suppression import suppress_volumes
-from cellmill.segmentation.stardist.volumes import (
-    draw_volume,
-    find_volume_candidates,
-    segment_volume,
-)
+from cellmill.segmentation.stardist.volumes import segment_volume
 from tests.segmentation.maps import balls
 
 pytestmark = pytest.mark.stardist
@@ -104,9 +103,8 @@ def test_what_is_kept_and_drawn_is_stardist_s(cases, agreement):
         every = find_volume_candidates(maps_of(given, found), parameters)
         np.testing.assert_array_equal(every.points, found["points"])
         rays = golden_spiral(int(given["rays"]), parameters.anisotropy)
-        kept = suppress_volumes(
-            polyhedra_of(every.points, every.rays, rays), parameters.nms_threshold
-        )
+        polyhedra = polyhedra_of(every.points, every.rays, rays)
+        kept = suppress_volumes(polyhedra, parameters.nms_threshold) == KEPT
         candidates += len(every)
         objects += int(kept.sum())
         otherwise += int((kept != found["kept"]).sum())

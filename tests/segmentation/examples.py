@@ -67,11 +67,13 @@ def _intensity_maps(seed: int, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
 
 def _stardist_maps(seed: int, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Rays of balls with noise, as likely as they are far from the edge, with ties."""
-    labels, rng = _labels(seed, shape), np.random.default_rng(seed)
+    # In volumes fewer: polyhedra that touch many others take long to compare.
+    labels = _labels(seed, shape, 150 if len(shape) == 2 else 600)
+    rng = np.random.default_rng(seed)
     near = quantised(edge_distance(labels) * rng.uniform(0.8, 1, labels.shape), 20)
-    rays = ray_distances(labels, 8 if labels.ndim == 2 else 24) * rng.uniform(
-        0.7, 1.3, (*labels.shape, 1)
-    )
+    count, spread = (8, 0.3) if labels.ndim == 2 else (24, 0.1)
+    noise = rng.uniform(1 - spread, 1 + spread, (*labels.shape, 1))
+    rays = ray_distances(labels, count) * noise
     return {
         "probability": _repeated(near, shape),
         "distances": _repeated(rays.astype(np.float32), shape),
@@ -127,11 +129,11 @@ def _probability_maps(seed: int, shape: tuple[int, ...]) -> dict[str, np.ndarray
     }
 
 
-def _labels(seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Balls, as dense as cells, of a block that a larger image repeats."""
+def _labels(seed: int, shape: tuple[int, ...], each: int = 150) -> np.ndarray:
+    """Balls, as dense as cells, one for so many pixels, of a block that a larger image repeats."""
     block = tuple(min(side, _BLOCK) for side in shape)
     radius = 7 if len(shape) == 2 else 5
-    return balls(seed, block, max(int(np.prod(block)) // 150, 1), radius)
+    return balls(seed, block, max(int(np.prod(block)) // each, 1), radius)
 
 
 def _repeated(block: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -182,8 +184,8 @@ EXAMPLES: dict[str, Example] = {
     "stardist": Example(
         _stardist_maps,
         (
-            StarDistParameters(prob_threshold=0.3),
-            StarDistParameters(prob_threshold=0.1, nms_threshold=0.1, border=0),
+            StarDistParameters(prob_threshold=0.6),
+            StarDistParameters(prob_threshold=0.7, nms_threshold=0.1, border=0),
         ),
         _flat_stardist_maps,
     ),

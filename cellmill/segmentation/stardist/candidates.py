@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,11 @@ class Candidates:
         return Candidates(self.y[chosen], self.x[chosen], self.score[chosen], self.rays[chosen])
 
     @property
+    def places(self) -> tuple[np.ndarray, ...]:
+        """`(N,)` each: y, x."""
+        return self.y, self.x
+
+    @property
     def nbytes(self) -> int:
         """What the arrays take."""
         return self.y.nbytes + self.x.nbytes + self.score.nbytes + self.rays.nbytes
@@ -53,9 +58,14 @@ class Candidates:
         return float(self.rays.max(initial=0))
 
 
-def rank(y: np.ndarray, x: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Places of candidates in the order in which they are decided on: by falling score, raster."""
-    return np.lexsort((x, y, -score))
+def rank(places: Sequence[np.ndarray], score: np.ndarray) -> np.ndarray:
+    """The order in which candidates are decided on: by falling score, then raster.
+
+    Args:
+        places: `(N,)` each: y, x or z, y, x.
+        score: `(N,)`.
+    """
+    return np.lexsort((*places[::-1], -score))
 
 
 def joined(parts: Iterable[Candidates], rays: int) -> tuple[Candidates, np.ndarray]:
@@ -72,7 +82,7 @@ def joined(parts: Iterable[Candidates], rays: int) -> tuple[Candidates, np.ndarr
     y, x, score = (
         np.concatenate([getattr(part, name) for part in every]) for name in ("y", "x", "score")
     )
-    order = rank(y, x, score)
+    order = rank((y, x), score)
     lengths = np.concatenate([part.rays for part in every])
     return Candidates(y[order], x[order], score[order], lengths[order]), order
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from cellmill.arrays.windows import Grid
@@ -22,6 +24,8 @@ _BYTES_PER_PIXEL = 100
 _TILE_BYTES_PER_PIXEL = 60
 #: Pixels around a tile in which candidates are looked for, as a rule.
 _MOST_HALO = 192
+#: The same of the blocks of a volume: voxels around one at most, or half a block; and bytes.
+_MOST_VOLUME_HALO, _BLOCK_BYTES_PER_VOXEL = 48, 60
 #: What is read of the maps at once, all channels.
 _READ_BYTES = 36 << 20
 
@@ -39,6 +43,10 @@ def _segment(maps: Maps, parameters: StarDistParameters, numbering: Numbering) -
 def _open(
     maps: Maps, parameters: StarDistParameters, grid: Grid, workspace: Workspace
 ) -> TiledSegmentation:
+    if len(grid.shape) == 3:
+        from cellmill.segmentation.stardist.tiled_volumes import TiledVolumeStarDist
+
+        return TiledVolumeStarDist(maps, parameters, grid, workspace)
     from cellmill.segmentation.stardist.tiled import TiledStarDist
 
     return TiledStarDist(maps, parameters, grid, workspace)
@@ -46,6 +54,12 @@ def _open(
 
 def _tile_bytes(side: int) -> int:
     return (side + 2 * _MOST_HALO) ** 2 * _TILE_BYTES_PER_PIXEL + _READ_BYTES
+
+
+def _block_bytes(grid: Grid) -> int:
+    extents = (side + 2 * min(side // 2, _MOST_VOLUME_HALO) for side in grid.sides)
+    whole = math.prod(min(pair) for pair in zip(extents, grid.shape, strict=True))
+    return whole * _BLOCK_BYTES_PER_VOXEL + _READ_BYTES
 
 
 METHOD = Method(
@@ -63,6 +77,6 @@ METHOD = Method(
     ),
     segment=_segment,
     bytes_per_pixel=_BYTES_PER_PIXEL,
-    tiled=TiledForm(open=_open, bytes_for=_tile_bytes),
+    tiled=TiledForm(open=_open, bytes_for=_tile_bytes, volume_bytes_for=_block_bytes),
     volumes=True,
 )

@@ -33,8 +33,8 @@ class Polyhedra:
         boxes: `(N, 6)` int64: least and greatest z, y, x of rounded corners, both within.
         outer: `(N,)` float32, radii of spheres around them, axes stretched by the anisotropy.
         inner: `(N,)` float32, radii of spheres that lie within.
-        anisotropy: `(3,)` float32: how many times longer than along each axis the polyhedra are
-            along the longest, on average of all.
+        anisotropy: `(3,)` float32: how many times longer than along each axis polyhedra are along
+            the longest, on average of all of the volume.
     """
 
     centres: np.ndarray
@@ -72,25 +72,74 @@ class Polyhedra:
         return corners
 
 
-def polyhedra_of(points: np.ndarray, lengths: np.ndarray, rays: Rays) -> Polyhedra:
+def polyhedra_of(
+    points: np.ndarray, lengths: np.ndarray, rays: Rays, anisotropy: np.ndarray | None = None
+) -> Polyhedra:
     """Measure polyhedra.
 
     Args:
         points: `(N, 3)` centres in voxels.
         lengths: `(N, R)` float32, above 0.
         rays: their directions.
+        anisotropy: of all polyhedra of the volume, if these are not all; see `anisotropy_of`.
     """
-    count = len(points)
-    centres = np.ascontiguousarray(points, np.float32)
-    lengths = np.ascontiguousarray(lengths, np.float32)
-    volumes, boxes = np.empty(count, np.float32), np.empty((count, 6), np.int64)
-    outer, inner = np.empty(count, np.float32), np.empty(count, np.float32)
-    cuts = bands(count, 256)
-    shapes = centres, lengths, rays.vertices, rays.faces
-    in_threads(lambda cut: _measure(*shapes, volumes, boxes, *cut), cuts)
-    anisotropy = _anisotropy(boxes)
+    shapes, volumes, boxes = _measured(points, lengths, rays)
+    if anisotropy is None:
+        anisotropy = anisotropy_of(add_sides(np.zeros(3, np.float32), sides_of(boxes), len(boxes)))
+    outer, inner = np.empty(len(boxes), np.float32), np.empty(len(boxes), np.float32)
+    cuts = bands(len(boxes), 256)
     in_threads(lambda cut: _radii(*shapes, anisotropy, outer, inner, *cut), cuts)
     return Polyhedra(*shapes, volumes, boxes, outer, inner, anisotropy)
+
+
+def boxes_of(points: np.ndarray, lengths: np.ndarray, rays: Rays) -> np.ndarray:
+    """The boxes of polyhedra, `(N, 6)`; see `Polyhedra`."""
+    return _measured(points, lengths, rays)[2]
+
+
+def sides_of(boxes: np.ndarray) -> np.ndarray:
+    """How far it is from the least to the greatest z, y, x of boxes, `(N, 3)` int64."""
+    return boxes[:, 1::2] - boxes[:, ::2]
+
+
+def _measured(
+    points: np.ndarray, lengths: np.ndarray, rays: Rays
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
+    """What kernels take, volumes, and boxes."""
+    centres = np.ascontiguousarray(points, np.float32)
+    lengths = np.ascontiguousarray(lengths, np.float32)
+    volumes, boxes = np.empty(len(points), np.float32), np.empty((len(points), 6), np.int64)
+    shapes = centres, lengths, rays.vertices, rays.faces
+    in_threads(lambda cut: _measure(*shapes, volumes, boxes, *cut), bands(len(points), 256))
+    return shapes, volumes, boxes
+
+
+@kernel
+def add_sides(mean, sides, count):  # type: ignore[no-untyped-def]
+    """Add some polyhedra's part to mean sides, in order of rank, as StarDist 0.9 does.
+
+    Each sum is rounded to single precision: the order counts, not where it is interrupted.
+
+    Args:
+        mean: `(3,)` float32, of those before; changed.
+        sides: `(N, 3)` int64, along z, y, x.
+        count: how many polyhedra there are in all.
+    """
+    every = np.float32(count)
+    for i in range(len(sides)):
+        for axis in range(3):
+            mean[axis] += np.float32(sides[i, axis]) / every
+    return mean
+
+
+@kernel
+def anisotropy_of(mean):  # type: ignore[no-untyped-def]
+    """How many times longer than along each axis polyhedra are along the longest, `(3,)`.
+
+    Args:
+        mean: `(3,)` float32, the mean sides of all of a volume; see `add_sides`.
+    """
+    return max(mean[0], mean[1], mean[2]) / mean
 
 
 @kernel
@@ -183,18 +232,6 @@ def _tetrahedron(a, b, c):  # type: ignore[no-untyped-def]
         + m02 * (m10 * m21 - m11 * m20)
     )
     return det / _SIX
-
-
-@kernel
-def _anisotropy(boxes):  # type: ignore[no-untyped-def]
-    sums, count = np.zeros(3, np.float32), np.float32(len(boxes))
-    for i in range(len(boxes)):
-        for axis in range(3):
-            sums[axis] += np.float32(boxes[i, 2 * axis + 1] - boxes[i, 2 * axis]) / count
-    longest = max(sums[0], sums[1], sums[2])
-    for axis in range(3):
-        sums[axis] = longest / sums[axis]
-    return sums
 
 
 @kernel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from cellmill.segmentation.interface import Maps
 from cellmill.segmentation.stardist.candidates import Candidates, find_candidates, joined
 from cellmill.segmentation.stardist.parameters import StarDistParameters
 from cellmill.segmentation.stardist.polygons import polygons_of
+from cellmill.segmentation.stardist.reaches import as_limits, reach, within
 from cellmill.segmentation.stardist.suppression import DROPPED, suppress
 
 #: So many of a tile's longest rays around it candidates are looked for, in pixels at least and at
@@ -123,45 +124,6 @@ def found_again(
     """Decide on a tile's candidates anew, with further polygons from beyond reckoned with."""
     intruders = np.unique(np.concatenate([before.intruders, more]), axis=0)
     return find_survivors(maps, parameters, box, intruders)
-
-
-def reach(boxes: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Which boxes `(N, 4)` share a pixel with another: its least and greatest y and x."""
-    return np.asarray(
-        (boxes[:, 0] <= limits[1])
-        & (boxes[:, 1] >= limits[0])
-        & (boxes[:, 2] <= limits[3])
-        & (boxes[:, 3] >= limits[2])
-    )
-
-
-def within(boxes: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Which boxes `(N, 4)` lie within another: its least and greatest y and x."""
-    return np.asarray(
-        (boxes[:, 0] >= limits[0])
-        & (boxes[:, 1] <= limits[1])
-        & (boxes[:, 2] >= limits[2])
-        & (boxes[:, 3] <= limits[3])
-    )
-
-
-def as_limits(box: Box) -> np.ndarray:
-    """A box's least and greatest y and x; far out where it is open."""
-    return np.array([box.y0, box.y1 - 1, box.x0, box.x1 - 1])
-
-
-def union(boxes: np.ndarray) -> np.ndarray:
-    """The box around boxes `(N, 4)`; of none one that nothing reaches."""
-    if not len(boxes):
-        far = np.iinfo(np.int32).max
-        return np.array([far, -far, far, -far], np.int64)
-    low, high = boxes[:, ::2].min(axis=0), boxes[:, 1::2].max(axis=0)
-    return np.array([low[0], high[0], low[1], high[1]], np.int64)
-
-
-def with_fates(survivors: Survivors, fates: np.ndarray) -> Survivors:
-    """The same candidates, with more known of them."""
-    return replace(survivors, fates=fates)
 
 
 def _around(box: Box, window: Box) -> Sequence[Box]:

@@ -20,6 +20,7 @@ from cellmill.segmentation.stardist.polyhedra import (
     certain,
     fill_corners,
 )
+from cellmill.segmentation.stardist.suppression import DROPPED, KEPT, OPEN
 from cellmill.segmentation.stardist.voxels import set_voxels, shared, words_of
 
 #: Candidates that are decided on together: first so many, then twice as many, up to this.
@@ -33,33 +34,72 @@ _EVERYTHING = 1e10
 _TINY = 1e-10
 
 
-def suppress_volumes(polyhedra: Polyhedra, threshold: float) -> np.ndarray:
+def suppress_volumes(
+    polyhedra: Polyhedra,
+    threshold: float,
+    *,
+    fates: np.ndarray | None = None,
+    decided: np.ndarray | None = None,
+    exposed: np.ndarray | None = None,
+) -> np.ndarray:
     """Decide which candidates are kept.
 
     Args:
         polyhedra: theirs, by rank.
         threshold: part of the smaller volume above which two polyhedra overlap.
+        fates: what is known of them; none is that all are open.
+        decided: those whose fates are not to be changed, bool; none is none of them.
+        exposed: those that an unknown candidate may overlap, bool: unless it is dropped all the
+            same, such a one stays open. None is none of them.
 
     Returns:
-        `(N,)` bool.
+        `(N,)` uint8, `OPEN`, `KEPT` or `DROPPED`. Without `exposed`, and if all fates that were
+        given as decided are not open, no candidate stays open.
     """
-    limit = np.float32(threshold)
-    dropped = np.zeros(len(polyhedra), np.bool_)
-    before, first, many = _Kept(polyhedra), 0, _FIRST
-    while first < len(polyhedra):
-        block = np.arange(first, min(first + many, len(polyhedra)))
-        pairs = _looked_at(polyhedra, before, block, limit, dropped)
+    count, limit = len(polyhedra), np.float32(threshold)
+    nobody = np.zeros(count, np.bool_)
+    decided = nobody if decided is None else decided
+    exposed = nobody if exposed is None else exposed
+    found = np.full(count, OPEN) if fates is None else fates.copy()
+    asked, dropped = (found == OPEN) & ~decided, found == DROPPED
+    before, still_open, first, many = _Kept(polyhedra), _Open(polyhedra, limit), 0, _FIRST
+    while first < count:
+        block = np.arange(first, min(first + many, count))
+        pairs = _looked_at(polyhedra, before, block[asked[block]], limit, dropped)
         own = _Kept(polyhedra)
         for j in block[~dropped[block]].tolist():
-            more = _looked_at(polyhedra, own, np.array([j]), limit, dropped)
-            close = [*pairs.get(j, ()), *more.get(j, ())]
-            if not dropped[j]:
-                dropped[j] = any(overlap_closely(polyhedra, i, j, limit, n) for i, n in close)
-            if not dropped[j]:
+            # For exposed ones it is enough to look at those kept before.
+            if asked[j]:
+                few = np.array([j] if not exposed[j] else [], np.int64)
+                more = _looked_at(polyhedra, own, few, limit, dropped)
+                close = [*pairs.get(j, ()), *more.get(j, ())]
+                if not dropped[j]:
+                    dropped[j] = any(overlap_closely(polyhedra, i, j, limit, n) for i, n in close)
+                if not dropped[j]:
+                    found[j] = OPEN if exposed[j] or still_open.overlap(j) else KEPT
+            if dropped[j]:
+                found[j] = DROPPED
+            elif found[j] == KEPT:
                 own.add(j)
+            else:
+                still_open.add(j)
         before.extend(own)
         first, many = first + many, min(2 * many, _MOST)
-    return ~dropped
+    found[dropped] = DROPPED
+    return found
+
+
+def overlap(polyhedra: Polyhedra, i: int, j: int, threshold: np.float32) -> bool:
+    """Whether two polyhedra overlap, `i` being the likelier."""
+    said: int = certain(polyhedra.arrays, i, j, threshold)
+    if said < 2:
+        return bool(said)
+    one, other = polyhedra.boxes[i], polyhedra.boxes[j]
+    voxels = int(shared(_bits_of(polyhedra, i), one, _bits_of(polyhedra, j), other))
+    smaller = float(min(polyhedra.volumes[i], polyhedra.volumes[j])) + _TINY
+    if abs(voxels - smaller * float(threshold)) > _margin(one, other):
+        return bool(_enough(voxels, smaller, threshold))
+    return overlap_closely(polyhedra, i, j, threshold, voxels)
 
 
 def overlap_closely(
@@ -77,17 +117,17 @@ def overlap_closely(
     smaller = float(min(polyhedra.volumes[i], polyhedra.volumes[j])) + _TINY
     corners = polyhedra.corners(i), polyhedra.corners(j)
     middle = 0.5 * (polyhedra.centres[i] + polyhedra.centres[j]).astype(np.float64)
+    # Of kernels, hulls and voxels it is asked first what is likely to decide.
+    if _enough(voxels, smaller, threshold):
+        try:
+            hulls = [ConvexHull(each.astype(np.float64)).equations for each in corners]
+            common = _common_volume(np.concatenate(hulls), middle, _EVERYTHING)
+        except QhullError:
+            common = _EVERYTHING
+        if np.float32(common / smaller) > threshold:
+            return True
     planes = np.concatenate([_planes(each, polyhedra.faces) for each in corners])
-    if np.float32(_common_volume(planes, middle, 0.0) / smaller) > threshold:
-        return True
-    try:
-        hulls = np.concatenate([ConvexHull(each.astype(np.float64)).equations for each in corners])
-        common = _common_volume(hulls, middle, _EVERYTHING)
-    except QhullError:
-        common = _EVERYTHING
-    if np.float32(common / smaller) <= threshold:
-        return False
-    return bool(_enough(voxels, smaller, threshold))
+    return bool(np.float32(_common_volume(planes, middle, 0.0) / smaller) > threshold)
 
 
 class _Kept:
@@ -129,6 +169,36 @@ class _Kept:
             self.words = np.concatenate([self.words, np.empty_like(self.words)])
 
 
+class _Open:
+    """Candidates that are open, without their voxels: few are asked for."""
+
+    def __init__(self, polyhedra: Polyhedra, limit: np.float32) -> None:
+        self._of, self._limit = polyhedra, limit
+        self._places: np.ndarray = np.empty(16, np.int64)
+        self._count = 0
+
+    def add(self, j: int) -> None:
+        """One stays open."""
+        if self._count == len(self._places):
+            self._places = np.concatenate([self._places, np.empty_like(self._places)])
+        self._places[self._count] = j
+        self._count += 1
+
+    def overlap(self, j: int) -> bool:
+        """Whether one of them overlaps another candidate."""
+        places = self._places[: self._count]
+        sure, doubtful = _near_open(self._of.arrays, places, j, self._limit)
+        return sure or any(overlap(self._of, i, j, self._limit) for i in doubtful.tolist())
+
+
+def _bits_of(polyhedra: Polyhedra, j: int) -> np.ndarray:
+    """The voxels of one candidate, as bits of its box."""
+    shape = words_of(polyhedra.boxes[j])
+    words: np.ndarray = np.zeros(int(np.prod(shape)), np.uint64)
+    _set_one(polyhedra.arrays, j, words)
+    return words.reshape(shape)
+
+
 def _looked_at(
     polyhedra: Polyhedra, kept: _Kept, some: np.ndarray, limit: np.float32, dropped: np.ndarray
 ) -> dict[int, list[tuple[int, int]]]:
@@ -137,7 +207,7 @@ def _looked_at(
     Returns:
         Of the others those kept ones that they may overlap, with how many voxels they share.
     """
-    if not kept.count:
+    if not kept.count or not len(some):
         return {}
     places = kept.places[: kept.count]
     boxes = polyhedra.boxes[places]
@@ -189,6 +259,29 @@ def _set_one(polyhedra, j, words):  # type: ignore[no-untyped-def]
     box = polyhedra[5][j]
     bits = words.reshape(words_of(box))
     set_voxels(polyhedra[0][j], corners, polyhedra[3], box, bits, np.empty((0, 0, 0), np.uint64))
+
+
+@kernel
+def _near_open(polyhedra, places, j, threshold):  # type: ignore[no-untyped-def]
+    """Whether a candidate surely overlaps one of some; if not, those that it may overlap."""
+    boxes, count = polyhedra[5], 0
+    box, found = boxes[j], np.empty(16, np.int64)
+    for i in places:
+        other = boxes[i]
+        apart = other[0] > box[1] or other[1] < box[0] or other[2] > box[3]
+        if apart or other[3] < box[2] or other[4] > box[5] or other[5] < box[4]:
+            continue
+        said = certain(polyhedra, i, j, threshold)
+        if said == 1:
+            return True, found[:0]
+        if said == 2:
+            if count == len(found):
+                longer = np.empty(2 * count, np.int64)
+                longer[:count] = found
+                found = longer
+            found[count] = i
+            count += 1
+    return False, found[:count]
 
 
 @kernel

@@ -26,7 +26,7 @@ from tests.segmentation.examples import EXAMPLES
 
 def candidates_of(y, x, score, rays):
     y, x, score = np.asarray(y, np.int64), np.asarray(x, np.int64), np.asarray(score, np.float32)
-    order = rank(y, x, score)
+    order = rank((y, x), score)
     return Candidates(y[order], x[order], score[order], np.asarray(rays, np.float32)[order])
 
 
