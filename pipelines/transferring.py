@@ -20,6 +20,7 @@ TRAINED = (
     *("warp", "missing", "folds", "dark", "precision"),
     *("x", "y", "x_truth", "y_truth", "x_masks", "y_masks", "x_boxes", "y_boxes"),
     *("held_out", "checkpoints", "prior", "prior_digest", "trust_model"),
+    *("base", "base_digest", "base_back", "base_back_digest"),
     *("task_network", "task_network_digest", "task_head"),
     *("version", "description", "licence"),
 )

@@ -76,7 +76,8 @@ class ModelInput:
             does it; or `averaged`, linear too, but when shrinking each pixel averages what it
             covers, so that noise is not sampled.
         planes: of a volume the axes across which its planes are fed: `z`, or `zyx`, all three, and
-            what comes of them is averaged. Empty: the network was not made for volumes.
+            what comes of them is averaged. Empty: the network was not made for volumes, or sees
+            them whole.
     """
 
     channels: tuple[InputChannel, ...]

@@ -15,12 +15,14 @@ from typing import Any, Literal
 from cellmill import extras
 from cellmill.arrays.files import open_staged, write_text
 from cellmill.contract import HTML, Metrics, Model, Output, Progress, Record, stage
+from cellmill.errors import BadInput
 from cellmill.inference.proofs import proven
 from cellmill.models.card import ModelCard
 from cellmill.models.fetch import FetchedModel, fetch_model
 from cellmill.models.networks import network_digest
 from cellmill.reporting.style_transfer import render_style_transfer, samples_picture
 from cellmill.stages.shared.checkpoints import checkpoint_folder
+from cellmill.style_transfer.base import Base, load_base
 from cellmill.style_transfer.domains import open_domain, split
 from cellmill.style_transfer.fitting import Fitted, export_chosen, fit_transfer
 from cellmill.style_transfer.network import generator_card
@@ -68,6 +70,10 @@ def train_style_transfer(
     missing: float = 0.0,
     folds: float = 0.0,
     dark: float = 0.0,
+    base: str = "",
+    base_digest: str = "",
+    base_back: str = "",
+    base_back_digest: str = "",
     prior: str = "",
     prior_digest: str = "",
     task_network: str = "",
@@ -142,6 +148,11 @@ def train_style_transfer(
         missing: Part of the sections that crops lack, 0 to 1; planes across z alone lack none.
         folds: Part of the sections of crops that are folded, 0 to 1.
         dark: Part of the sections of crops that are darker and of lower contrast, 0 to 1.
+        base: Network folder from X to Y of an earlier training, by path or URI, to go on from, of
+            the same width, depth and kind; of volumes, too, where `steps` is 0. Empty begins anew.
+        base_digest: Its digest, where it is a file.
+        base_back: Network folder from Y to X of the same training, which goes with it.
+        base_back_digest: Its digest, where it is a file.
         prior: Network of the user's that knows Y (a segmenter of its membranes, say), by path, URI
             or name: a SavedModel of planes of one channel. It is frozen, and the discriminator of
             Y sees what it finds beside each plane. Empty: none.
@@ -169,13 +180,8 @@ def train_style_transfer(
         for key in ("x", "y")
     ]
     extras.load("tensorflow", "style transfer")
-    networks = {
-        key: fetch_model(source, digest=digest) if source else None
-        for key, source, digest in (
-            ("prior", prior, prior_digest),
-            ("task", task_network, task_network_digest),
-        )
-    }
+    networks = _fetched(given)
+    begun = _base(networks["base"], networks["base_back"], parameters)
     all_x, domain_y = map(open_domain, named)
     domain_x, unseen = split(all_x, held_out)
     with _checkpoints(checkpoints) as folder:
@@ -190,7 +196,9 @@ def train_style_transfer(
                 replicas=replicas,
                 task_head=task_head,
                 trusted=trust_model,
-                **networks,
+                base=begun,
+                prior=networks["prior"],
+                task=networks["task"],
                 on_step=lambda done: progress.advance(done - progress.done),
                 on_checkpoint=partial(_shown, progress, parameters, folder, bool(checkpoints)),
             )
@@ -221,6 +229,24 @@ def train_style_transfer(
     )
     metrics.metadata.update(_headline(fitted))
     record.note(chosen=fitted.chosen.name, gate=[row.to_dict() for row in fitted.rows])
+
+
+def _fetched(given: Mapping[str, Any]) -> dict[str, FetchedModel | None]:
+    """The networks of the user's that take part, by what the card calls them."""
+    sources = {"base": "base", "base_back": "base_back", "prior": "prior", "task": "task_network"}
+    return {
+        key: fetch_model(given[name], digest=given[f"{name}_digest"]) if given[name] else None
+        for key, name in sources.items()
+    }
+
+
+def _base(
+    to_y: FetchedModel | None, to_x: FetchedModel | None, parameters: TransferParameters
+) -> Base | None:
+    if bool(to_y) != bool(to_x):
+        expected = "base and base_back, the networks of both directions, or neither"
+        raise BadInput("base", expected=expected, found="one of them")
+    return load_base(to_y, to_x, parameters) if to_y and to_x else None
 
 
 def _named(networks: Mapping[str, FetchedModel | None]) -> dict[str, str]:

@@ -49,6 +49,7 @@ class Networks:
         averages: of the weights of `to_y` and `to_x`.
         strategy: of TensorFlow, that shares batches among devices; None of one device.
         prior: frozen, whose outputs the discriminator of Y sees beside a plane; None for none.
+        base: digest of the networks whose weights the generators began with; empty for none.
     """
 
     to_y: Any
@@ -60,6 +61,7 @@ class Networks:
     averages: list[list[np.ndarray]] = field(default_factory=list)
     strategy: Any = None
     prior: Prior | None = None
+    base: str = ""
 
     @property
     def see_volumes(self) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from cellmill.errors import BadInput
 from cellmill.models.fetch import FetchedModel
+from cellmill.style_transfer.base import Base, begin_with
 from cellmill.style_transfer.cyclegan import build_networks
 from cellmill.style_transfer.domains import Labelleds, halves, known, scored, taught
 from cellmill.style_transfer.gate import (
@@ -91,6 +92,7 @@ def fit_transfer(
     *,
     task_steps: int = 200,
     replicas: int = 1,
+    base: Base | None = None,
     prior: FetchedModel | None = None,
     task: FetchedModel | None = None,
     task_head: str = "",
@@ -109,6 +111,7 @@ def fit_transfer(
         folder: of checkpoints.
         task_steps: batches that the gate's networks are trained on.
         replicas: devices that share a batch, as `build_networks` takes them.
+        base: generators to go on from, as `load_base` reads them for these parameters.
         prior: a network that the discriminator of Y looks through too.
         task: a network of the user's that scores checkpoints in place of one that is trained on Y.
         task_head: what of it, as `load_task` takes it.
@@ -153,6 +156,8 @@ def fit_transfer(
     )
     seen = _prior(prior, y, levels[1], parameters, trusted=trusted) if prior else None
     networks = build_networks(parameters, replicas, seen)
+    if base:
+        begin_with(networks, base, parameters)
     ungated = partial(_ungated, parameters, levels, tables)
 
     def look(checkpoint: Checkpoint) -> None:
@@ -274,7 +279,7 @@ def there_and_back(
 
 
 def _row_name(step: int, parameters: TransferParameters) -> str:
-    return f"step {step}, 3-D" if step > parameters.steps else f"step {step}"
+    return f"step {step}, 3-D" if parameters.sees_volumes_at(step) else f"step {step}"
 
 
 def _counted(domain: Labelleds, parameters: TransferParameters) -> np.ndarray:

@@ -145,9 +145,13 @@ class TransferParameters:
         """Of the generators of planes."""
         return reach_of(self.depth)
 
+    def sees_volumes_at(self, step: int) -> bool:
+        """Whether the generators do after so many steps: from the first where none is of planes."""
+        return self.volume_steps > 0 and (step > self.steps or not self.steps)
+
     def reach_at(self, step: int) -> Reach:
         """Of the generators after so many steps."""
-        return reach_of(self.depth, volume=step > self.steps)
+        return reach_of(self.depth, volume=self.sees_volumes_at(step))
 
     @property
     def last_step(self) -> int:

@@ -88,8 +88,9 @@ def train(
         check_crops(domain.sources, parameters)
     domains = [(each.levels, [_named(s) for s in each.sources]) for each in (x, y)]
     prior = networks.prior.digest if networks.prior else ""
-    work = key_of(asdict(parameters), domains, prior, __version__)
+    work = key_of(asdict(parameters), domains, prior, networks.base, __version__)
     kept = Checkpoints(folder, work)
+    _inflate_at(0, networks, parameters)
     curve = _resumed(networks, kept.last(), parameters)
 
     def keep(step: int, losses: Sequence[Sequence[float]]) -> None:
@@ -106,8 +107,7 @@ def train(
     for phase in parameters.phases:
         if begun >= phase.last:
             continue
-        if phase.sees_volumes and not networks.see_volumes:
-            inflate(networks, parameters)
+        _inflate_at(phase.last, networks, parameters)
         losses: list[list[float]] = []
         for done, found in _steps(networks, x, y, parameters, phase, max(begun, phase.first)):
             losses.append(found)
@@ -124,6 +124,12 @@ def check_crops(sources: Sequence[Source], parameters: TransferParameters) -> No
     for phase in parameters.phases:
         for shape in _shapes(parameters, phase):
             check_room(sources, shape)
+
+
+def _inflate_at(step: int, networks: Networks, parameters: TransferParameters) -> None:
+    """Make the generators of the kind that they are of after so many steps."""
+    if parameters.sees_volumes_at(step) and not networks.see_volumes:
+        inflate(networks, parameters)
 
 
 def _steps(
@@ -168,7 +174,7 @@ def averaged_generator(
         parameters.width,
         depth=parameters.depth,
         residual=parameters.residual,
-        volume=step > parameters.steps,
+        volume=parameters.sees_volumes_at(step),
     )
     with np.load(folder / f"{step}.npz", allow_pickle=False) as kept:
         which = 1 if back else 0
@@ -260,8 +266,7 @@ def _resumed(
     """Put the last checkpoint's state into the networks; its curve, empty where there is none."""
     if not last:
         return []
-    if last["steps"][-1] > parameters.steps:
-        inflate(networks, parameters)
+    _inflate_at(int(last["steps"][-1]), networks, parameters)
     for n, variable in enumerate(networks.variables):
         variable.assign(last[f"state_{n}"])
     for which, weights in enumerate(networks.averages):

@@ -46,6 +46,10 @@ def train_style_transfer(
     missing: float = 0.0,
     folds: float = 0.0,
     dark: float = 0.0,
+    base: str = "",
+    base_digest: str = "",
+    base_back: str = "",
+    base_back_digest: str = "",
     prior: str = "",
     prior_digest: str = "",
     task_network: str = "",
@@ -115,6 +119,11 @@ def train_style_transfer(
         missing: Part of the sections that crops lack, 0 to 1; planes across z alone lack none.
         folds: Part of the sections of crops that are folded, 0 to 1.
         dark: Part of the sections of crops that are darker and of lower contrast, 0 to 1.
+        base: Network folder from X to Y of an earlier training, by path or URI, to go on from, of
+            the same width, depth and kind; of volumes, too, where `steps` is 0. Empty begins anew.
+        base_digest: Its digest, where it is a file.
+        base_back: Network folder from Y to X of the same training, which goes with it.
+        base_back_digest: Its digest, where it is a file.
         prior: Network of the user's that knows Y (a segmenter of its membranes, say), by path, URI
             or name: a SavedModel of planes of one channel. It is frozen, and the discriminator of Y
             sees what it finds beside each plane. Empty: none.

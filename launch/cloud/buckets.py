@@ -92,8 +92,8 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
 
     Args:
         arguments: the arguments; `batches`, `items` and `hard_background` hold images; `model`,
-            `base`, `reference_model`, `prior`, `task_network`, volumes, and the model of each of
-            `segmenters` and `conditions` may be paths.
+            `base`, `base_back`, `reference_model`, `prior`, `task_network`, volumes, and the model
+            of each of `segmenters` and `conditions` may be paths.
         bucket: where they go.
     """
     changed = dict(arguments)
@@ -104,7 +104,8 @@ def uploaded(arguments: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
     for key in ("items", "hard_background"):
         if key in changed:
             changed[key] = [_item(i, bucket) for i in changed[key]]
-    for key in ("model", "base", "reference_model", "prior", "task_network"):
+    models = ("model", "base", "base_back", "reference_model", "prior", "task_network")
+    for key in models:
         if sent := model(changed.get(key, "")):
             changed[key], changed[f"{key}_digest"] = sent
 

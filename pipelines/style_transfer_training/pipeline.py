@@ -66,6 +66,10 @@ def build(hardware: Hardware = PORTABLE) -> Any:
         missing: float = 0.0,
         folds: float = 0.0,
         dark: float = 0.0,
+        base: str = "",
+        base_digest: str = "",
+        base_back: str = "",
+        base_back_digest: str = "",
         prior: str = "",
         prior_digest: str = "",
         task_network: str = "",
@@ -106,6 +110,11 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 sections beside their own, too; 0 for none.
             volume_batch_size: Volumes of each of X and Y in such a batch.
             sections: Of such a volume; 0 is as many as it takes.
+            base: Network from X to Y of an earlier training, by path or URI, to go on from, of the
+                same width, depth and kind. Empty begins anew.
+            base_digest: Digest of a base that is a file.
+            base_back: The network from Y to X of the same training.
+            base_back_digest: Digest of that one.
             prior: Network of one's own that knows Y (a segmenter of its membranes, say), by path,
                 URI or name: a SavedModel of planes of one channel. It is frozen, and the
                 discriminator of Y sees what it finds beside each plane. Empty: none.

@@ -122,6 +122,12 @@ def test_a_network_of_volumes_is_trained_and_applied_by_shards(tmp_path, volumes
     whole, parts = (open_volume(out)[...] for out in outs)
     np.testing.assert_array_equal(whole, parts)
     assert (whole != open_volume(found["x"])[...]).mean() > 0.5
+    base = {"base": tmp_path / "model", "base_back": tmp_path / "back"}
+    again = {**tiny, **base, "steps": 0, "planes": "z", "held_out": 0.1}
+    assert run(tmp_path / "again", **found, **again) == 0
+    said = ModelCard.load(tmp_path / "again" / "model").training
+    assert said["chosen"]["name"] == "step 1, 3-D"
+    assert said["base_digest"] != said["base_back_digest"]
 
 
 def test_several_volumes_and_networks_of_ones_own_are_learnt_from_and_named(tmp_path, volumes):
@@ -156,6 +162,11 @@ def test_several_volumes_and_networks_of_ones_own_are_learnt_from_and_named(tmp_
             "task_network: expected x_truth beside it: without it nothing says what it should find",
         ),
         ({"prior": "nowhere"}, "model 'nowhere': expected"),
+        ({"base": "cellmill-nuclei"}, "base: expected base and base_back, the networks of both"),
+        (
+            {"base": "cellmill-nuclei", "base_back": "cellmill-nuclei"},
+            "expected a network that train_style_transfer wrote, found another",
+        ),
         ({"x": "a b@0"}, "x, weight of 'b': expected above 0, found 0"),
         ({"x_masks": "a b"}, "x_masks: expected 1, one for each volume ('-' for none), found 2"),
         ({"y_boxes": "0,0,0,8,100,999"}, "box: expected within (8, 100, 104)"),
