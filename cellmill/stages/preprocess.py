@@ -56,7 +56,7 @@ def preprocess(
     on_bad_image: Literal["fail", "skip"] = "fail",
     match_mpp: bool = True,
     diameter: str = "",
-    compartment: Literal["", "whole-cell", "nuclear", "both"] = "",
+    compartment: str = "",
     memory_mib: int = 1024,
 ) -> None:
     """Bring images to the scale and the pixel values that a model expects.
@@ -74,8 +74,8 @@ def preprocess(
             the diameter that it was trained on.
         diameter: The objects' diameter in pixels, which is brought to the one that the model was
             trained on; or auto, to estimate it from each image. Empty goes by the pixel size.
-        compartment: What will be segmented, whose diameter is given; empty is the model card's
-            default.
+        compartment: What will be segmented, whose diameter is given: nuclear, whole-cell, another
+            kind of object that the model has, or several; empty is the model card's default.
         memory_mib: Memory to work in, in MiB; an image that takes more is worked on by windows.
             Results do not depend on it.
     """

@@ -62,7 +62,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 neighbouring planes are one from this intersection over union on.
             orientations: Of a volume and a network of planes whose method is `cellpose`: 3 shows it
                 planes across Z, Y and X, and adds up what it gives; 1 shows it those across Z.
-            compartment: `nuclear`, `whole-cell` or `both`; empty for the model's own.
+            compartment: `nuclear`, `whole-cell`, `both` or another kind that the model has, or
+                several with commas between; empty for the model's own.
 
         Returns:
             label_images: Label images as OME-TIFF.

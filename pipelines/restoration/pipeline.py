@@ -106,7 +106,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             consensus: Go on only where both halves of the photons, split at random, ask for the
                 same change; `iterations` are then the most.
             memory_mib: Memory to deconvolve in, MiB.
-            compartment: `nuclear`, `whole-cell` or `both`; empty for the model's own.
+            compartment: `nuclear`, `whole-cell`, `both` or another kind that the model has, or
+                several with commas between; empty for the model's own.
             channels: Channels to restore and segment, by name or 0-based index.
             measure_channels: Further channels to restore and measure; `all` for every one.
             diameter: The objects' diameter in pixels, which is brought to the model's; `auto`

@@ -74,7 +74,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
             channels: Channels to segment, by name or 0-based index, in the model's order.
             diameter: The objects' diameter in pixels, which is brought to the one that the model
                 was trained on; `auto` estimates it. Empty goes by the pixel size.
-            compartment: `nuclear`, `whole-cell` or `both`; empty for the model's own.
+            compartment: `nuclear`, `whole-cell`, `both` or another kind that the model has, or
+                several with commas between; empty for the model's own.
             store: Folder or URI of the slides' large arrays; empty is beside the tasks' outputs.
             most_shards: At most so many tasks work on a slide side by side.
             memory_mib: Memory each task works in, in MiB, beyond its program and model.

@@ -11,6 +11,7 @@ import tifffile
 from cellmill.arrays.batch import Batch
 from cellmill.arrays.batch_writer import BatchWriter
 from cellmill.contract.cli import main
+from cellmill.contract.spec import StageSpec, stage_names
 from cellmill.models.card import ModelCard, known_cards
 from cellmill.segmentation.methods import segment
 from tests.segmentation.maps import card_heads, watershed_of
@@ -66,15 +67,28 @@ def segmented(folder, compartment):
     return {name: batch.read(batch.entries[0], name) for name in batch.entries[0].arrays}
 
 
-@pytest.mark.parametrize(
-    ("typed", "kinds"),
-    [
-        ("lipid-droplet", {DROPLETS}),
-        ("lipid_droplet, nuclei", {DROPLETS, "nuclear"}),
-        ("both", {"whole_cell", "nuclear"}),
-        ("all", {"whole_cell", "nuclear", DROPLETS}),
-    ],
-)
+NAMED = [
+    ("lipid-droplet", {DROPLETS}),
+    ("lipid_droplet, nuclei", {DROPLETS, "nuclear"}),
+    ("both", {"whole_cell", "nuclear"}),
+    ("all", {"whole_cell", "nuclear", DROPLETS}),
+]
+
+
+def test_no_stage_has_a_list_of_kinds():
+    for name in stage_names():
+        for parameter in StageSpec.load(name).parameters:
+            assert "compartment" not in parameter.name or not parameter.choices, name
+
+
+@pytest.mark.parametrize("typed", [typed for typed, _ in NAMED])
+def test_images_are_prepared_for_what_a_user_names(folder, typed):
+    CARD.save(folder / "model")
+    places = {name: folder / name for name in ("images", "model", "preprocessed")}
+    assert not run("preprocess", **places, compartment=typed)
+
+
+@pytest.mark.parametrize(("typed", "kinds"), NAMED)
 def test_what_a_user_names_is_segmented(folder, heads, typed, kinds):
     found = segmented(folder, typed)
     assert {*found} == kinds
