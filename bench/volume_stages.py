@@ -1,11 +1,13 @@
 """What every stage of a volume holds in memory, of a stack and of one with twice the planes.
 
 `python -m bench.volume_stages [--planes 24] [--side 1024] [--memory-mib 256] [--container zarr]`
+`python -m bench.volume_stages --orientations 3 --side 512`
 
 Synthetic nuclei of known truth, repeated, so that every plane has as many. Each stage of
 `make run Z=all` with the network of planes that ships runs in a process of its own; its memory is
 the most that this held, interpreter and libraries included. What grows from one depth to the other
-is divided by the voxels that came to it.
+is divided by the voxels that came to it. With three orientations the network is one convolution,
+whose flows go up the slope of the light (`bench.slopes`), and stages end with labels.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ import numpy as np
 import tifffile
 
 from bench.slide import aside, run
+from bench.slopes import write_slopes
 from cellmill.compute.threads import thread_count
 from cellmill.datasets.phantoms import spheres
+from cellmill.segmentation.orientations import ORIENTATIONS
 from launch import ROOT
 
 #: Voxels of the stack that is repeated, and their size in µm.
@@ -62,7 +66,12 @@ def write_stack(folder: Path, shape: tuple[int, int, int]) -> None:
 
 
 def stages(
-    shape: tuple[int, int, int], folder: Path, memory_mib: int, container: str, exports: str
+    shape: tuple[int, int, int],
+    folder: Path,
+    memory_mib: int,
+    container: str,
+    exports: str,
+    orientations: int = 1,
 ) -> Iterator[tuple[str, float, int]]:
     """Run all stages of a stack: name, seconds and peak bytes of each."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -71,19 +80,24 @@ def stages(
     memory = {"memory_mib": memory_mib}
     at = {name: folder / name for name in _NAMES}
     items = [{"image": f"{folder}/stack.ome.tif", "truth": f"{folder}/truth.ome.tif"}]
-    run("fetch_model", folder, model=at["model"])
+    if orientations > 1:
+        aside(write_slopes, at["model"])
+    else:
+        run("fetch_model", folder, model=at["model"])
     reading = {"items": json.dumps(items), "z": "all", "container": container}
-    for stage, names, flags in (
+    turned = {"compartment": "", "orientations": orientations}
+    listed: list[tuple[str, str, dict[str, Any]]] = [
         ("tiff_to_npz", "images truth", reading | memory),
         ("preprocess", "images model preprocessed", memory),
-        ("predict", "preprocessed model predictions", memory | {"compartment": ""}),
+        ("predict", "preprocessed model predictions", memory | turned),
         ("postprocess", "predictions labels", memory),
         ("export_labels", "labels label_images", memory),
         ("measure", "images labels measurements", memory),
         ("export_results", "images labels measurements exports", memory | {"formats": exports}),
         ("metrics", "labels truth scores metrics", memory),
         ("report", "images labels measurements scores truth reports html", {}),
-    ):
+    ]
+    for stage, names, flags in listed[: 4 if orientations > 1 else None]:
         yield stage, *run(stage, folder, **{name: at[name] for name in names.split()}, **flags)
 
 
@@ -95,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--memory-mib", type=int, default=256)
     parser.add_argument("--container", choices=("npz", "zarr"), default="npz")
     parser.add_argument("--exports", default="anndata,spatialdata")
+    parser.add_argument("--orientations", type=int, choices=ORIENTATIONS, default=1)
     parser.add_argument("--output", type=Path, default=ROOT / "outputs" / "bench")
     parser.add_argument("--keep", action="store_true", help="keep the deeper stack's folder")
     given = parser.parse_args(arguments)
@@ -102,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found: dict[str, list[tuple[float, int]]] = {}
     for planes in (given.planes, 2 * given.planes):
         shape = (planes, given.side, given.side)
-        settings = (given.memory_mib, given.container, given.exports)
+        settings = (given.memory_mib, given.container, given.exports, given.orientations)
         for stage, seconds, peak in stages(shape, folder, *settings):
             found.setdefault(stage, []).append((seconds, peak))
             print(f"  {stage}, {planes} planes: {seconds:.1f} s", file=sys.stderr, flush=True)
@@ -121,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{stage:14} {short:6.1f} s {long:6.1f} s {less / 2**20:6.0f} MiB "
             f"{more / 2**20:6.0f} MiB {(more - less) / voxels:6.2f} B/voxel"
         )
-    shown = ("planes", "side", "memory_mib", "container", "exports")
+    shown = ("planes", "side", "memory_mib", "container", "exports", "orientations")
     about = {"threads": thread_count(), **{name: getattr(given, name) for name in shown}}
     path = given.output / "volume_stages.json"
     path.write_text(json.dumps({"settings": about, "rows": rows}, indent=1) + "\n")

@@ -29,6 +29,7 @@ from cellmill.arrays.windows import Grid, WritableWindowed
 from cellmill.arrays.workspace import StoredWorkspace
 from cellmill.arrays.zarr import create_zarr, open_zarr
 from cellmill.datasets.phantoms import spheres
+from cellmill.segmentation.cellpose import flows_of
 from cellmill.segmentation.labelling import (
     Facts,
     Layouts,
@@ -67,6 +68,20 @@ def _heads(light: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     return {"distance": maxima[..., np.newaxis], "interior": interior[..., np.newaxis]}
 
 
+def _flows(light: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """What a perfect network of planes gives for those across all axes, added up."""
+    flows = np.zeros((*truth.shape, 3), np.float32)
+    for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
+        shown = np.moveaxis(flows, axis, 0)
+        for place, plane in enumerate(np.moveaxis(truth, axis, 0)):
+            shown[place][..., list(others)] += 5 * flows_of(np.ascontiguousarray(plane))
+    return {"flows": flows, "probability": np.where(truth > 0, 9, -9)[..., np.newaxis]}
+
+
+def _noisy(random: np.random.Generator, plane: Plane) -> Plane:
+    return (plane + random.normal(0, 1, plane.shape)).astype(np.float32)
+
+
 def _photons(random: np.random.Generator, plane: Plane) -> Plane:
     return random.poisson(20 + 400 * plane).astype(np.uint16)
 
@@ -76,6 +91,9 @@ def _unsure(random: np.random.Generator, plane: Plane) -> Plane:
 
 
 CASES = {
+    "cellpose": Case(
+        _flows, _noisy, {"flows": "flows", "probability": "probability"}, {"min_size": 50}
+    ),
     "voronoi_otsu": Case(
         lambda light, truth: {"image": light[..., np.newaxis]},
         _photons,
