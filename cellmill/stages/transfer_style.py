@@ -67,8 +67,8 @@ def transfer_style(
         mask: Path or URI of a volume of the same shape, 0 where the original's values are kept
             (its background). Empty: none are.
         block: Side of a block in voxels, a multiple of the network's stride. 0 is what the card
-            says: of planes 256, which at a halo of 20 reads 1.55 voxels for each that it makes
-            across three axes, 1.34 across one; of a network of volumes 128, which reads 1.86.
+            says (of planes 256, of a network of volumes 160) or less, down to half, where that
+            has the network see less twice or beyond the volume's end.
         planes: Axes across which planes are fed: z, y, x, or zyx, whose results are averaged; empty
             is what the card says. A network of volumes has none.
         black: Value that becomes 0, for volumes that are not uint8.

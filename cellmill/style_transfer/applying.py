@@ -92,36 +92,53 @@ class BlockGrid:
     @property
     def blocks(self) -> tuple[Slices, ...]:
         """In raster order; those at the volume's end are shorter."""
-        cuts = [
+        z, y, x = self._cuts()
+        return tuple(itertools.product(z, y, x))
+
+    def _cuts(self) -> list[list[slice]]:
+        """Where blocks lie, an axis each."""
+        return [
             [slice(a, min(a + self.side, n)) for a in range(0, n, self.side)] for n in self.shape
         ]
-        return tuple(itertools.product(*cuts))
 
     def read(self, block: Slices) -> Slices:
         """What is read for a block, within the volume."""
-        z, y, x = (
-            slice(int(places.min()), int(places.max()) + 1) for places in self._places(block)
-        )
+        places = itertools.starmap(self._places, enumerate(block))
+        z, y, x = (slice(int(each.min()), int(each.max()) + 1) for each in places)
         return z, y, x
 
     def amplification(self) -> float:
         """Voxels that are read for each that is made."""
-        made = sum(_size(block) for block in self.blocks)
-        return sum(_size(self.read(block)) for block in self.blocks) / made
+        read = math.prod(
+            sum(int(np.ptp(self._places(axis, cut))) + 1 for cut in cuts)
+            for axis, cuts in enumerate(self._cuts())
+        )
+        return read / math.prod(self.shape)
 
-    def _places(self, block: Slices) -> list[np.ndarray]:
-        """Where each plane, row and column of a block with its halo is read, mirrored at the ends.
+    def fed(self) -> int:
+        """Voxels that the network is fed for each axis of planes, mirrored ones counted."""
+        numbers = (len(cuts) for cuts in self._cuts())
+        return math.prod(
+            number * (side + 2 * halo) if halo else n
+            for number, side, halo, n in zip(
+                numbers, self._sides, self.halos, self.shape, strict=True
+            )
+        )
+
+    @property
+    def _sides(self) -> tuple[int, int, int]:
+        """What a block is read as, without the halo, where it has one."""
+        return self.depth or self.side, self.side, self.side
+
+    def _places(self, axis: int, part: slice) -> np.ndarray:
+        """Where a block with its halo is read along an axis, mirrored at the ends.
 
         Across the only axis of planes no more is read than there is; along the others a tile's
         whole side.
         """
-        found = []
-        sides = (self.depth or self.side, self.side, self.side)
-        for part, n, halo, side in zip(block, self.shape, self.halos, sides, strict=True):
-            stop = part.stop if not halo else part.start + side
-            places = np.arange(part.start - halo, stop + halo)
-            found.append(reflected(places, n))
-        return found
+        halo = self.halos[axis]
+        stop = part.start + self._sides[axis] if halo else part.stop
+        return reflected(np.arange(part.start - halo, stop + halo), self.shape[axis])
 
     def box(self, volume: Windowed, block: Slices) -> tuple[np.ndarray, int]:
         """Read a block with its halo.
@@ -131,7 +148,10 @@ class BlockGrid:
         """
         read = self.read(block)
         values = np.asarray(volume[read])
-        places = [p - part.start for p, part in zip(self._places(block), read, strict=True)]
+        places = [
+            self._places(axis, part) - within.start
+            for axis, (part, within) in enumerate(zip(block, read, strict=True))
+        ]
         if all(
             p[0] == 0 and len(p) == n and p[-1] == n - 1
             for p, n in zip(places, values.shape, strict=True)
@@ -172,7 +192,8 @@ def grid_for(
     Args:
         card: of a network with one head, an image.
         shape: of the volume.
-        block: side of a block; 0 is what the card's tile gives.
+        block: side of a block; 0 is what the card's tile gives, or the side down to half of it
+            with which the network is fed least.
         planes: across which axes planes are fed; empty is what the card says.
 
     Raises:
@@ -189,16 +210,23 @@ def grid_for(
     along = math.lcm(card.tiling.alignments(3)[0], head.stride_z)
     # Sides of a card's tile are 8 at least.
     depth = -(-max(shape[0], 8 - 2 * head.margin_z) // along) * along
-    grid = BlockGrid(
-        (int(shape[0]), int(shape[1]), int(shape[2])),
-        side,
-        head.margin,
-        VOLUME if volumes else planes or card.input.planes,
-        alignment,
-        head.margin_z,
-        min(side, depth) if volumes else 0,
-    )
-    tile = (grid.depth + 2 * head.margin_z, *[side + 2 * head.margin] * 2)
+
+    def grid_of(side: int) -> BlockGrid:
+        return BlockGrid(
+            (int(shape[0]), int(shape[1]), int(shape[2])),
+            side,
+            head.margin,
+            VOLUME if volumes else planes or card.input.planes,
+            alignment,
+            head.margin_z,
+            min(side, depth) if volumes else 0,
+        )
+
+    grid = grid_of(side)
+    if not block:
+        smaller = range(side - alignment, side // 2, -alignment)
+        grid = min([grid, *map(grid_of, smaller)], key=BlockGrid.fed)
+    tile = (grid.depth + 2 * head.margin_z, *[grid.side + 2 * head.margin] * 2)
     tile = tile if volumes else tile[1:]
     return grid, replace(card, input=replace(card.input, tile=tile))
 
@@ -320,7 +348,3 @@ def shard_of(blocks: Sequence[Slices], shard: int, shards: int) -> Sequence[Slic
     if shards < 1 or not 0 <= shard < shards:
         raise BadInput("shard", expected=f"0 to {shards - 1}", found=f"{shard}")
     return blocks[len(blocks) * shard // shards : len(blocks) * (shard + 1) // shards]
-
-
-def _size(box: Slices) -> int:
-    return math.prod(part.stop - part.start for part in box)

@@ -295,7 +295,7 @@ def generator_card(
         name: of the model.
         reach: of the generator.
         planes: across which axes of a volume it was trained, and is applied; of planes alone.
-        block: side of the blocks that it is applied to if nobody says; 0 is 256, and 128 of one of
+        block: side of the blocks that it is applied to if nobody says; 0 is 256, and 160 of one of
             volumes, which holds all maps of a block at once.
         version: of the model.
         description: for a person.
@@ -303,7 +303,7 @@ def generator_card(
         training: what the card is to say of data, losses, curve, and of the domains' levels.
         accuracy: what was measured.
     """
-    block = block or (128 if reach.halo_z else 256)
+    block = block or (160 if reach.halo_z else 256)
     tile = tuple(block + 2 * halo for halo in reach.halos)
     head, tiling = Head(HEAD, "", "image", margin=reach.halo), Tiling("reflect", 0.0, reach.stride)
     if reach.halo_z:

@@ -87,12 +87,20 @@ def test_it_sees_other_sections_and_none_beyond_its_halo(model):
     assert differs.tolist() == [abs(z - 10) <= 5 for z in range(21)]
 
 
-def test_what_is_read_for_each_voxel_is_counted():
-    grid, _ = grid_for(generator_card("a", reach=reach_of(2, volume=True)), (1024,) * 3)
-    assert (grid.side, grid.halos) == (128, (5, 20, 20))
-    assert grid.amplification() < 168 * 168 * 138 / 128**3
-    thin, card = grid_for(generator_card("a", reach=reach_of(2, volume=True)), (20, 1024, 1024))
-    assert (thin.side, card.input.tile) == (128, (30, 168, 168))
+@pytest.mark.parametrize("side", [160, 200, 512, 1000, 1024, 4096, 20000])
+@pytest.mark.parametrize("volume", [True, False])
+def test_at_the_default_block_little_is_read_twice_or_fed_beyond_the_end(volume, side):
+    card = generator_card("a", reach=reach_of(2, volume=volume))
+    grid, sized = grid_for(card, (side,) * 3)
+    assert grid.amplification() < (1.7 if volume else 1.6)
+    assert sized.input.tile[-1] == grid.side + 40
+    assert grid.fed() <= grid_for(card, (side,) * 3, 160 if volume else 256)[0].fed()
+
+
+def test_a_thin_volume_is_read_as_deep_as_it_is():
+    grid, card = grid_for(generator_card("a", reach=reach_of(2, volume=True)), (20, 1024, 1024))
+    assert grid.halos == (5, 20, 20)
+    assert card.input.tile == (30, grid.side + 40, grid.side + 40)
 
 
 def test_what_was_read_is_what_the_grid_says_and_background_is_kept(model):
