@@ -47,7 +47,7 @@ def _open(
     if components != len(grid.shape):
         raise BadInput(
             f"{maps.names['flows']}, block by block",
-            expected="flows along Z, Y and X; planes that are joined are taken in memory",
+            expected="flows along Z, Y and X, or memory_mib in which to join planes whole",
             found=f"{components} components",
         )
     return TiledCellpose(maps, parameters, grid, workspace)

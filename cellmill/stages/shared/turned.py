@@ -63,6 +63,8 @@ def write_turned(
     pixels = with_depth(image, depth_for(depth, (wide[0] + wide[1]) / 2, mpp))
     deeper = pixels.shape[0] / depth
     scratch = Path(out.scratch(entry.name))
+    # What a run that was killed left there is of no use, and as large.
+    remove(f"{scratch}")
     with (
         Progress(entry.name, sum(pixels.shape[:3]), "planes") as bar,
         temporary_arrays(scratch, seen_shapes(recipes, pixels.shape), np.float32) as seen,
