@@ -10,6 +10,7 @@ from scipy import ndimage
 from skimage.segmentation import expand_labels
 
 from cellmill.datasets.samples import mnfinder, sample_image
+from cellmill.segmentation.stardist.rays import golden_spiral
 
 _BLOCK = 512
 #: Nuclei grow by so many pixels into whole cells that touch where they are crowded.
@@ -68,3 +69,28 @@ def network_maps(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndar
         blurred += rng.normal(0, _NOISE, labels.shape).astype(np.float32)
         maps.append(np.clip(blurred, 0, 1, out=blurred))
     return maps[0], maps[1]
+
+
+def star_maps(
+    labels: np.ndarray, rays: int, anisotropy: tuple[float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probability `(Z, Y, X)` and distances along rays `(Z, Y, X, rays)` of a volume's labels.
+
+    The probability is the distance to the object's edge as a part of the object's largest, float32.
+    """
+    probability: np.ndarray = np.zeros(labels.shape, np.float32)
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        inside = np.pad(labels[box] == label, 1)
+        depth = ndimage.distance_transform_edt(inside, sampling=anisotropy)[1:-1, 1:-1, 1:-1]
+        probability[box] = np.maximum(probability[box], depth / depth.max())
+    places, around, filled = np.argwhere(labels), np.pad(labels, 1), labels > 0
+    own, found = labels[filled], np.zeros((*labels.shape, rays), np.float32)
+    most = np.array(around.shape) - 1
+    for ray, step in enumerate(golden_spiral(rays, anisotropy).vertices):
+        length, within = np.zeros(len(places), np.float32), np.ones(len(places), np.bool_)
+        while within.any():
+            length[within] += 0.5
+            reached = np.rint(places + length[:, np.newaxis] * step).astype(int) + 1
+            within &= around[tuple(np.clip(reached, 0, most).T)] == own
+        found[filled, ray] = length
+    return probability, found

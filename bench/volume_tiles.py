@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.maps import network_maps
+from bench.maps import network_maps, star_maps
 from cellmill.arrays.windows import Grid, WritableWindowed
 from cellmill.arrays.workspace import StoredWorkspace
 from cellmill.arrays.zarr import create_zarr, open_zarr
@@ -42,6 +42,8 @@ from cellmill.segmentation.methods import Recipe, Source, find_method
 #: Spheres of this block repeat, whole: they keep away from its sides.
 _BLOCK, _COUNT = (32, 100, 100), 12
 _MPP = (2.0, 0.62, 0.62)
+#: Rays of StarDist's polyhedra, and how many times fewer voxels spheres have along each axis.
+_RAYS, _SQUEEZED = 32, (_MPP[0] / _MPP[1], 1.0, 1.0)
 
 Plane = np.ndarray
 
@@ -55,12 +57,14 @@ class Case:
         seen: what is stored of a plane of them, with noise.
         sources: which array plays which role.
         parameters: of the method.
+        stride: pixels of a plane for each value of the arrays.
     """
 
     arrays: Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
     seen: Callable[[np.random.Generator, Plane], Plane]
     sources: Mapping[str, str]
     parameters: Mapping[str, Any]
+    stride: int = 1
 
 
 def _heads(light: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
@@ -80,6 +84,18 @@ def _flows(light: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
 
 def _noisy(random: np.random.Generator, plane: Plane) -> Plane:
     return (plane + random.normal(0, 1, plane.shape)).astype(np.float32)
+
+
+def _star(light: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    probability, distances = star_maps(truth, _RAYS, _SQUEEZED)
+    return {
+        "probability": probability[:, ::2, ::2, np.newaxis],
+        "distances": distances[:, ::2, ::2],
+    }
+
+
+def _uneven(random: np.random.Generator, plane: Plane) -> Plane:
+    return (plane * random.uniform(0.9, 1.0, plane.shape)).astype(np.float32)
 
 
 def _photons(random: np.random.Generator, plane: Plane) -> Plane:
@@ -120,6 +136,13 @@ CASES = {
         {"probability": "classes"},
         {},
     ),
+    "stardist": Case(
+        _star,
+        _uneven,
+        {"probability": "probability", "distances": "distances"},
+        {"nms_threshold": 0.3, "anisotropy_z": _SQUEEZED[0]},
+        stride=2,
+    ),
 }
 
 
@@ -127,13 +150,14 @@ def write_volume(folder: Path, shape: Sequence[int], case: Case) -> int:
     """Write what is read of the volume, plane by plane; how many spheres lie whole in it."""
     light, truth = spheres(_BLOCK, _MPP, count=_COUNT, radius_um=(5, 8), gap_um=1, seed=4)
     whole = [length // side for length, side in zip(shape, _BLOCK, strict=True)]
+    stored = (shape[0], *(-(-side // case.stride) for side in shape[1:]))
     random = np.random.default_rng(0)
     for name, block in case.arrays(light, truth).items():
         channels = block.shape[-1]
         dtype = case.seen(random, block[0]).dtype
-        out = create_zarr(f"{folder}/{name}.zarr", {name: ((*shape, channels), dtype, "ZYXC")})
+        out = create_zarr(f"{folder}/{name}.zarr", {name: ((*stored, channels), dtype, "ZYXC")})
         for z in range(shape[0]):
-            plane = np.zeros((*shape[1:], channels), np.float32)
+            plane = np.zeros((*stored[1:], channels), np.float32)
             if z < whole[0] * _BLOCK[0]:
                 tiled = np.tile(block[z % _BLOCK[0]], (*whole[1:], 1))
                 plane[: tiled.shape[0], : tiled.shape[1]] = tiled
@@ -145,7 +169,7 @@ def segment(folder: Path, name: str, memory_mib: int) -> dict[str, Any]:
     """Segment the volume in this process, in memory where 0 is given."""
     case, method = CASES[name], find_method(name)
     parameters = method.parameters(**case.parameters)
-    sources = {role: Source(array) for role, array in case.sources.items()}
+    sources = {role: Source(array, 0, case.stride) for role, array in case.sources.items()}
     recipes = {"nuclear": Recipe(method, sources, parameters)}
     heads = {
         array: open_zarr(f"{folder}/{array}.zarr/{array}/0", "ZYXC")

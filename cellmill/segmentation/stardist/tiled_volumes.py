@@ -30,9 +30,10 @@ from cellmill.segmentation.stardist.settling import Drawn, Settled, Settling
 from cellmill.segmentation.stardist.volume_candidates import VolumeCandidates, joined_in_volume
 from cellmill.segmentation.stardist.volume_drawing import draw_volume
 from cellmill.segmentation.stardist.volume_overview import (
-    BlockMeasures,
+    Measures,
     Overview,
-    measure_block,
+    measure,
+    measured_at_once,
     overview_of,
 )
 from cellmill.segmentation.stardist.volume_suppression import suppress_volumes
@@ -68,20 +69,23 @@ class TiledVolumeStarDist:
         if _OVERVIEW in done:
             return
 
-        def one(block: int) -> None:
-            box = self._grid.box(block)
-            found = measure_block(self._maps, self._parameters, self._rays, box)
-            self._marks.mark(_measures(block), found.to_bytes())
+        parts = measured_at_once(self._maps, self._grid)
 
-        blocks = range(len(self._grid))
-        in_threads(one, [block for block in blocks if _measures(block) not in done], threads)
+        def one(part: int) -> None:
+            box = parts.box(part)
+            found = measure(self._maps, self._parameters, self._rays, self._grid, box)
+            self._marks.mark(_measures(part), found.to_bytes())
+
+        every = range(len(parts))
+        in_threads(one, [part for part in every if _measures(part) not in done], threads)
         found = overview_of(
-            lambda block: BlockMeasures.from_bytes(self._marks.payload(_measures(block))),
+            lambda part: Measures.from_bytes(self._marks.payload(_measures(part))),
+            len(parts),
             len(self._grid),
         )
         self._marks.mark(_OVERVIEW, found.to_bytes())
-        for block in blocks:
-            self._marks.unmark(_measures(block))
+        for part in every:
+            self._marks.unmark(_measures(part))
 
     def work(self, tiles: Iterable[int], threads: int | None = None) -> None:
         """Decide on blocks' candidates as far as it can be done without the other blocks."""
@@ -157,5 +161,5 @@ class TiledVolumeStarDist:
         draw_volume(polyhedra, every.score, out, numbers[order], box.origin)
 
 
-def _measures(block: int) -> str:
-    return tile_mark(block, "measures")
+def _measures(part: int) -> str:
+    return tile_mark(part, "measures")

@@ -1,8 +1,8 @@
 """What the blocks of a volume must know of all of it before candidates are decided on.
 
 StarDist 0.9 compares polyhedra by how much longer than wide they are on average, summed up in
-single precision by rank. So each block's candidates are measured first and kept by rank, a few
-bytes each; then the blocks' are merged, some at a time.
+single precision by rank. So candidates are measured first, those of some blocks at once, and kept
+by rank, a few bytes each; then they are merged, some at a time.
 """
 
 from __future__ import annotations
@@ -16,31 +16,35 @@ import numpy as np
 from cellmill.arrays.store import packed, unpacked
 from cellmill.arrays.windows import Box, Grid
 from cellmill.segmentation.interface import Maps
-from cellmill.segmentation.stardist.candidates import rank
+from cellmill.segmentation.stardist.candidates import rank, strides_of
 from cellmill.segmentation.stardist.parameters import StarDistParameters
 from cellmill.segmentation.stardist.polyhedra import add_sides, anisotropy_of, boxes_of, sides_of
 from cellmill.segmentation.stardist.rays import Rays
 from cellmill.segmentation.stardist.volume_candidates import candidates_by_planes, check_sizes
 
+#: Side in values of what is measured at once, as stores hold them: less is read twice.
+_READ_SIDE = 256
 #: Candidates that are merged at once, about; and of each block's every which may begin such a part.
 _AT_ONCE, _EVERY = 1 << 20, 1 << 12
 
 
 @dataclass(frozen=True)
-class BlockMeasures:
-    """A block's candidates, by rank.
+class Measures:
+    """The candidates of some blocks, by rank.
 
     Attributes:
         places: `(N,)` int64, of the centres in the volume laid flat.
         score: `(N,)` float32.
         sides: `(N, 3)`, of their polyhedra's boxes.
-        extents: `(3,)` int64, how far a box reaches beyond its centre at most along each axis; -1
-            without candidates.
+        blocks: `(M,)` int64, those that have candidates.
+        extents: `(M, 3)` int64, how far a box reaches beyond its centre there at most along each
+            axis.
     """
 
     places: np.ndarray
     score: np.ndarray
     sides: np.ndarray
+    blocks: np.ndarray
     extents: np.ndarray
 
     def to_bytes(self) -> bytes:
@@ -48,7 +52,7 @@ class BlockMeasures:
         return packed(**vars(self))
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> BlockMeasures:
+    def from_bytes(cls, payload: bytes) -> Measures:
         """What `to_bytes` gave."""
         return cls(**unpacked(payload))
 
@@ -64,7 +68,7 @@ class Overview:
 
     Attributes:
         anisotropy: `(3,)` float32, of its polyhedra.
-        extents: `(blocks, 3)` int64; see `BlockMeasures`.
+        extents: `(blocks, 3)` int64, of each block; see `Measures`; -1 without candidates.
     """
 
     anisotropy: np.ndarray
@@ -103,10 +107,23 @@ class Overview:
                         yield limits
 
 
-def measure_block(
-    maps: Maps, parameters: StarDistParameters, rays: Rays, box: Box
-) -> BlockMeasures:
-    """Measure the candidates of a block; all that the maps hold there is looked at.
+def measured_at_once(maps: Maps, grid: Grid) -> Grid:
+    """What is measured at once: several blocks in each plane."""
+    many = max(_READ_SIDE * strides_of(maps)[-1] // grid.side, 1)
+    return Grid(grid.shape, grid.side * many, grid.sides[0])
+
+
+def measure(
+    maps: Maps, parameters: StarDistParameters, rays: Rays, grid: Grid, box: Box
+) -> Measures:
+    """Measure the candidates of some blocks; all that the maps hold there is looked at.
+
+    Args:
+        maps: of the roles `probability` and `distances`.
+        parameters: all thresholds.
+        rays: directions of the distances.
+        grid: of the blocks.
+        box: of several of them.
 
     Raises:
         BadInput: a map holds NaN or infinity there, or distances are absurd.
@@ -114,53 +131,54 @@ def measure_block(
     found: list[tuple[np.ndarray, ...]] = [
         (np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, 3), np.int64))
     ]
-    extents = np.full(3, -1)
+    extents = np.full((len(grid), 3), -1)
     for plane in candidates_by_planes(maps, parameters, box):
         boxes = boxes_of(plane.points, plane.rays, rays)
         check_sizes(boxes, plane.rays, maps)
         ends = np.maximum(plane.points - boxes[:, ::2], boxes[:, 1::2] - plane.points)
-        extents = np.maximum(extents, ends.max(axis=0, initial=-1))
+        np.maximum.at(extents, grid.tiles_at(*plane.places), ends)
         places = np.ravel_multi_index(plane.places, maps.shape)
         found.append((places, plane.score, sides_of(boxes)))
     places, score, sides = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    order = rank((places,), score)
+    order, blocks = rank((places,), score), np.flatnonzero(extents[:, 0] >= 0)
     few = np.min_scalar_type(int(sides.max(initial=0)))
-    return BlockMeasures(places[order], score[order], sides[order].astype(few), extents)
+    return Measures(places[order], score[order], sides[order].astype(few), blocks, extents[blocks])
 
 
-def overview_of(read: Callable[[int], BlockMeasures], blocks: int) -> Overview:
-    """Merge what is known of a volume's blocks.
+def overview_of(read: Callable[[int], Measures], parts: int, blocks: int) -> Overview:
+    """Merge what is known of a volume's parts.
 
     Args:
-        read: gives what is known of a block.
-        blocks: how many there are.
+        read: gives what is known of a part.
+        parts: how many there are.
+        blocks: how many blocks there are.
     """
-    extents = np.empty((blocks, 3), np.int64)
+    extents = np.full((blocks, 3), -1)
     samples: list[tuple[np.ndarray, ...]] = [(np.zeros(0, np.int64), np.zeros(0, np.float32))]
     count = 0
-    for block in range(blocks):
-        own = read(block)
-        extents[block] = own.extents
+    for part in range(parts):
+        own = read(part)
+        extents[own.blocks] = own.extents
         samples.append((own.places[::_EVERY], own.score[::_EVERY]))
         count += len(own.places)
     places, score = (np.concatenate(parts) for parts in zip(*samples, strict=True))
     firsts = rank((places,), score)[:: max(_AT_ONCE // _EVERY, 1)]
     mean: np.ndarray = np.zeros(3, np.float32)
     for first, last in itertools.pairwise([*firsts.tolist(), None]):
-        parts = [_between(read(block), places, score, first, last) for block in range(blocks)]
-        own_places, own_score, sides = (np.concatenate(part) for part in zip(*parts, strict=True))
+        some = [_between(read(part), places, score, first, last) for part in range(parts)]
+        own_places, own_score, sides = (np.concatenate(each) for each in zip(*some, strict=True))
         mean = add_sides(mean, sides[rank((own_places,), own_score)].astype(np.int64), count)
     return Overview(anisotropy_of(mean), extents)
 
 
 def _between(
-    measures: BlockMeasures,
+    measures: Measures,
     places: np.ndarray,
     score: np.ndarray,
     first: int,
     last: int | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Those of a block's candidates that rank from one sample on, and before another."""
+    """Those of a part's candidates that rank from one sample on, and before another."""
     start = measures.before(score[first], places[first])
     stop = None if last is None else measures.before(score[last], places[last])
     part = slice(start, stop)

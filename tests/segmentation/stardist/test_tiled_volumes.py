@@ -17,7 +17,7 @@ from cellmill.segmentation.stardist.polyhedra import polyhedra_of
 from cellmill.segmentation.stardist.rays import golden_spiral
 from cellmill.segmentation.stardist.suppression import DROPPED, KEPT, OPEN
 from cellmill.segmentation.stardist.volume_candidates import find_volume_candidates
-from cellmill.segmentation.stardist.volume_overview import measure_block, overview_of
+from cellmill.segmentation.stardist.volume_overview import measure, overview_of
 from cellmill.segmentation.stardist.volume_suppression import suppress_volumes
 from cellmill.segmentation.stardist.volumes import segment_volume
 from tests.segmentation.maps import balls, edge_distance, quantised, ray_distances
@@ -84,8 +84,9 @@ def test_mean_sides_are_summed_by_rank_whatever_the_blocks(monkeypatch, at_once)
     monkeypatch.setattr(volume_overview, "_EVERY", max(at_once // 3, 1))
     for side in (9, 32):
         grid = Grid(maps.shape, side)
-        blocks = [measure_block(maps, PARAMETERS, rays, grid.box(b)) for b in range(len(grid))]
-        found = overview_of(blocks.__getitem__, len(blocks)).anisotropy
+        boxes = [grid.box(block) for block in range(len(grid))]
+        parts = [measure(maps, PARAMETERS, rays, grid, box) for box in boxes]
+        found = overview_of(parts.__getitem__, len(parts), len(grid)).anisotropy
         assert found.tobytes() == expected.tobytes()
 
 
@@ -129,13 +130,14 @@ def test_preparing_goes_on_where_it_was_killed(monkeypatch):
     maps, grid, workspace = dense(2, (20, 30, 30)), Grid((20, 30, 30), 12), MemoryWorkspace()
     calls = []
 
-    def measure(maps, parameters, rays, box):
-        calls.append(box)
+    def killed(*given):
+        calls.append(given)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return measure_block(maps, parameters, rays, box)
+        return measure(*given)
 
-    monkeypatch.setattr("cellmill.segmentation.stardist.tiled_volumes.measure_block", measure)
+    monkeypatch.setattr(volume_overview, "_READ_SIDE", 1)
+    monkeypatch.setattr("cellmill.segmentation.stardist.tiled_volumes.measure", killed)
     work = METHOD.tiled.open(maps, PARAMETERS, grid, workspace)
     with pytest.raises(KeyboardInterrupt):
         work.prepare(1)
@@ -158,7 +160,8 @@ class Repeated:
         return self._block[(z, y)].take(columns, axis=1 if isinstance(z, int) else 2)
 
 
-def test_memory_does_not_grow_with_the_volume(tmp_path):
+def test_memory_does_not_grow_with_the_volume(tmp_path, monkeypatch):
+    monkeypatch.setattr(volume_overview, "_READ_SIDE", 40)
     maps = dense(6, (16, 40, 40), stride=(1, 1, 1), rays=16)
     parameters = StarDistParameters(prob_threshold=0.8, nms_threshold=0.3)
 
