@@ -1,5 +1,6 @@
 """StarDist's polyhedra block by block: what is left open, what is merged, labels as in memory."""
 
+import contextlib
 import random
 import tracemalloc
 
@@ -10,6 +11,13 @@ from cellmill.arrays.windows import Grid
 from cellmill.arrays.workspace import MemoryWorkspace, StoredWorkspace
 from cellmill.labels.numbering import dense_labels
 from cellmill.segmentation.interface import Maps
+from cellmill.segmentation.labelling import (
+    fits_memory,
+    label_in_memory,
+    label_in_tiles,
+    write_in_tiles,
+)
+from cellmill.segmentation.methods import Recipe, Source
 from cellmill.segmentation.stardist import volume_overview
 from cellmill.segmentation.stardist.method import METHOD
 from cellmill.segmentation.stardist.parameters import StarDistParameters
@@ -185,3 +193,29 @@ def test_memory_does_not_grow_with_the_volume(tmp_path, monkeypatch):
     (small, _), (large, allowed) = most(120), most(240)
     assert large < 1.1 * small
     assert large < allowed
+
+
+def test_a_small_budget_gives_what_a_large_one_gives():
+    shape = (20, 70, 90)
+    maps = dense(8, shape)
+    heads = {role: maps[role] for role in ("probability", "distances")}
+    heads["probability"] = heads["probability"][..., np.newaxis]
+    sources = {role: Source(role, 0, 2, 1) for role in heads}
+    recipes = {"nuclear": Recipe(METHOD, sources, PARAMETERS)}
+    assert not fits_memory(recipes, shape, 1)
+    expected, facts = label_in_memory(heads, recipes, shape)
+    segmented, _, side = label_in_tiles(
+        heads, recipes, lambda name, side: MemoryWorkspace(), memory_mib=1, model_shape=shape
+    )
+    made = {"nuclear": np.zeros(shape, np.int32)}
+    found = write_in_tiles(
+        segmented,
+        shape,
+        lambda layouts, said: contextlib.nullcontext(made),
+        side=side,
+        memory_mib=1,
+        axes=3,
+    )
+    assert found == facts
+    assert facts["nuclear"].objects > 30
+    np.testing.assert_array_equal(made["nuclear"], expected["nuclear"])
