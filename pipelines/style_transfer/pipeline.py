@@ -55,7 +55,8 @@ def build(hardware: Hardware = PORTABLE) -> Any:
                 empty is OME-Zarr among the run's outputs.
             mask: Path or URI of a volume of the same shape, 0 where the original's values are kept.
             block: Side of a block in voxels, a multiple of the network's stride; 0 is what the card
-                says, 256 of planes and 128 of a network of volumes.
+                says, 256 of planes and 160 of a network of volumes, or less where that is less
+                work.
             planes: Axes across which planes are fed: `z`, `y`, `x` or `zyx`; empty is what the card
                 says.
             black: Value that becomes 0, for volumes that are not uint8.
