@@ -149,8 +149,8 @@ class TiledForm:
     Attributes:
         open: gives the segmentation of one image: its maps, parameters, tiles, and where it works.
         bytes_for: what working on a tile of a side takes, bytes, all arrays counted.
-        volume_bytes_for: the same of the blocks of a volume's grid; none where volumes are taken in
-            memory only.
+        volume_bytes_for: the same of the blocks of a volume's grid, and of its maps where they are
+            known; none where volumes are taken in memory only.
         bound: empty where the labels are those in memory, whatever the tiles; else how far they
             may differ, in words.
         refuses: why an image cannot be tiled with these parameters, as what was expected and what
@@ -159,7 +159,7 @@ class TiledForm:
 
     open: Callable[[Maps, Any, Grid, Workspace], TiledSegmentation]
     bytes_for: Callable[[int], int]
-    volume_bytes_for: Callable[[Grid], int] | None = None
+    volume_bytes_for: Callable[[Grid, Maps | None], int] | None = None
     bound: str = ""
     refuses: Callable[[Any], tuple[str, str] | None] = lambda parameters: None
 
@@ -172,22 +172,25 @@ class TiledForm:
         """Whether it is of what has this shape: an image, or a volume where it takes them."""
         return len(shape) == 2 or self.volume_bytes_for is not None
 
-    def bytes_of(self, grid: Grid) -> int:
+    def bytes_of(self, grid: Grid, maps: Maps | None = None) -> int:
         """What working on a tile of a grid takes, bytes."""
         if len(grid.shape) == 2 or self.volume_bytes_for is None:
             return self.bytes_for(grid.side)
-        return self.volume_bytes_for(grid)
+        return self.volume_bytes_for(grid, maps)
 
-    def side_within(self, memory_mib: int, shape: tuple[int, ...] = (0, 0)) -> int:
+    def side_within(
+        self, memory_mib: int, shape: tuple[int, ...] = (0, 0), maps: Maps | None = None
+    ) -> int:
         """Side of tiles of which at least two can be worked on at once within a budget.
 
         Args:
             memory_mib: the budget.
             shape: of the image or volume.
+            maps: of a volume, where they are known.
         """
         sides = _SIDES if len(shape) == 2 else _VOLUME_SIDES
         fitting = (
-            side for side in sides if 2 * self.bytes_of(Grid(shape, side)) <= memory_mib << 20
+            side for side in sides if 2 * self.bytes_of(Grid(shape, side), maps) <= memory_mib << 20
         )
         return next(fitting, sides[-1])
 

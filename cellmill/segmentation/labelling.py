@@ -265,8 +265,8 @@ def label_in_tiles(
     for name, recipe in recipes.items():
         form = tiled_form(recipe)
         maps = recipe.maps(heads, mpp, model_shape)
-        side = form.side_within(memory_mib, maps.shape)
-        threads = threads_within(memory_mib, form.bytes_of(Grid(maps.shape, side)))
+        side = form.side_within(memory_mib, maps.shape, maps)
+        threads = threads_within(memory_mib, form.bytes_of(Grid(maps.shape, side), maps))
         segmented[name], counts[name] = run_tiled(
             recipe, maps, side, workspace(name, side), threads
         )

@@ -60,7 +60,7 @@ def _tile_bytes(side: int) -> int:
     return (side + 2 * _MOST_HALO) ** 2 * _TILE_BYTES_PER_PIXEL
 
 
-def _block_bytes(grid: Grid) -> int:
+def _block_bytes(grid: Grid, maps: Maps | None) -> int:
     extents = (side + 2 * _MOST_VOLUME_HALO for side in grid.sides)
     whole = math.prod(min(pair) for pair in zip(extents, grid.shape, strict=True))
     return whole * _BLOCK_BYTES_PER_PIXEL

@@ -24,8 +24,13 @@ _BYTES_PER_PIXEL = 100
 _TILE_BYTES_PER_PIXEL = 60
 #: Pixels around a tile in which candidates are looked for, as a rule.
 _MOST_HALO = 192
-#: The same of the blocks of a volume: voxels around one at most, or half a block; and bytes.
-_MOST_VOLUME_HALO, _BLOCK_BYTES_PER_VOXEL = 48, 60
+#: Voxels around a block of a volume at most, or half a block.
+_MOST_VOLUME_HALO = 48
+#: What is held of a block: bytes of a voxel; of a candidate for each of its rays, with its corners;
+#: and the part of the map's values that are candidates, as a rule.
+_VOXEL_BYTES, _RAY_BYTES, _CANDIDATES = 12, 14, 0.15
+#: Rays, and voxels a value of the map, where the maps are not known.
+_RAYS, _VOXELS_A_VALUE = 96, 4
 #: What is read of the maps at once, all channels.
 _READ_BYTES = 36 << 20
 
@@ -56,10 +61,14 @@ def _tile_bytes(side: int) -> int:
     return (side + 2 * _MOST_HALO) ** 2 * _TILE_BYTES_PER_PIXEL + _READ_BYTES
 
 
-def _block_bytes(grid: Grid) -> int:
+def _block_bytes(grid: Grid, maps: Maps | None) -> int:
+    rays, voxels = _RAYS, _VOXELS_A_VALUE
+    if maps is not None:
+        rays, voxels = maps["distances"].shape[-1], math.prod(maps.strides_of("distances"))
+    each = _VOXEL_BYTES + math.ceil(_CANDIDATES * rays * _RAY_BYTES / voxels)
     extents = (side + 2 * min(side // 2, _MOST_VOLUME_HALO) for side in grid.sides)
     whole = math.prod(min(pair) for pair in zip(extents, grid.shape, strict=True))
-    return whole * _BLOCK_BYTES_PER_VOXEL + _READ_BYTES
+    return whole * each + _READ_BYTES
 
 
 METHOD = Method(

@@ -185,7 +185,7 @@ def test_memory_does_not_grow_with_the_volume(tmp_path, monkeypatch):
             work.work(range(len(grid)), 1)
             work.settle(1)
             assert work.labels(1)[8, :, -40:].max() > 0
-            return tracemalloc.get_traced_memory()[1], METHOD.tiled.bytes_of(grid)
+            return tracemalloc.get_traced_memory()[1], METHOD.tiled.bytes_of(grid, wide)
         finally:
             tracemalloc.stop()
 
