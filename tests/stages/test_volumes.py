@@ -1,6 +1,7 @@
 """Volumes through the stages: from a file to labels, measurements, scores and a report."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow.parquet
@@ -18,7 +19,14 @@ from cellmill.datasets import samples
 from cellmill.datasets.phantoms import spheres
 from cellmill.errors import BadInput
 from cellmill.io.images import read_image
-from cellmill.models.card import known_cards
+from cellmill.models.card import (
+    Head,
+    InputChannel,
+    ModelCard,
+    ModelInput,
+    Tiling,
+    known_cards,
+)
 from cellmill.segmentation.methods import recipes_of
 from cellmill.stages.export_labels import export_labels
 from cellmill.stages.fetch_model import fetch_model
@@ -200,14 +208,40 @@ def test_a_network_s_heads_and_little_memory_give_the_same_labels(numbering, tmp
     for role, values in EXAMPLES["deep_watershed"].maps(2, shape).items():
         source = recipe.sources[role]
         heads[source.head][..., source.channel] = values
-    with BatchWriter(tmp_path / "heads", attributes={"model": card.to_dict()}) as out:
-        attributes = {"source_shape": [20, 101, 93]}
+    assert_little_memory_gives_the_same(tmp_path, card, heads, (20, 101, 93), numbering)
+
+
+@pytest.mark.parametrize("numbering", ["canonical", "reference"])
+def test_polyhedra_and_little_memory_give_the_same_labels(numbering, tmp_path):
+    parameters = EXAMPLES["stardist"].parameters[0]
+    heads = EXAMPLES["stardist"].maps(2, (20, 75, 70))
+    heads = {name: maps.reshape(*maps.shape[:3], -1) for name, maps in heads.items()}
+    roles = {f"{name}_head": name for name in heads}
+    card = ModelCard(
+        name="polyhedra",
+        version="1",
+        input=ModelInput((InputChannel("nuclear"),), tile=(16, 64, 64)),
+        heads=tuple(
+            Head(name, "nuclear", kind, heads[name].shape[-1], placement="cropped")
+            for name, kind in (("probability", "pixelwise"), ("distances", "ray_distances"))
+        ),
+        postprocessing={"nuclear": {"method": "stardist", **asdict(parameters), **roles}},
+        default_compartment="nuclear",
+        tiling=Tiling("reflect", 0.25),
+    )
+    assert_little_memory_gives_the_same(tmp_path, card, heads, (20, 101, 93), numbering)
+
+
+def assert_little_memory_gives_the_same(folder, card, heads, shape, numbering):
+    """Postprocess heads of a volume of a shape within two budgets; one has it done by blocks."""
+    with BatchWriter(folder / "heads", attributes={"model": card.to_dict()}) as out:
+        attributes = {"source_shape": list(shape)}
         out.write("a", heads, axes=dict.fromkeys(heads, "ZYXC"), attributes=attributes)
     found = []
     for memory_mib in (4096, 1):
-        labels = Dataset(tmp_path / f"labels-{memory_mib}")
+        labels = Dataset(folder / f"labels-{memory_mib}")
         given = {"compartment": "nuclear", "memory_mib": memory_mib, "numbering": numbering}
-        postprocess(Dataset(tmp_path / "heads"), labels, Record(tmp_path / "record.json"), **given)
+        postprocess(Dataset(folder / "heads"), labels, Record(folder / "record.json"), **given)
         batch = Batch.open(labels.path)
         (entry,) = batch.entries
         assert ("tiles" in entry.attributes) == (memory_mib == 1)
