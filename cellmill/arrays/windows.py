@@ -62,17 +62,10 @@ def is_intact(array: Windowed, window: Any) -> bool:
     return check is None or bool(check(window))
 
 
-@dataclass(frozen=True)
-class Plane:
-    """One channel of a windowed array `(…, C)`, windowed itself, without the axis of channels."""
+class _Shown:
+    """What is shown of another windowed array, whose windows are read and written there."""
 
     source: Windowed
-    channel: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the axes that are left: Y, X or Z, Y, X."""
-        return self.source.shape[:-1]
 
     @property
     def dtype(self) -> np.dtype:
@@ -84,7 +77,7 @@ class Plane:
         return self.source[self._within(window)]
 
     def __setitem__(self, window: Any, values: Any, /) -> None:
-        """Write a window, where the array can be written; the only channel, or units are shared."""
+        """Write a window, where the array can be written."""
         target: Any = self.source
         target[self._within(window)] = values
 
@@ -93,12 +86,32 @@ class Plane:
         return is_intact(self.source, self._within(window))
 
     def _within(self, window: Any) -> tuple[Any, ...]:
+        """A window as one of the other array."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Plane(_Shown):
+    """One channel of a windowed array `(…, C)`, windowed itself, without the axis of channels.
+
+    Where it is written it is the only channel, or units of a store are shared.
+    """
+
+    source: Windowed
+    channel: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the axes that are left: Y, X or Z, Y, X."""
+        return self.source.shape[:-1]
+
+    def _within(self, window: Any) -> tuple[Any, ...]:
         parts = window if isinstance(window, tuple) else (window,)
         return (*parts, *(slice(None),) * (len(self.shape) - len(parts)), self.channel)
 
 
 @dataclass(frozen=True)
-class Section:
+class Section(_Shown):
     """One plane of a volume `(Z, Y, X, …)`, windowed itself, without the axis Z.
 
     Args:
@@ -113,24 +126,6 @@ class Section:
     def shape(self) -> tuple[int, ...]:
         """Of the axes that are left: Y, X, …."""
         return self.source.shape[1:]
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of its values."""
-        return self.source.dtype
-
-    def __getitem__(self, window: Any, /) -> np.ndarray:
-        """Read a window."""
-        return self.source[self._within(window)]
-
-    def __setitem__(self, window: Any, values: Any, /) -> None:
-        """Write a window, where the volume can be written."""
-        target: Any = self.source
-        target[self._within(window)] = values
-
-    def is_intact(self, window: Any) -> bool:
-        """Whether what was written to a window is still there; see `is_intact`."""
-        return is_intact(self.source, self._within(window))
 
     def _within(self, window: Any) -> tuple[Any, ...]:
         return (self.z, *(window if isinstance(window, tuple) else (window,)))

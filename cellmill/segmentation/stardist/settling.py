@@ -116,6 +116,21 @@ class Settling(Generic[Every]):
         """How many candidates are open."""
         return sum(int(np.count_nonzero(fates == OPEN)) for fates in self._fates)
 
+    def settle(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        """Decide on what is open, and number the objects.
+
+        Returns:
+            What `Settled` takes, and counts for the record.
+        """
+        still_open, rounds = self.open_count, self.decide()
+        found = self.numbered()
+        return found, {
+            "tiles": len(self),
+            "decided_at_seams": still_open,
+            "rounds": rounds,
+            "objects_kept": int(np.count_nonzero(found["numbers"])),
+        }
+
     def decide(self) -> int:
         """Go over the tiles until no candidate is open; how many times."""
         for rounds in itertools.count():

@@ -73,17 +73,9 @@ class TiledStarDist:
         """Decide on what is open, and number the objects."""
         settling = Settling(self._survivors, len(self._grid), self._decided)
         again = self._reckon_with_all(settling, threads)
-        still_open = settling.open_count
-        rounds = settling.decide()
-        found = settling.numbered()
+        found, counts = settling.settle()
         self._marks.mark(_SETTLED, packed(**found))
-        return {
-            "tiles": len(self._grid),
-            "decided_at_seams": still_open,
-            "rounds": rounds,
-            "tiles_again": again,
-            "objects_kept": int(np.count_nonzero(found["numbers"])),
-        }
+        return {**counts, "tiles_again": again}
 
     def labels(self, threads: int | None = None) -> Windowed:
         """The objects, drawn where they are read."""

@@ -127,17 +127,9 @@ class TiledVolumeStarDist:
             back[order] = found
             return back
 
-        settling = Settling(self._survivors, len(self._grid), decide)
-        still_open = settling.open_count
-        rounds = settling.decide()
-        found = settling.numbered()
+        found, counts = Settling(self._survivors, len(self._grid), decide).settle()
         self._marks.mark(_SETTLED, packed(**found))
-        return {
-            "tiles": len(self._grid),
-            "decided_at_seams": still_open,
-            "rounds": rounds,
-            "objects_kept": int(np.count_nonzero(found["numbers"])),
-        }
+        return counts
 
     def labels(self, threads: int | None = None) -> Windowed:
         """The objects, drawn where they are read."""
